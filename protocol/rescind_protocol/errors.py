@@ -1,0 +1,36 @@
+"""Error families by whose fault it is; every one explains itself in a sentence.
+
+`RescindError` is the root. Each role adds its own leaves in its own `errors.py`; the fault families
+live here so that a caller can tell "does not verify" from "the check itself broke".
+"""
+
+
+class RescindError(Exception):
+    """Root of all errors of the project; `str()` is one sentence for an operator."""
+
+    code = "ERROR"
+    """Short stable name, used as a metric label and in JSON output."""
+
+
+class Malformed(RescindError):
+    """Input that breaks a format: wrong shape, size, encoding or type."""
+
+    code = "MALFORMED"
+
+
+class TooLarge(Malformed):
+    """Input beyond a constant limit (see `rescind_protocol.limits`)."""
+
+    code = "TOO_LARGE"
+
+
+class Untrusted(RescindError):
+    """Well formed, but not signed by a key that has the right to say it."""
+
+    code = "UNTRUSTED"
+
+
+class Unreadable(RescindError):
+    """Signed by a trusted key, and beyond what this version can read (I10): never "nothing"."""
+
+    code = "UNREADABLE"

@@ -1,0 +1,40 @@
+"""Names of subjects and streams on a broker, one place for all roles."""
+
+import re
+
+from rescind_protocol.errors import Malformed
+
+FABRIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
+"""A fabric id is one safe token: it becomes a stream's name and a part of subjects."""
+
+
+def check_fabric(fabric: str) -> str:
+    """Return `fabric` if it is a valid fabric id, else raise `Malformed`."""
+    if not FABRIC.fullmatch(fabric):
+        raise Malformed(f"fabric id {fabric!r}: use 1 to 32 letters, digits, '_' or '-'")
+    return fabric
+
+
+def stream(fabric: str) -> str:
+    """Name of the JetStream stream that stores the fabric's events."""
+    return f"RESCIND_{fabric}"
+
+
+def log(fabric: str, log_id: str) -> str:
+    """Subject of one log's events; stored, and heard live by a plain subscription."""
+    return f"rescind.{fabric}.log.{log_id}"
+
+
+def logs(fabric: str) -> str:
+    """Subject pattern of all logs of the fabric: the stream's only subject."""
+    return f"rescind.{fabric}.log.*"
+
+
+def head(fabric: str, publisher: str) -> str:
+    """Core subject of one publisher's heads; never stored."""
+    return f"rescind.{fabric}.head.{publisher}"
+
+
+def heads(fabric: str) -> str:
+    """Subject pattern of all heads of the fabric."""
+    return f"rescind.{fabric}.head.*"

@@ -1,0 +1,1 @@
+"""Says kill: sign, spool, sinks."""

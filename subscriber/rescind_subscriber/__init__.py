@@ -1,0 +1,1 @@
+"""Follows the logs and keeps a guard's view: sources, reconcile, local snapshot."""
