@@ -1,0 +1,47 @@
+"""Constant limits on everything that comes from outside, each with its source."""
+
+# Sizes, in bytes.
+MAX_EVENT_BYTES = 256 * 1024
+"""One signed event; refused before the spool, so that no broker can choke on it (DESIGN, event)."""
+MAX_HEAD_BYTES = 64 * 1024
+"""One signed head: about 700 open logs of one publisher."""
+MAX_TRUST_BYTES = 1024 * 1024
+"""The trust file: about 3,000 keys."""
+MAX_BADGE_BYTES = 16 * 1024
+"""One badge. A badge with key and credential is near 1.5 KiB; HTTP servers stop headers at 8-16."""
+MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
+"""One snapshot body: about two million revocations with their reasons."""
+
+# Text, in characters.
+MAX_ID_CHARS = 512
+"""A jti, DID, sid or issuer; longer than any DID in use."""
+MAX_REASON_CHARS = 1024
+"""`reason_admin`, `reason_user` and `actor`."""
+
+# Times, in seconds.
+SKEW_S = 60
+"""Clock skew allowed between any two hosts (RFC-002 §7)."""
+MAX_BADGE_TTL_S = 3600
+"""`exp - iat` beyond this is refused, so that a kill of bounded life outlives its badge (I8)."""
+BADGE_KILL_MARGIN_S = 180
+"""A badge's kill lives until `exp` + this: issuer, publisher and guard each a skew apart (I8)."""
+UNKNOWN_EXP_KILL_S = MAX_BADGE_TTL_S + BADGE_KILL_MARGIN_S + 2 * SKEW_S
+"""Life of a badge's kill when its `exp` is unknown: 3900 s (INTEROP §1)."""
+MAX_STALENESS_S = 300
+"""A view older than this is stale (RFC-001 §4.3)."""
+HEAD_INTERVAL_S = 1.0
+"""Time between two heads of a publisher (DESIGN, freshness)."""
+MAX_HEAD_AHEAD_S = 60
+"""A head whose signed time is further ahead of our clock freshens nothing (DESIGN, freshness)."""
+
+# Counts.
+MAX_CHANGES = 4096
+"""Kills and reinstatements in one event; the size limit bites first for all but tiny ones."""
+MAX_NAMES = 1024
+"""Revocations that one reinstatement may name."""
+RECENT_DIGESTS = 1024
+"""Digests kept for each log, to compare late heads and repeated deliveries with."""
+MAX_ABOVE = 65_536
+"""Events of one log held above a gap; beyond it the gap is filled by reading, not by waiting."""
+DEFAULT_QUOTA = 1_000_000
+"""Live revocations one key may hold, unless the trust file says otherwise (DESIGN, trust)."""

@@ -1,0 +1,155 @@
+"""What a kill points at: canonical form, digest, and words for people.
+
+A kill that is spelled differently from the badge it means would be reported and stop nothing, so
+publisher and guard build every target through the same functions, and these know one spelling.
+"""
+
+import re
+from enum import StrEnum
+from functools import lru_cache
+from hashlib import sha256
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+
+from rescind_protocol.errors import Malformed
+from rescind_protocol.limits import MAX_ID_CHARS
+
+DIGEST_BYTES = 16
+"""Second preimage 2^128; a collision would need both ends to be the attacker's (red-team B5)."""
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_PRINTABLE = re.compile(r"[\x21-\x7e\u00a1-\U0010ffff]+")
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+class Kind(StrEnum):
+    """The kinds of target, from one badge to all of them."""
+
+    BADGE = "badge"
+    AGENT = "agent"
+    SESSION = "session"
+    KEY = "key"
+    ISSUER = "issuer"
+    EVERYONE = "everyone"
+
+
+class Target(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One target; make it with the functions below, which bring it to its canonical form."""
+
+    kind: Kind
+    iss: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)] = ""
+    id: Annotated[str, msgspec.Meta(max_length=MAX_ID_CHARS)] = ""
+
+    @property
+    def digest(self) -> bytes:
+        """First 16 bytes of SHA-256 over msgpack `[kind, iss, id]`."""
+        return digest(self.kind, self.iss, self.id)
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.kind.value, self.id, self._under()) if part)
+
+    def _under(self) -> str:
+        return f"by {self.iss}" if self.kind is Kind.BADGE else self.iss
+
+
+def digest(kind: str, iss: str, ident: str) -> bytes:
+    """Digest of a canonical target; msgpack delimits the parts, so that no two run together."""
+    return sha256(msgspec.msgpack.encode((kind, iss, ident))).digest()[:DIGEST_BYTES]
+
+
+def _text(what: str, value: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID_CHARS:
+        raise Malformed(f"{what} must be text of 1 to {MAX_ID_CHARS} characters")
+    if not _PRINTABLE.fullmatch(value):
+        raise Malformed(f"{what} {value[:60]!r} has blanks or control characters")
+    return value
+
+
+def canonical_jti(jti: str) -> str:
+    """Lower-case a UUID (RFC 9562 §4: input in any case); any other id stands as it is."""
+    jti = _text("jti", jti)
+    return jti.lower() if _UUID.fullmatch(jti) else jti
+
+
+@lru_cache(maxsize=4096)
+def canonical_issuer(iss: str) -> str:
+    """Lower-case scheme and host, drop a default port and a trailing slash (RFC 3986 §6.2)."""
+    iss = _text("issuer", iss)
+    if iss.startswith("did:"):
+        return canonical_did(iss)
+    try:
+        parts = urlsplit(iss)
+        port = parts.port
+    except ValueError as error:
+        raise Malformed(f"issuer {iss[:60]!r} is not a URL") from error
+    if parts.scheme.lower() not in _DEFAULT_PORTS or not parts.hostname:
+        raise Malformed(f"issuer {iss[:60]!r} is neither an https origin nor a did")
+    if parts.query or parts.fragment or "@" in parts.netloc:
+        raise Malformed(f"issuer {iss[:60]!r} must be an origin, without query or user")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
+    return f"{parts.scheme}://{host}{suffix}{parts.path.rstrip('/')}"
+
+
+@lru_cache(maxsize=65_536)
+def canonical_did(did: str) -> str:
+    """Lower-case method and, for did:web, the domain; the rest is exact (DID Core §3.1)."""
+    did = _text("agent", did)
+    scheme, _, rest = did.partition(":")
+    method, _, ident = rest.partition(":")
+    if scheme.lower() != "did" or not method or not ident:
+        raise Malformed(f"agent {did[:60]!r} is not a DID")
+    if method.lower() == "web":
+        domain, colon, path = ident.partition(":")
+        ident = domain.lower().replace("%3a", "%3A") + colon + path
+    return f"did:{method.lower()}:{ident}"
+
+
+def badge(iss: str, jti: str) -> Target:
+    """One badge of one issuer; `jti` alone would let issuers kill each other's (AAuth #64)."""
+    return Target(Kind.BADGE, canonical_issuer(iss), canonical_jti(jti))
+
+
+def agent(sub: str) -> Target:
+    """Every badge of one agent DID, under any issuer, present and future."""
+    return Target(Kind.AGENT, "", canonical_did(sub))
+
+
+def session(sid: str) -> Target:
+    """Every badge that carries this `sid`, the root of a delegation included."""
+    return Target(Kind.SESSION, "", _text("session", sid))
+
+
+def key(thumbprint: str) -> Target:
+    """Every badge verified by this key: RFC 7638 thumbprint, SHA-256, base64url."""
+    if not isinstance(thumbprint, str) or not _THUMBPRINT.fullmatch(thumbprint):
+        raise Malformed("key must be an RFC 7638 SHA-256 thumbprint: 43 base64url characters")
+    return Target(Kind.KEY, "", thumbprint)
+
+
+def issuer(iss: str) -> Target:
+    """Every badge of one issuer."""
+    return Target(Kind.ISSUER, canonical_issuer(iss))
+
+
+def everyone() -> Target:
+    """Every badge there is."""
+    return Target(Kind.EVERYONE)
+
+
+def check(target: Target) -> Target:
+    """Return `target` if it is in canonical form, else raise `Malformed`."""
+    makers = {
+        Kind.BADGE: lambda: badge(target.iss, target.id),
+        Kind.AGENT: lambda: agent(target.id),
+        Kind.SESSION: lambda: session(target.id),
+        Kind.KEY: lambda: key(target.id),
+        Kind.ISSUER: lambda: issuer(target.iss),
+        Kind.EVERYONE: everyone,
+    }
+    if makers[target.kind]() != target:
+        raise Malformed(f"target {str(target)[:80]!r} is not in canonical form")
+    return target
