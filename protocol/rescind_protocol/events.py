@@ -1,0 +1,184 @@
+"""The event: a Security Event Token (RFC 8417) carrying one or many changes, signed.
+
+    {"iss": publisher id, "jti": "<log>.<seq>", "iat": s, "aud": fabric id, "ver": 1,
+     "events": {EVENT_TYPE: {"log": …, "seq": …, "prev": base64url SHA-256, "changes": [ … ]}},
+     "approvals": [ … ]}
+
+No `sub` and no `exp` (RFC 8417 §2.2). `prev` is the digest of the event before it in the same log,
+so that a log is a hash chain. The digest of an event is SHA-256 over its exact bytes.
+
+What can be wrong with one, by whose fault: `Malformed` (not an event), `Untrusted` (nobody we know,
+another fabric, another key's log), `Unreadable` (a trusted key said something that this version
+cannot read: the view may not stay fresh, I10).
+"""
+
+from hashlib import sha256
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from rescind_protocol import approvals, jws
+from rescind_protocol.changes import Change, Kill, LogId, Seq
+from rescind_protocol.encoding import b64url_decode, b64url_encode, check_json, to_type
+from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
+from rescind_protocol.keys import SigningKey
+from rescind_protocol.limits import MAX_CHANGES, MAX_EVENT_BYTES
+from rescind_protocol.targets import check
+from rescind_protocol.trust import TWO_KEY_KINDS, Signer, Trust
+
+TYP = "secevent+jwt"
+EVENT_TYPE = "urn:rescind:secevent:changes"
+VERSION = 1
+GENESIS = bytes(32)
+"""`prev` of the first event of a log."""
+
+Changes = Annotated[tuple[Change, ...], Meta(min_length=1, max_length=MAX_CHANGES)]
+_changes = msgspec.json.Decoder(Changes)
+
+
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    log: LogId
+    seq: Seq
+    prev: Annotated[str, Meta(min_length=43, max_length=43)]
+    changes: msgspec.Raw
+
+
+class _Claims(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    iss: str
+    jti: str
+    iat: int
+    aud: str
+    ver: int
+    events: dict[str, _Body]
+    approvals: tuple[str, ...] = ()
+
+
+_claims = msgspec.json.Decoder(_Claims)
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """A verified event. `changes` keeps each change's index; void ones are left out."""
+
+    log: str
+    seq: int
+    prev: bytes
+    digest: bytes
+    publisher: str
+    quota: int
+    at: int
+    changes: tuple[tuple[int, Change], ...]
+    void: int
+    """How many changes the signer had no right to say; they have no effect."""
+
+
+def digest_of(raw: bytes) -> bytes:
+    """SHA-256 of an event's exact bytes: what the chain and `Nats-Msg-Id` are made of."""
+    return sha256(raw).digest()
+
+
+def make(
+    changes: tuple[Change, ...],
+    *,
+    key: SigningKey,
+    approver: SigningKey | None = None,
+    publisher: str,
+    fabric: str,
+    log: str,
+    seq: int,
+    prev: bytes,
+    at: int,
+) -> bytes:
+    """Return a signed event, or raise `TooLarge`; `at` in unix seconds."""
+    if not 0 < len(changes) <= MAX_CHANGES:
+        raise TooLarge(f"an event carries 1 to {MAX_CHANGES} changes, not {len(changes)}")
+    encoded = msgspec.json.encode(changes)
+    second = approvals.statement(fabric, log, seq, encoded)
+    claims = _Claims(
+        iss=publisher,
+        jti=f"{log}.{seq}",
+        iat=at,
+        aud=fabric,
+        ver=VERSION,
+        events={EVENT_TYPE: _Body(log, seq, b64url_encode(prev), msgspec.Raw(encoded))},
+        approvals=(approvals.sign(second, approver),) if approver else (),
+    )
+    raw = jws.sign(msgspec.json.encode(claims), typ=TYP, key=key)
+    if len(raw) > MAX_EVENT_BYTES:
+        raise TooLarge(f"event of {len(raw)} bytes, limit {MAX_EVENT_BYTES}: split it")
+    return raw
+
+
+def authenticate(raw: bytes, trust: Trust) -> Event:
+    """Verify one event's bytes and return it; raises as the module says."""
+    token = jws.read(raw, limit=MAX_EVENT_BYTES)
+    if token.header.typ != TYP:
+        raise Malformed(f"not an event: typ {str(token.header.typ)[:40]!r}")
+    signer = trust.signer(token.header.kid)
+    if not jws.verify(token, signer.public):
+        raise Untrusted("event signature does not verify")
+    return _read_claims(token.payload, signer, trust, digest_of(raw))
+
+
+def _read_claims(payload: bytes, signer: Signer, trust: Trust, digest: bytes) -> Event:
+    """Read what a trusted key has signed: from here on a fault is `Unreadable`, not nothing."""
+    try:
+        members = check_json(payload)
+        _check_frame(members, trust)
+        claims = _claims.decode(payload)
+        body = claims.events[EVENT_TYPE]
+        changes = _changes.decode(body.changes)
+        for change in changes:
+            check(change.target)
+        prev = b64url_decode(body.prev.encode("ascii"))
+    except (Malformed, msgspec.MsgspecError, KeyError, UnicodeEncodeError) as error:
+        raise Unreadable(f"event by {signer.publisher!r} cannot be read: {error}") from error
+    if not signer.owns(body.log) or claims.iss != signer.publisher:
+        raise Untrusted("event is in a log that is not its key's own")
+    permitted = _permitted(changes, claims, body, signer, trust)
+    return Event(
+        log=body.log,
+        seq=body.seq,
+        prev=prev,
+        digest=digest,
+        publisher=signer.publisher,
+        quota=signer.rights.quota,
+        at=claims.iat,
+        changes=permitted,
+        void=len(changes) - len(permitted),
+    )
+
+
+def _check_frame(members: object, trust: Trust) -> None:
+    """Tell another fabric's event (not ours) from a newer one of ours (I10)."""
+    if not isinstance(members, dict):
+        raise Malformed("payload is not an object")
+    if members.get("aud") != trust.fabric:
+        raise Untrusted("event is for another fabric")
+    if members.get("ver") != VERSION:
+        raise Malformed("newer version than this program can read")
+    if len(members.get("events") or ()) != 1:
+        raise Malformed("a security event token carries exactly one event")
+
+
+def _permitted(
+    changes: tuple[Change, ...], claims: _Claims, body: _Body, signer: Signer, trust: Trust
+) -> tuple[tuple[int, Change], ...]:
+    allowed = [(i, change) for i, change in enumerate(changes) if signer.rights.permit(change)]
+    if any(_wide(change) for _, change in allowed):
+        wanted = approvals.statement(trust.fabric, body.log, body.seq, bytes(body.changes))
+        if not any(
+            approvals.approves(raw, wanted, signer=signer, trust=trust) for raw in claims.approvals
+        ):
+            allowed = [(i, change) for i, change in allowed if not _wide(change)]
+    return tuple(allowed)
+
+
+def _wide(change: Change) -> bool:
+    return isinstance(change, Kill) and change.target.kind in TWO_KEY_KINDS
+
+
+def read_quietly(raw: bytes) -> dict[str, object]:
+    """Decode an event's claims without verifying anything: for inspection by people only."""
+    token = jws.read(raw, limit=MAX_EVENT_BYTES)
+    return to_type(check_json(token.payload), dict[str, object])

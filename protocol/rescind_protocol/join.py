@@ -1,0 +1,307 @@
+"""The join (I2): how events and snapshots, in any order, any number of times, make one state.
+
+- A kill lives until its own `expires_at` (as the horizon of its log passes it), or until a
+  reinstatement names its id. Nothing else ends it: no clock, no order, no newer kill.
+- A reinstatement ends the kills it names, known or yet to come, and leaves a floor: badges whose
+  `iat` is up to it stay dead. The greatest floor wins.
+- There are no tombstones. What was seen is: up to the contiguous position of each log, and the
+  numbers above a gap. A name is remembered only until its kill has been seen.
+- Merging a snapshot keeps a kill if the other side has not seen its id, or has it live.
+
+One `Replica` belongs to one writer. Readers get its `table`, which is immutable.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from rescind_protocol.changes import Kill, Reinstate, Revocation, RevocationId
+from rescind_protocol.events import GENESIS, Event
+from rescind_protocol.expiry import Expiry
+from rescind_protocol.heads import Head, Position
+from rescind_protocol.image import Floor, Image, Link, Name, id_number
+from rescind_protocol.limits import (
+    BADGE_KILL_MARGIN_S,
+    MAX_ABOVE,
+    MAX_BADGE_TTL_S,
+    RECENT_DIGESTS,
+    SKEW_S,
+)
+from rescind_protocol.table import ALIVE, Entry, Table, TableEdit, entry
+from rescind_protocol.trust import LOG_PREFIX_CHARS
+
+_START = Position(0, GENESIS)
+FLOOR_LIFE_S = MAX_BADGE_TTL_S + BADGE_KILL_MARGIN_S + SKEW_S
+"""A floor is dropped when no badge with `iat` up to it can still be valid."""
+_MODULUS = 2**128
+
+
+class Outcome(StrEnum):
+    """What became of an event."""
+
+    APPLIED = "applied"
+    SEEN = "seen"
+    FORK = "fork"
+    """Two events with one number, or a broken chain: its kills count, the log is not trusted."""
+    OVER_QUOTA = "over_quota"
+    """The key holds more than it may: not applied, so that its log stays uncovered."""
+    TOO_FAR = "too_far"
+    """Too many events above a gap: not applied; the gap must be read first."""
+
+
+class Replica:
+    """The state of one subscriber or publisher. Belongs to one writer."""
+
+    def __init__(self) -> None:
+        self.table = Table()
+        self.vector: dict[str, Position] = {}
+        self.above: dict[str, dict[int, Link]] = {}
+        self.named: set[Name] = set()
+        self.horizons: dict[str, int] = {}
+        self.forked: set[str] = set()
+        self.live_count: dict[str, int] = {}
+        """Live revocations by key: the first characters of the log id."""
+        self._live_sum: dict[str, int] = {}
+        self._recent: dict[str, dict[int, bytes]] = {}
+        self._expiry = Expiry()
+
+    # --- what was seen ---
+
+    def seen(self, name: RevocationId) -> bool:
+        """Whether the event that holds this id has been applied."""
+        at = self.vector.get(name.log, _START)
+        return name.seq <= at.seq or name.seq in self.above.get(name.log, ())
+
+    def gap(self, log: str) -> bool:
+        """Whether events of `log` are missing below one that is known."""
+        return bool(self.above.get(log))
+
+    def covers(self, head: Head) -> bool:
+        """Whether everything the head's publisher has accepted is applied here, byte for byte."""
+        return all(self._covers(log, at) for log, at in head.logs.items())
+
+    def _covers(self, log: str, at: Position) -> bool:
+        mine = self.vector.get(log, _START)
+        if log in self.forked or mine.seq < at.seq:
+            return False
+        known = mine.digest if mine.seq == at.seq else self._recent.get(log, {}).get(at.seq)
+        # A head older than the digests we keep: our chain descends from the event it names.
+        return known is None or at.seq == 0 or known == at.digest
+
+    def agrees(self, head: Head) -> bool | None:
+        """Whether live revocations equal the head's sum; None where the two are not comparable."""
+        for log, at in head.logs.items():
+            if self.vector.get(log, _START) != at and at.seq:
+                return None
+            if self.above.get(log) or self.horizons.get(log) != head.horizon:
+                return None
+        return self.live_sum(head.logs) == head.live
+
+    def live_sum(self, logs: Iterable[str]) -> int:
+        """Sum, modulo 2^128, of the live revocation ids of `logs`."""
+        return sum(self._live_sum.get(log, 0) for log in logs) % _MODULUS
+
+    # --- events ---
+
+    def apply(self, event: Event) -> Outcome:
+        """Join one verified event into the state."""
+        log, seq = event.log, event.seq
+        at = self.vector.get(log, _START)
+        pending = self.above.get(log, {})
+        if seq <= at.seq or seq in pending:
+            known = pending[seq].digest if seq in pending else self._recent.get(log, {}).get(seq)
+            return Outcome.SEEN if known in (None, event.digest) else self._fork(event)
+        if seq == at.seq + 1 and event.prev != at.digest:
+            return self._fork(event)
+        if seq > at.seq + 1 and len(pending) >= MAX_ABOVE:
+            return Outcome.TOO_FAR
+        if self._over_quota(event):
+            return Outcome.OVER_QUOTA
+        self._mark(event, at)
+        self._effect(event)
+        return Outcome.APPLIED
+
+    def _mark(self, event: Event, at: Position) -> None:
+        recent = self._recent.setdefault(event.log, {})
+        recent[event.seq] = event.digest
+        if len(recent) > RECENT_DIGESTS:
+            del recent[next(iter(recent))]
+        if event.seq == at.seq + 1:
+            self.vector[event.log] = Position(event.seq, event.digest)
+        else:
+            self.above.setdefault(event.log, {})[event.seq] = Link(event.digest, event.prev)
+        if event.log in self.above:
+            self._close_gaps(event.log)
+
+    def _close_gaps(self, log: str) -> None:
+        at, pending = self.vector.get(log, _START), self.above[log]
+        while (link := pending.get(at.seq + 1)) is not None:
+            if link.prev != at.digest:
+                self.forked.add(log)
+                break
+            del pending[at.seq + 1]
+            at = self.vector[log] = Position(at.seq + 1, link.digest)
+        if not pending:
+            del self.above[log]
+
+    def _fork(self, event: Event) -> Outcome:
+        """Over-block: the kills of both branches count, the second one's reinstatements do not."""
+        self.forked.add(event.log)
+        edit = TableEdit(self.table)
+        for index, change in event.changes:
+            if isinstance(change, Kill):
+                self._kill(edit, RevocationId(event.log, event.seq, index), change, event.at)
+        self.table = edit.done()
+        return Outcome.FORK
+
+    def _over_quota(self, event: Event) -> bool:
+        """Bound what one key can make every guard hold (red-team D); names to come count too."""
+        held = self.live_count.get(event.log[:LOG_PREFIX_CHARS], 0)
+        names = sum(len(c.names) for _, c in event.changes if not isinstance(c, Kill))
+        return held + len(self.named) * bool(names) + len(event.changes) + names > event.quota
+
+    def _effect(self, event: Event) -> None:
+        """Kills first: a reinstatement in the same event may name them."""
+        edit = TableEdit(self.table)
+        for index, change in event.changes:
+            if isinstance(change, Kill):
+                self._kill(edit, RevocationId(event.log, event.seq, index), change, event.at)
+        for _, change in event.changes:
+            if not isinstance(change, Kill):
+                target = change.target.digest
+                self._end(edit, target, change.names)
+                if isinstance(change, Reinstate):
+                    self._raise_floor(edit, Floor(target, change.floor, event.log))
+        self.table = edit.done()
+
+    def _kill(self, edit: TableEdit, name: RevocationId, kill: Kill, at: int) -> None:
+        target = kill.target.digest
+        key = Name(name, target)
+        if key in self.named:
+            self.named.discard(key)
+        elif kill.expires_at is None or kill.expires_at > self.horizons.get(name.log, ALIVE):
+            self._add(edit, target, Revocation(name, kill, at))
+
+    def _add(self, edit: TableEdit, target: bytes, revocation: Revocation) -> None:
+        old = edit.get(target) or Entry(ALIVE, ())
+        if revocation in old.revocations:
+            return
+        edit.put(target, entry((*old.revocations, revocation), old.floor, old.floor_log))
+        self._count(revocation.id, 1)
+        if revocation.kill.expires_at is not None:
+            self._expiry.add(revocation.id.log, revocation.kill.expires_at, target)
+
+    def _end(self, edit: TableEdit, target: bytes, names: Iterable[RevocationId]) -> None:
+        ended = set(names)
+        old = edit.get(target)
+        if old is not None:
+            self._keep(edit, target, [r for r in old.revocations if r.id not in ended])
+        self.named |= {Name(name, target) for name in ended if not self.seen(name)}
+
+    def _keep(self, edit: TableEdit, target: bytes, kept: list[Revocation]) -> None:
+        old = edit.get(target) or Entry(ALIVE, ())
+        for gone in old.revocations:
+            if gone not in kept:
+                self._count(gone.id, -1)
+        edit.put(target, entry(tuple(kept), old.floor, old.floor_log))
+
+    def _raise_floor(self, edit: TableEdit, floor: Floor) -> None:
+        if floor.iat + FLOOR_LIFE_S <= self.horizons.get(floor.log, ALIVE):
+            return
+        old = edit.get(floor.target) or Entry(ALIVE, ())
+        if (floor.iat, floor.log) > (old.floor, old.floor_log):
+            edit.put(floor.target, entry(old.revocations, floor.iat, floor.log))
+            self._expiry.add(floor.log, floor.iat + FLOOR_LIFE_S, floor.target)
+
+    def _count(self, name: RevocationId, by: int) -> None:
+        key = name.log[:LOG_PREFIX_CHARS]
+        self.live_count[key] = self.live_count.get(key, 0) + by
+        old = self._live_sum.get(name.log, 0)
+        self._live_sum[name.log] = (old + by * id_number(name)) % _MODULUS
+
+    # --- the horizon ---
+
+    def advance_horizon(self, head: Head) -> bool:
+        """Drop what expires up to the head's signed horizon (I8); whether anything was dropped."""
+        before = self.table
+        for log in head.logs:
+            if head.horizon > self.horizons.get(log, ALIVE):
+                self.horizons[log] = head.horizon
+                self._purge(log, head.horizon)
+        return self.table is not before
+
+    def _purge(self, log: str, horizon: int) -> None:
+        due = self._expiry.due(log, horizon)
+        if not due:
+            return
+        edit = TableEdit(self.table)
+        for target in due:
+            old = edit.get(target)
+            if old is None:
+                continue
+            self._keep(edit, target, [r for r in old.revocations if not self._expired(r)])
+            if old.floor_log == log and old.floor + FLOOR_LIFE_S <= horizon:
+                left = edit.get(target)
+                edit.put(target, entry(left.revocations if left else (), ALIVE, ""))
+        self.table = edit.done()
+
+    def _expired(self, revocation: Revocation) -> bool:
+        until = revocation.kill.expires_at
+        return until is not None and until <= self.horizons.get(revocation.id.log, ALIVE)
+
+    # --- snapshots ---
+
+    def image(self) -> Image:
+        """Return the whole state as data."""
+        entries = list(self.table.items())
+        return Image(
+            vector=dict(self.vector),
+            above={log: dict(links) for log, links in self.above.items()},
+            named=tuple(sorted(self.named, key=lambda n: (n.id, n.target))),
+            horizons=dict(self.horizons),
+            revocations=tuple(r for _, e in entries for r in e.revocations),
+            floors=tuple(Floor(d, e.floor, e.floor_log) for d, e in entries if e.floor != ALIVE),
+        )
+
+    def merge(self, image: Image) -> None:
+        """Join another state into this one (I2, last rule)."""
+        edit = TableEdit(self.table)
+        live_there = {Name(r.id, r.kill.target.digest) for r in image.revocations}
+        named = self.named | set(image.named)
+        for target, old in self.table.items() if self.table.size else ():
+            kept = [r for r in old.revocations if self._survives(r, target, image, live_there)]
+            if len(kept) != len(old.revocations):
+                self._keep(edit, target, kept)
+        for revocation in image.revocations:
+            target = revocation.kill.target.digest
+            key = Name(revocation.id, target)
+            if key not in self.named and not self.seen(revocation.id):
+                self._add(edit, target, revocation)
+        for floor in image.floors:
+            self._raise_floor(edit, floor)
+        self.named = {n for n in named if not (self.seen(n.id) or image.seen(n.id))}
+        self.table = edit.done()
+        self._merge_positions(image)
+
+    @staticmethod
+    def _survives(r: Revocation, target: bytes, image: Image, live_there: set[Name]) -> bool:
+        key = Name(r.id, target)
+        if image.seen(r.id):
+            return key in live_there
+        return key not in image.named
+
+    def _merge_positions(self, image: Image) -> None:
+        for log, at in image.vector.items():
+            if at.seq > self.vector.get(log, _START).seq:
+                self.vector[log] = at
+                self._recent.setdefault(log, {})[at.seq] = at.digest
+        for log, links in image.above.items():
+            self.above.setdefault(log, {}).update(links)
+        for log in list(self.above):
+            reached = self.vector.get(log, _START).seq
+            self.above[log] = {s: k for s, k in self.above[log].items() if s > reached}
+            self._close_gaps(log)
+        for log, horizon in image.horizons.items():
+            if horizon > self.horizons.get(log, ALIVE):
+                self.horizons[log] = horizon
+        for log in self.horizons:
+            self._purge(log, self.horizons[log])

@@ -1,0 +1,133 @@
+"""The table: target digest → entry, immutable, cheap to change by copying one leaf.
+
+A fixed tree of 64 × 64 plain dicts. A change copies one leaf and two tuples of 64, some
+microseconds at a million entries; nothing reachable from a published table is ever mutated, so any
+number of readers may hold one without a lock, with or without a GIL. See ADR 0005 for the other
+structures that were measured.
+
+Ownership: a `Table` belongs to nobody and is shared freely; a `TableEdit` belongs to the one writer
+that made it, and dies with `done()`.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from rescind_protocol.changes import Effect, Revocation
+
+FAN_OUT = 64
+_SHIFT = 2  # the upper 6 of a byte's 8 bits choose one of 64
+ALIVE = -1
+"""A cut that no `iat` lies under."""
+ALL = 2**62
+"""A cut that every `iat` lies under."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """All that is known of one target. A badge with `iat` <= `cut` is dead."""
+
+    cut: int
+    revocations: tuple[Revocation, ...]
+    floor: int = ALIVE
+    """Greatest floor of its reinstatements: `iat` up to it stays dead."""
+    floor_log: str = ""
+    """Log of that reinstatement; its horizon ends the floor."""
+    suspended: int = ALIVE
+    """The cut of the kills whose effect is `issuance` only."""
+
+    def why(self, iat: int, effect: Effect = Effect.USE) -> Revocation | None:
+        """The revocation that kills a badge issued at `iat`; None where it is the floor."""
+        for found in self.revocations:
+            if found.kill.effect is effect and found.covers(iat):
+                return found
+        return None
+
+
+def entry(revocations: tuple[Revocation, ...], floor: int, floor_log: str) -> Entry | None:
+    """Build the entry of a target, or None where nothing is left to say."""
+    if not revocations and floor == ALIVE:
+        return None
+    use = _cut(revocations, Effect.USE)
+    suspended = _cut(revocations, Effect.ISSUANCE)
+    return Entry(max(use, floor), revocations, floor, floor_log, suspended)
+
+
+def _cut(revocations: tuple[Revocation, ...], effect: Effect) -> int:
+    cut = ALIVE
+    for revocation in revocations:
+        if revocation.kill.effect is effect:
+            before = revocation.kill.issued_before
+            cut = max(cut, ALL if before is None else before)
+    return cut
+
+
+Leaf = dict[bytes, Entry]
+Root = tuple[tuple[Leaf, ...], ...]
+_EMPTY_LEAF: Leaf = {}  # shared, and never mutated
+_EMPTY_ROOT: Root = ((_EMPTY_LEAF,) * FAN_OUT,) * FAN_OUT
+
+
+class Table:
+    """An immutable map from 16-byte target digests to entries."""
+
+    __slots__ = ("root", "size")
+
+    def __init__(self, root: Root = _EMPTY_ROOT, size: int = 0) -> None:
+        self.root = root
+        self.size = size
+
+    def get(self, digest: bytes) -> Entry | None:
+        """Return the entry of a target, None where nothing is known."""
+        return self.root[digest[0] >> _SHIFT][digest[1] >> _SHIFT].get(digest)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def items(self) -> Iterator[tuple[bytes, Entry]]:
+        """All entries, in no order that means anything."""
+        for branch in self.root:
+            for leaf in branch:
+                yield from leaf.items()
+
+
+class TableEdit:
+    """Changes to come: each leaf is copied at its first change, then changed in place."""
+
+    __slots__ = ("_own", "_root", "_size")
+
+    def __init__(self, table: Table) -> None:
+        self._root = table.root
+        self._size = table.size
+        self._own: dict[int, Leaf] = {}
+
+    def get(self, digest: bytes) -> Entry | None:
+        """Return the entry as changed so far."""
+        high, low = digest[0] >> _SHIFT, digest[1] >> _SHIFT
+        leaf = self._own.get(high * FAN_OUT + low)
+        return (self._root[high][low] if leaf is None else leaf).get(digest)
+
+    def put(self, digest: bytes, found: Entry | None) -> None:
+        """Set the entry of a target; None removes it."""
+        high, low = digest[0] >> _SHIFT, digest[1] >> _SHIFT
+        leaf = self._own.get(high * FAN_OUT + low)
+        if leaf is None:
+            leaf = self._own[high * FAN_OUT + low] = self._root[high][low].copy()
+        before = len(leaf)
+        if found is None:
+            leaf.pop(digest, None)
+        else:
+            leaf[digest] = found
+        self._size += len(leaf) - before
+
+    def done(self) -> Table:
+        """Return the new table; the edit must not be used afterwards."""
+        branches: dict[int, list[Leaf]] = {}
+        for place, leaf in self._own.items():
+            high, low = divmod(place, FAN_OUT)
+            if high not in branches:
+                branches[high] = list(self._root[high])
+            branches[high][low] = leaf
+        root = list(self._root)
+        for high, branch in branches.items():
+            root[high] = tuple(branch)
+        return Table(tuple(root), self._size)
