@@ -1,0 +1,39 @@
+"""The codes of decisions (RFC-002 §8, RFC-006): stable words for callers, metrics and logs."""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """The three answers. Cannot tell is its own: neither revoked nor valid (HTTP: 503)."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    CANNOT_TELL = "cannot_tell"
+
+
+class Code(StrEnum):
+    """Why. A kill is always `BADGE_REVOKED`, never merely invalid."""
+
+    OK = "OK"
+    BADGE_MALFORMED = "BADGE_MALFORMED"
+    BADGE_SIGNATURE_INVALID = "BADGE_SIGNATURE_INVALID"
+    BADGE_EXPIRED = "BADGE_EXPIRED"
+    BADGE_NOT_YET_VALID = "BADGE_NOT_YET_VALID"
+    BADGE_ISSUER_UNTRUSTED = "BADGE_ISSUER_UNTRUSTED"
+    BADGE_AUDIENCE_MISMATCH = "BADGE_AUDIENCE_MISMATCH"
+    BADGE_REVOKED = "BADGE_REVOKED"
+    BADGE_CLAIMS_INVALID = "BADGE_CLAIMS_INVALID"
+    BADGE_AGENT_DISABLED = "BADGE_AGENT_DISABLED"
+    REVOCATION_CHECK_FAILED = "REVOCATION_CHECK_FAILED"
+    TOOL_AUTH_MISSING = "TOOL_AUTH_MISSING"
+    TOOL_BADGE_INVALID = "TOOL_BADGE_INVALID"
+    TOOL_BADGE_REVOKED = "TOOL_BADGE_REVOKED"
+    TOOL_TRUST_INSUFFICIENT = "TOOL_TRUST_INSUFFICIENT"
+    TOOL_NOT_FOUND = "TOOL_NOT_FOUND"
+    TOOL_ISSUER_UNTRUSTED = "TOOL_ISSUER_UNTRUSTED"
+    TOOL_POLICY_DENIED = "TOOL_POLICY_DENIED"
+    TOOL_SCOPE_INSUFFICIENT = "TOOL_SCOPE_INSUFFICIENT"
+
+
+CANNOT_TELL = frozenset({Code.REVOCATION_CHECK_FAILED})
+"""Codes that say that the check could not be made, not that it failed."""

@@ -1,0 +1,38 @@
+"""A decision: reads as an `if`, explains itself."""
+
+import msgspec
+
+from rescind_guard.badges import Claims
+from rescind_guard.codes import CANNOT_TELL, Code, Outcome
+from rescind_guard.errors import Refused
+from rescind_protocol.changes import RevocationId
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """The guard's answer. `reason` and `reason_user` may be shown to the caller, as they are."""
+
+    outcome: Outcome
+    code: Code
+    reason: str
+    claims: Claims | None = None
+    """Of a badge whose signature verified; None for anything else."""
+    revocation: RevocationId | None = None
+    """The kill that decided."""
+    reason_user: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.outcome is Outcome.ALLOW
+
+
+def refusal(refused: Refused, claims: Claims | None, warnings: tuple[str, ...]) -> Decision:
+    """Turn a refusal into the decision it means."""
+    return Decision(
+        Outcome.CANNOT_TELL if refused.answer in CANNOT_TELL else Outcome.DENY,
+        refused.answer,
+        refused.reason,
+        claims,
+        refused.revocation,
+        refused.reason_user,
+        warnings,
+    )

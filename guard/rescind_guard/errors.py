@@ -1,0 +1,37 @@
+"""Errors of the guard: `Refused` is the caller's fault, the others are ours."""
+
+from rescind_guard.codes import Code
+from rescind_protocol.changes import RevocationId
+from rescind_protocol.errors import RescindError
+
+
+class Refused(RescindError):
+    """A badge does not pass; carries the code and a sentence that the caller may see."""
+
+    code = "REFUSED"
+
+    def __init__(
+        self,
+        code: Code,
+        reason: str,
+        *,
+        revocation: RevocationId | None = None,
+        reason_user: str | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.answer = code
+        self.reason = reason
+        self.revocation = revocation
+        self.reason_user = reason_user
+
+
+class BadGuard(RescindError):
+    """The guard was configured so that it could not protect anything; says what to do."""
+
+    code = "BAD_GUARD"
+
+
+class TwoWriters(RescindError):
+    """A second thread wrote to a view; two writers lose kills (red-team B3)."""
+
+    code = "TWO_WRITERS"

@@ -1,0 +1,102 @@
+"""Each numbered step of the guard with its outcome, for a person who asks why."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from rescind_guard import badges
+from rescind_guard.badges import Badge, Claims
+from rescind_guard.errors import Refused
+from rescind_guard.guard import Guard, check_view
+from rescind_guard.issuers import IssuerKey
+from rescind_guard.view import Published
+
+T = TypeVar("T")
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step: its number in `rescind_guard.guard`, and what came of it."""
+
+    number: int
+    what: str
+    code: str
+    """`OK`, `NOT_REACHED`, or the code it would refuse with."""
+    detail: str
+
+
+class Explanation:
+    """Runs the guard's own steps one by one; all those that can still be judged are."""
+
+    def __init__(self, guard: Guard, published: Published, now: float) -> None:
+        self._guard = guard
+        self._published = published
+        self._now = now
+        self.steps: list[Step] = []
+        self.claims: Claims | None = None
+
+    def run(self, token: str | None, tool: str | None = None) -> list[Step]:
+        """Return the steps for one badge; raises nothing for a bad one."""
+        guard = self._guard
+        badge = self._try(2, "parse", lambda: guard.read(token), _say_badge)
+        keys = badge and self._try(3, "issuer and key", lambda: guard.keys(badge), _say_keys)
+        if badge is None or keys is None:
+            return self._not_reached(3 if badge is None else 4)
+        self.claims = self._try(4, "signature", lambda: guard.verify(badge), _say_claims)
+        if self.claims is None:
+            return self._not_reached(5)
+        self._judge(self.claims, tool)
+        return self.steps
+
+    def _judge(self, claims: Claims, tool: str | None) -> None:
+        guard, at = self._guard, self._published
+        self._try(5, "times", lambda: badges.check_times(claims, self._now), self._say_times)
+        self._try(6, "audience, claim rules, level", lambda: guard.check_rules(claims))
+        self._try(7, "revocation", lambda: check_view(claims, at.table), self._say_view)
+        self._try(
+            8,
+            "freshness",
+            lambda: guard.check_fresh(claims, tool, at, self._now),
+            lambda warnings: "; ".join(warnings) or "the view is fresh",
+        )
+        self._try(9, "policy", lambda: guard.check_policy(claims, tool))
+
+    def _try(
+        self, number: int, what: str, step: Callable[[], T], say: Callable[[T], str] | None = None
+    ) -> T | None:
+        try:
+            found = step()
+        except Refused as refused:
+            detail = refused.reason
+            if refused.revocation is not None:
+                detail += f", by {refused.revocation}"
+            self.steps.append(Step(number, what, refused.answer, detail))
+            return None
+        self.steps.append(Step(number, what, "OK", say(found) if say else ""))
+        return found
+
+    def _not_reached(self, first: int) -> list[Step]:
+        names = {3: "issuer and key", 4: "signature", 5: "times", 6: "audience, claim rules, level"}
+        names |= {7: "revocation", 8: "freshness", 9: "policy"}
+        for number in range(first, 10):
+            self.steps.append(Step(number, names[number], "NOT_REACHED", ""))
+        return self.steps
+
+    def _say_times(self, _: None) -> str:
+        left = self.claims.exp - self._now if self.claims else 0
+        return f"expires in {left:.0f} s"
+
+    def _say_view(self, _: None) -> str:
+        return f"no kill among the {len(self._published.table)} targets known"
+
+
+def _say_badge(badge: Badge) -> str:
+    return f"jti {badge.payload.jti}, sub {badge.payload.sub}"
+
+
+def _say_keys(keys: tuple[IssuerKey, ...]) -> str:
+    return ", ".join(key.kid for key in keys)
+
+
+def _say_claims(claims: Claims) -> str:
+    return f"by key {claims.key_thumbprint}, level {claims.level}"

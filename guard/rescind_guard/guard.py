@@ -1,0 +1,296 @@
+"""The guard in front of a tool: one plain function, no lock, no wait, no I/O (I5).
+
+`Guard.check` is a numbered procedure:
+
+ 1. this very token, seen under these keys → its claims
+ 2. parse strictly: size, duplicate keys, canonical base64url, typ, alg, crit
+ 3. the issuer, from the allowlist, and its key
+ 4. the Ed25519 signature
+ 5. times, 60 s of skew
+ 6. audience, claim rules, trust level
+ 7. the view: one look-up for each target; a known kill denies whatever comes after
+ 8. the freshness rule
+ 9. policy
+10. the decision, counted and handed to the recorder
+
+A cached badge keeps the result of 2 to 4 for as long as the keys stay the same, and that of 5 to 8
+while the view's generation and both deadlines hold. Policy runs on every call.
+"""
+
+from collections.abc import Callable
+from math import inf
+
+from rescind_guard import badges, didkey, policy
+from rescind_guard.badges import Badge, Claims
+from rescind_guard.cache import Kept, TokenCache
+from rescind_guard.codes import Code, Outcome
+from rescind_guard.decision import Decision, refusal
+from rescind_guard.errors import BadGuard, Refused
+from rescind_guard.freshness import Mode, Rule, SystemClock
+from rescind_guard.issuers import IssuerKey, Issuers
+from rescind_guard.metrics import Counter
+from rescind_guard.view import Published, View
+from rescind_protocol.clock import Clock
+from rescind_protocol.errors import Malformed
+from rescind_protocol.jws import verify
+from rescind_protocol.keys import thumbprint
+from rescind_protocol.limits import SKEW_S
+from rescind_protocol.table import Entry, Table
+
+Recorder = Callable[[Decision, str | None], None]
+"""Takes (decision, tool); must return at once and must not raise."""
+
+CACHED_BADGES = 10_000
+
+
+class Guard:
+    """Checks badges against a view. Any number of threads may call it at once."""
+
+    def __init__(
+        self,
+        view: View | None,
+        issuers: Issuers,
+        *,
+        audience: str | None = None,
+        rule: Rule | None = None,
+        minimum_level: int = 0,
+        policy: policy.Policy | None = None,
+        accept_self_signed: bool = False,
+        lenient: bool = False,
+        revocation: str = "check",
+        recorder: Recorder | None = None,
+        clock: Clock | None = None,
+        cached_badges: int = CACHED_BADGES,
+    ) -> None:
+        """Raise `BadGuard` for what could not protect: no view, no issuers."""
+        if revocation not in ("check", "skip"):
+            raise BadGuard(f'revocation must be "check" or "skip", not {revocation!r}')
+        if view is None and revocation != "skip":
+            raise BadGuard('a guard needs a view; to go without, say revocation="skip"')
+        if not len(issuers) and not accept_self_signed:
+            raise BadGuard("no trusted issuers: an empty allowlist would refuse every badge")
+        self._skip = revocation == "skip"
+        self._view = view or View()
+        self._issuers = issuers
+        self._audience = audience
+        self._rule = rule or Rule()
+        self._minimum_level = minimum_level
+        self._policy = policy
+        self._accept_self_signed = accept_self_signed
+        self._lenient = lenient
+        self._recorder = recorder
+        clock = clock or SystemClock()
+        self._wall, self._boot = clock.wall, clock.boot
+        self._cache = TokenCache(cached_badges)
+        self.decisions = Counter()
+
+    def __repr__(self) -> str:
+        skipped = ", REVOCATION IS NOT CHECKED" if self._skip else ""
+        return f"<Guard mode {self._rule.mode}, {self._view!r}{skipped}>"
+
+    def check(self, token: str | None, *, tool: str | None = None) -> Decision:
+        """Decide whether the holder of `token` may call `tool` now. Never raises for bad input."""
+        published = self._view.published
+        kept = self._cache.get(token) if token.__class__ is str else None  # (1)
+        if (
+            kept is not None
+            and kept.decision is not None
+            and kept.generation == published.generation
+            and self._wall() < kept.good_until_wall
+            and self._boot() < kept.good_until_boot
+            and kept.issuers is self._issuers
+        ):
+            decision = kept.decision
+            if self._policy is not None:
+                decision = self._ask_policy(decision, tool)
+        else:
+            decision = self._decide(token, tool, kept, published)
+        self.decisions.add(decision.code)  # (10)
+        if self._recorder is not None:
+            self._recorder(decision, tool)
+        return decision
+
+    def recheck(self, decision: Decision) -> Decision:
+        """Look again when the call has returned (I3): deny if a kill has come meanwhile.
+
+        Only a known kill counts here. A badge that merely expired, or a view that grew stale while
+        the tool ran, was good when the work was admitted.
+        """
+        if decision.claims is None or self._skip:
+            return decision
+        try:
+            check_view(decision.claims, self._view.published.table)
+        except Refused as refused:
+            decision = refusal(refused, decision.claims, ())
+            self.decisions.add(decision.code)
+        return decision
+
+    def admits_exempt(self, token: str | None) -> Decision:
+        """Decide for a method that needs no badge: only a killed one is refused."""
+        if token is not None:
+            decision = self.check(token)
+            if decision or decision.code is Code.BADGE_REVOKED:
+                return decision
+        return Decision(Outcome.ALLOW, Code.OK, "method needs no badge")
+
+    def _decide(
+        self, token: str | None, tool: str | None, kept: Kept | None, published: Published
+    ) -> Decision:
+        try:
+            if kept is not None and kept.issuers is self._issuers:
+                claims = kept.claims  # (1)
+            else:
+                claims = self.verify(self.read(token))  # (2) to (4)
+        except Refused as refused:
+            return self._soften(refusal(refused, None, ()))
+        decision: Decision | None = None
+        try:
+            warnings = self._judge(claims, tool, published)  # (5) to (8)
+            decision = Decision(Outcome.ALLOW, Code.OK, "badge is good", claims, warnings=warnings)
+        except Refused as refused:
+            return self._refuse(refused, claims, published)
+        finally:
+            self._keep(str(token), claims, decision, published)
+        return decision if self._policy is None else self._ask_policy(decision, tool)
+
+    def read(self, token: str | None) -> Badge:
+        """Parse (2); raises `Refused`."""
+        if token is None:
+            raise Refused(Code.TOOL_AUTH_MISSING, "no badge was given")
+        return badges.read(token, lenient=self._lenient)
+
+    def keys(self, badge: Badge) -> tuple[IssuerKey, ...]:
+        """Find the keys the badge may be signed with (3); raises `Refused`."""
+        if badge.iss.startswith(didkey.PREFIX) and self._accept_self_signed:
+            return (self_signed_key(badge.iss),)
+        return self._issuers.candidates(badge.iss, badge.token.header.kid)
+
+    def verify(self, badge: Badge) -> Claims:
+        """Verify the signature (3, 4) and return the claims; raises `Refused`."""
+        for key in self.keys(badge):
+            if verify(badge.token, key.public):
+                return badges.claims(badge, key.thumbprint)
+        raise Refused(Code.BADGE_SIGNATURE_INVALID, "badge signature does not verify")
+
+    def _judge(self, claims: Claims, tool: str | None, published: Published) -> tuple[str, ...]:
+        now = self._wall()
+        badges.check_times(claims, now)  # (5)
+        self.check_rules(claims)  # (6)
+        if not self._skip:
+            check_view(claims, published.table)  # (7)
+        return self.check_fresh(claims, tool, published, now)  # (8)
+
+    def check_rules(self, claims: Claims) -> None:
+        """Apply audience, claim rules and trust level (6); raises `Refused`."""
+        badges.check_audience(claims, self._audience)
+        if claims.fault is not None:
+            raise Refused(Code.BADGE_CLAIMS_INVALID, f"badge claims: {claims.fault}")
+        if claims.level < self._minimum_level:
+            raise Refused(
+                Code.TOOL_TRUST_INSUFFICIENT,
+                f"trust level {claims.level}; {self._minimum_level} is needed here",
+            )
+
+    def check_fresh(
+        self, claims: Claims, tool: str | None, published: Published, now: float
+    ) -> tuple[str, ...]:
+        """Apply the freshness rule (8): return warnings, or raise `Refused`: cannot tell."""
+        if self._skip:
+            return ("revocation is not checked",)
+        age = published.age_s(now, self._boot())
+        if age < self._rule.stale_after_s:
+            return ()
+        if self._rule.needs_fresh(claims.level, tool):
+            what = "was never synced" if age == inf else f"is {age:.0f} s old"
+            raise Refused(
+                Code.REVOCATION_CHECK_FAILED, f"cannot tell: the view of revocations {what}"
+            )
+        return ("view of revocations is stale",)
+
+    def check_policy(self, claims: Claims, tool: str | None) -> None:
+        """Ask the policy (9); raises `Refused`."""
+        if self._policy is not None:
+            policy.ask(self._policy, claims, tool)
+
+    def _keep(self, token: str, claims: Claims, decision: Decision | None, at: Published) -> None:
+        """Cache: for how long depends on the badge and on the proof of freshness (red-team B1).
+
+        A decision with a warning is not kept, since a newer head takes the warning away.
+        """
+        if decision is not None and decision.warnings and not self._skip:
+            decision = None
+        limit = inf if self._skip else self._rule.stale_after_s
+        self._cache.put(
+            token,
+            Kept(
+                claims,
+                self._issuers,
+                at.generation,
+                min(claims.exp + SKEW_S, inf if self._skip else at.as_of_wall + limit),
+                inf if self._skip else at.as_of_boot + limit,
+                decision,
+            ),
+        )
+
+    def _ask_policy(self, decision: Decision, tool: str | None) -> Decision:
+        claims = decision.claims
+        if claims is not None:
+            try:
+                self.check_policy(claims, tool)
+            except Refused as refused:
+                return self._soften(refusal(refused, claims, decision.warnings))
+        return decision
+
+    def _refuse(self, refused: Refused, claims: Claims, published: Published) -> Decision:
+        """I3: what else is wrong with a killed badge hides the kill in no mode."""
+        if not self._skip and refused.answer is not Code.BADGE_REVOKED:
+            try:
+                check_view(claims, published.table)
+            except Refused as killed:
+                refused = killed
+        return self._soften(refusal(refused, claims, ()))
+
+    def _soften(self, decision: Decision) -> Decision:
+        """In `observe` only a known kill denies; everything else is recorded as it would be."""
+        if self._rule.mode is not Mode.OBSERVE or decision.code is Code.BADGE_REVOKED:
+            return decision
+        would = f"observe: would {decision.outcome}: {decision.reason}"
+        return Decision(
+            Outcome.ALLOW,
+            decision.code,
+            decision.reason,
+            decision.claims,
+            warnings=(*decision.warnings, would),
+        )
+
+
+def self_signed_key(iss: str) -> IssuerKey:
+    """Return the key that a did:key issuer is (level 0)."""
+    try:
+        public = didkey.public_key(iss)
+    except Malformed as error:
+        raise Refused(Code.BADGE_CLAIMS_INVALID, f"badge claims: {error}") from error
+    return IssuerKey(iss, public, thumbprint(public))
+
+
+def check_view(claims: Claims, table: Table) -> None:
+    """Look every target up (7); raise `Refused` with `BADGE_REVOKED` for a known kill."""
+    if not table.size:
+        return
+    for target in claims.targets:
+        entry = table.get(target)
+        if entry is not None and claims.iat <= entry.cut:
+            raise _revoked(entry, claims.iat)
+
+
+def _revoked(entry: Entry, iat: int) -> Refused:
+    why = entry.why(iat)
+    if why is None:
+        return Refused(Code.BADGE_REVOKED, "badge was issued before its agent was reinstated")
+    reason_user = why.kill.reason_user
+    return Refused(
+        Code.BADGE_REVOKED,
+        f"badge is revoked ({why.kill.reason})",
+        revocation=why.id,
+        reason_user=reason_user,
+    )

@@ -1,0 +1,96 @@
+"""The issuers a guard trusts, and their keys. Immutable: new keys are a new object.
+
+An empty allowlist is an error, never "any" (INTEROP §1).
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from rescind_guard.codes import Code
+from rescind_guard.errors import BadGuard, Refused
+from rescind_protocol.encoding import check_json
+from rescind_protocol.errors import Malformed
+from rescind_protocol.keys import public_from_jwk, thumbprint
+from rescind_protocol.targets import canonical_issuer
+
+MAX_TRIES = 5
+"""Keys tried for a badge that names none (RFC-002 §7)."""
+MAX_KEYS = 256
+"""Keys of one issuer."""
+
+
+class IssuerKey(msgspec.Struct, frozen=True, gc=False):
+    """One key of an issuer."""
+
+    kid: str
+    public: bytes
+    thumbprint: str
+
+
+class Issuers:
+    """Which issuer has which keys."""
+
+    __slots__ = ("_by_kid", "_keys")
+
+    def __init__(self, keys: Mapping[str, Iterable[IssuerKey]]) -> None:
+        self._keys = {canonical_issuer(iss): tuple(found) for iss, found in keys.items()}
+        self._by_kid = {
+            (iss, key.kid): key for iss, found in self._keys.items() for key in reversed(found)
+        }
+
+    def __repr__(self) -> str:
+        return f"<Issuers {', '.join(f'{i}: {len(k)} keys' for i, k in self._keys.items())}>"
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @classmethod
+    def from_jwks(cls, documents: Mapping[str, bytes]) -> "Issuers":
+        """Build from JWKS documents (RFC 7517 §5) by issuer; `BadGuard` names a bad one."""
+        return cls({iss: _read_jwks(iss, raw) for iss, raw in documents.items()})
+
+    def candidates(self, iss: str, kid: str | None) -> tuple[IssuerKey, ...]:
+        """Return the keys a badge of `iss` may be signed with, at most `MAX_TRIES`.
+
+        Raises `Refused`: the issuer is not on the allowlist, or has no such key.
+        """
+        keys = self._keys.get(iss)
+        if keys is None:
+            raise Refused(Code.BADGE_ISSUER_UNTRUSTED, f"issuer {iss[:120]!r} is not trusted here")
+        if kid is None:
+            return keys[:MAX_TRIES]
+        key = self._by_kid.get((iss, kid))
+        if key is None:
+            raise Refused(
+                Code.BADGE_SIGNATURE_INVALID, "badge names a key its issuer does not have"
+            )
+        return (key,)
+
+
+def _read_jwks(iss: str, raw: bytes) -> tuple[IssuerKey, ...]:
+    try:
+        found = [_read_jwk(m) for m in _members(check_json(raw)) if m.get("kty") == "OKP"]
+    except Malformed as error:
+        raise BadGuard(f"JWKS of issuer {iss}: {error}") from error
+    if not found:
+        raise BadGuard(f"JWKS of issuer {iss} has no Ed25519 key")
+    return tuple(found)
+
+
+def _members(document: object) -> list[dict[str, object]]:
+    members = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(members, list) or len(members) > MAX_KEYS:
+        raise Malformed(f"a JWKS has a list `keys` of at most {MAX_KEYS}")
+    return [member for member in members if isinstance(member, dict)]
+
+
+def _read_jwk(members: dict[str, object]) -> IssuerKey:
+    if "d" in members:
+        raise Malformed("it holds a private key; publish the public part only")
+    public = public_from_jwk(members)
+    print_ = thumbprint(public)
+    kid = members.get("kid", print_)
+    if not isinstance(kid, str):
+        raise Malformed("kid is not text")
+    return IssuerKey(kid, public, print_)

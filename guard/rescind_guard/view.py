@@ -1,0 +1,76 @@
+"""The view that guards read, and its swap.
+
+One published tuple, replaced by a single attribute store: a reader takes one local reference and
+never sees half of a change, with or without a GIL. Exactly one thread may write, and it is checked
+on every write: two writers that read, modify and swap lost half of the events in a trial.
+
+Ownership: the writer owns `View`'s fields; the table inside is immutable and nobody's.
+"""
+
+import threading
+from math import inf
+from typing import NamedTuple
+
+from rescind_guard.errors import TwoWriters
+from rescind_protocol.table import Table
+
+
+class Published(NamedTuple):
+    """What a reader gets. A head moves the times only; a change of the table the generation."""
+
+    generation: int
+    table: Table
+    as_of_wall: float
+    """Unix seconds at which every required publisher is proven covered; -inf: never."""
+    as_of_boot: float
+    """The same instant on this host's CLOCK_BOOTTIME, by receipt; -inf: never."""
+
+    def age_s(self, wall: float, boot: float) -> float:
+        """Age of the proof: the greater by either clock, so that no jump makes it younger."""
+        return max(wall - self.as_of_wall, boot - self.as_of_boot)
+
+
+class View:
+    """Holds the published tuple. Built empty and never synced, which is stale."""
+
+    __slots__ = ("_writer", "published")
+
+    def __init__(self) -> None:
+        self.published = Published(0, Table(), -inf, -inf)
+        self._writer: int | None = None
+
+    def __repr__(self) -> str:
+        at = self.published
+        return f"<View generation {at.generation}, {len(at.table)} targets>"
+
+    def claim(self) -> None:
+        """Make the calling thread the one writer, for good or until `release`."""
+        if self._writer not in (None, threading.get_ident()):
+            raise TwoWriters("this view has a writer already; one subscriber per view")
+        self._writer = threading.get_ident()
+
+    def release(self) -> None:
+        """Give the writer's place up; also the first act in the child after a fork."""
+        self._writer = None
+
+    def swap(self, table: Table) -> None:
+        """Publish a changed table."""
+        self._check_writer()
+        at = self.published
+        self.published = Published(at.generation + 1, table, at.as_of_wall, at.as_of_boot)
+
+    def freshen(self, as_of_wall: float, as_of_boot: float) -> None:
+        """Publish a newer proof of freshness; decisions cached under it stay good."""
+        self._check_writer()
+        at = self.published
+        self.published = Published(at.generation, at.table, as_of_wall, as_of_boot)
+
+    def distrust(self) -> None:
+        """Make the view stale at once; what is known to be killed stays killed (I3, I10)."""
+        self._check_writer()
+        at = self.published
+        self.published = Published(at.generation + 1, at.table, -inf, -inf)
+
+    def _check_writer(self) -> None:
+        if self._writer != threading.get_ident():
+            raise TwoWriters("only the thread that claimed this view may write to it")
