@@ -1,0 +1,24 @@
+"""Errors of a source of events: weather, refusal, and a history that is not the one we read."""
+
+from rescind_protocol.errors import RescindError
+
+
+class SourceUnavailable(RescindError):
+    """Not reachable now, or not in time; trying again later may well work."""
+
+    code = "SOURCE_UNAVAILABLE"
+
+
+class SourceRefused(RescindError):
+    """Will not heal by itself: bad credentials, a server too old, a certificate not trusted."""
+
+    code = "SOURCE_REFUSED"
+
+
+class Rewound(RescindError):
+    """What lies at the cursor is gone or has other bytes: purged, made anew, or an old copy.
+
+    The reader starts again from the beginning; nothing it has applied is taken back.
+    """
+
+    code = "REWOUND"

@@ -1,0 +1,378 @@
+"""One link to NATS for sources and sinks: how it connects, how it is lost, how it asks.
+
+- A connection that is lost is replaced by a new one, for ever (nats-py's own reconnect gives up
+  after 60 attempts, ends for good on some `-ERR`, and sends later what a caller has given up on).
+- A frozen or half-open server is noticed by pings: two unanswered, a second apart.
+- What cannot heal by itself (credentials, certificate, version) is `SourceRefused` at the first
+  connection; later it is reported as the reason and tried again, for operators rotate passwords.
+- No exception of nats-py leaves this module: `SourceUnavailable` or `SourceRefused` do.
+"""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from nats import errors
+
+from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.nats_client import MAX_FRAME_BYTES, Handler, LeanClient, check_library
+
+MIN_SERVER = (2, 11)
+"""Batched direct get (ADR-31, server 2.11)."""
+CONNECT_TIMEOUT_S = 0.5
+PING_INTERVAL_S = 1
+MAX_PINGS_OUTSTANDING = 2
+RECONNECT_WAIT_S = 0.1
+REFUSED_WAIT_S = 2.0
+"""Between attempts while the server refuses us: no storm of failed log-ins."""
+FIRST_ATTEMPT_S = 3.0
+"""All addresses, TCP, TLS and log-in together."""
+REQUEST_TIMEOUT_S = 2.0
+
+_UNUSABLE = (
+    *(errors.InvalidUserCredentialsError, FileNotFoundError, PermissionError),
+    *(ImportError, ValueError),
+)
+
+T = TypeVar("T")
+Plain = Callable[[bytes, bytes], None]
+"""Called on the loop with (payload, raw header block)."""
+
+
+class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and as whom to connect; everything else is the same for every link.
+
+    `url` is one or more addresses with a comma between them, `nats://` or `tls://`, with
+    `user:password@` or `token@` if that is how the server knows us; or `creds_file` (JWT) or
+    `nkey_file` (seed). `tls` passes a context through and insists on TLS.
+    """
+
+    url: str
+    inbox_prefix: str
+    name: str = "rescind"
+    tls: ssl.SSLContext | None = None
+    creds_file: Path | None = None
+    nkey_file: Path | None = None
+
+    @property
+    def shown(self) -> str:
+        """The addresses without their secrets."""
+        return ",".join(part.rpartition("@")[2].rpartition("//")[2] for part in self.urls)
+
+    @property
+    def urls(self) -> list[str]:
+        """Each address on its own."""
+        return [part.strip() for part in self.url.split(",") if part.strip()]
+
+    def __repr__(self) -> str:
+        return f"<NatsOptions {self.shown}>"
+
+    def connect_arguments(self) -> dict[str, Any]:
+        """Return the arguments of nats-py's `connect`; the only place that names them."""
+        if not self.urls:
+            raise ValueError("no address is given")
+        return {
+            "servers": self.urls,
+            "name": self.name,
+            "inbox_prefix": self.inbox_prefix,
+            "allow_reconnect": False,  # the link replaces a lost connection itself
+            "max_reconnect_attempts": 1,  # here: rounds over the addresses in one attempt
+            "reconnect_time_wait": RECONNECT_WAIT_S,
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "ping_interval": PING_INTERVAL_S,
+            "max_outstanding_pings": MAX_PINGS_OUTSTANDING,
+            **self._identity(),
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        arguments: dict[str, Any] = {"tls": self.tls} if self.tls is not None else {}
+        if self.creds_file is not None:
+            return arguments | {"user_credentials": str(self.creds_file)}
+        if self.nkey_file is not None:
+            return arguments | {"nkeys_seed": str(self.nkey_file)}
+        first = urlsplit(self.urls[0])
+        if first.username and first.password:
+            # Given apart, for the library would not decode them: a password may hold '@' or '/'.
+            user, password = unquote(first.username), unquote(first.password)
+            return arguments | {"user": user, "password": password}
+        return arguments | ({"token": unquote(first.username)} if first.username else {})
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """Answer to a request."""
+
+    payload: bytes
+    headers: bytes
+
+    @property
+    def status(self) -> bytes:
+        """The status of a `NATS/1.0 404 ...` header line, or nothing."""
+        return status(self.headers)
+
+
+def status(headers: bytes) -> bytes:
+    """Return the three digits of the inline status of a raw header block, or b"" (ADR-4)."""
+    return headers[9:12] if headers[8:9] == b" " else b""
+
+
+class Link:
+    """Keeps one connection for ever; `on_up` runs on each new one, `on_down` when it is lost.
+
+    `on_up` subscribes and may raise `SourceUnavailable` to have the connection replaced.
+    `on_down(why)` is a plain function. `on_problem(why)` hears what the server answers on the
+    side: a permission violation never fails the call that caused it.
+    """
+
+    def __init__(
+        self,
+        options: NatsOptions,
+        *,
+        on_up: Callable[[], Awaitable[None]],
+        on_down: Callable[[str], None],
+        on_problem: Callable[[str], None],
+    ) -> None:
+        self.options = options
+        self._on_up = on_up
+        self._on_down = on_down
+        self._on_problem = on_problem
+        self._client: LeanClient | None = None
+        self._runner: asyncio.Task[None] | None = None
+        self._inbox = ""
+        self._waiting: dict[str, Plain] = {}
+        self.reconnects = 0
+
+    def __repr__(self) -> str:
+        return f"<Link {self.options.shown} {'up' if self.connected else 'down'}>"
+
+    @property
+    def connected(self) -> bool:
+        """Whether requests can be made now."""
+        return self._client is not None
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the present server is one of several."""
+        return self._client is not None and self._client.clustered
+
+    async def start(self) -> None:
+        """Make the first attempt, then go on for ever; raises `SourceRefused`, never weather."""
+        check_library()
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._runner = asyncio.create_task(self._run(first), name=f"nats {self.options.shown}")
+        try:
+            await first
+        except SourceRefused:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Send what was accepted, close, and stay closed."""
+        if self._client is not None:
+            with contextlib.suppress(SourceUnavailable):
+                await self._guarded(self._client.flush(1), 1.0)
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await runner
+
+    async def listen(self, subject: str, handler: Handler) -> None:
+        """Subscribe a plain function on the present connection (again on each new one)."""
+        await self._guarded(self._up().listen(subject, self._fenced(handler)))
+
+    async def flush(self) -> None:
+        """Return when the server has processed everything sent so far."""
+        await self._guarded(self._up().flush(int(REQUEST_TIMEOUT_S)))
+
+    async def publish(
+        self, subject: str, payload: bytes, *, reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Send; whether it arrived is not known."""
+        await self._guarded(self._up().publish(subject, payload, reply, headers))
+
+    def open_inbox(self, plain: Plain) -> str:
+        """Return a fresh reply subject whose answers go to `plain`, until `close_inbox`."""
+        self._up()
+        token = secrets.token_urlsafe(12)
+        self._waiting[token] = plain
+        return f"{self._inbox}.{token}"
+
+    def close_inbox(self, reply: str) -> None:
+        """Forget a reply subject; later answers to it are dropped."""
+        self._waiting.pop(reply.rpartition(".")[2], None)
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        headers: dict[str, str] | None = None,
+        accept: Callable[[Reply], bool] = lambda _: True,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+    ) -> Reply:
+        """Ask and return the first answer that `accept` takes; `SourceUnavailable` at the deadline.
+
+        Others may send to an inbox they have seen: an answer that is not accepted is passed over.
+        """
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def heard(data: bytes, header_block: bytes) -> None:
+            got = Reply(data, header_block)
+            if not answer.done() and accept(got):
+                answer.set_result(got)
+
+        inbox = self.open_inbox(heard)
+        try:
+            await self.publish(subject, payload, reply=inbox, headers=headers)
+            return await self.while_up(answer, timeout_s)
+        finally:
+            self.close_inbox(inbox)
+
+    async def while_up(self, future: asyncio.Future[T], timeout_s: float) -> T:
+        """Return the future's result; `SourceUnavailable` at the deadline or when the link is lost."""
+        lost = self._up().lost
+        await asyncio.wait((future, lost), timeout=timeout_s, return_when="FIRST_COMPLETED")
+        if future.done():
+            return future.result()
+        why = lost.result() if lost.done() else f"no answer within {timeout_s:g} s"
+        raise SourceUnavailable(f"NATS at {self.options.shown}: {why}")
+
+    def _up(self) -> LeanClient:
+        if self._client is None:
+            raise SourceUnavailable(f"not connected to NATS at {self.options.shown}")
+        return self._client
+
+    def _fenced(self, handler: Handler) -> Handler:
+        """Return the handler with a fence: an exception in the read loop would end it silently."""
+
+        def fenced(subject: str, data: bytes, headers: bytes) -> None:
+            try:
+                handler(subject, data, headers)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the message was not applied
+                self._lose(f"a message could not be handled: {error!r}")
+
+        return fenced
+
+    def _lose(self, why: str) -> None:
+        """Give up the connection; the next one brings a catch-up."""
+        if self._client is not None:
+            self._client.abort(why)
+
+    async def _guarded(self, call: Coroutine[Any, Any, T], timeout_s: float = REQUEST_TIMEOUT_S) -> T:
+        """Await a call of nats-py, bounded, its exceptions mapped to ours."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await call
+        except TimeoutError as error:
+            # A late PONG to a flush given up on would end the library's read loop: cut it first.
+            self._lose(f"no answer within {timeout_s:g} s")
+            raise SourceUnavailable(f"NATS at {self.options.shown} does not answer") from error
+        except (errors.Error, OSError) as error:
+            raise SourceUnavailable(f"NATS at {self.options.shown}: {error}") from error
+
+    async def _run(self, first: asyncio.Future[None]) -> None:
+        while True:
+            wait_s = RECONNECT_WAIT_S
+            try:
+                await self._one_connection(first)
+            except SourceRefused as error:
+                self._on_down(str(error))
+                wait_s = REFUSED_WAIT_S
+                if not first.done():
+                    first.set_exception(error)
+                    return
+            except SourceUnavailable as error:
+                self._on_down(str(error))
+            except Exception as error:  # noqa: BLE001 - a bug above must not end the link quietly
+                self._on_down(f"internal error: {error!r}")
+            if not first.done():
+                first.set_result(None)
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+
+    async def _one_connection(self, first: asyncio.Future[None]) -> None:
+        """Connect, serve until the connection is lost, and say why by raising."""
+        client = await connect(self.options, self._on_problem)
+        try:
+            self._inbox = f"{self.options.inbox_prefix}.{secrets.token_urlsafe(16)}"
+            self._client = client
+            await self.listen(f"{self._inbox}.*", self._answered)
+            await self.flush()
+            await self._on_up()
+            self.reconnects += first.done()
+            if not first.done():
+                first.set_result(None)
+            await self._serve(client)
+        finally:
+            self._client = None
+            self._waiting.clear()
+            client.abort("closed")
+            with contextlib.suppress(errors.Error, OSError, TimeoutError):
+                await asyncio.wait_for(client.close(), 1.0)
+
+    async def _serve(self, client: LeanClient) -> None:
+        """Return never: raise when the connection is lost."""
+        while not client.lost.done():
+            if client.buffered_bytes > MAX_FRAME_BYTES:
+                client.abort("the server announced a message beyond every limit")
+            await asyncio.wait((client.lost,), timeout=PING_INTERVAL_S)
+        raise SourceUnavailable(f"NATS at {self.options.shown}: {client.lost.result()}")
+
+    def _answered(self, subject: str, data: bytes, headers: bytes) -> None:
+        plain = self._waiting.get(subject.rpartition(".")[2])
+        if plain is not None:
+            plain(data, headers)
+
+
+async def connect(options: NatsOptions, on_problem: Callable[[str], None]) -> LeanClient:
+    """Return a new connection, or raise `SourceRefused` or `SourceUnavailable`."""
+    wants_tls = options.tls is not None or any(url.startswith("tls://") for url in options.urls)
+    client = LeanClient(tls_required=wants_tls)
+    last: list[Exception] = []
+
+    async def noticed(error: Exception) -> None:
+        last[:] = [error]
+        if "permissions violation" in str(error).lower():
+            on_problem(f"NATS at {options.shown}: {error}")
+
+    try:
+        call = client.connect(error_cb=noticed, **options.connect_arguments())
+        await asyncio.wait_for(call, FIRST_ATTEMPT_S)
+        _check_version(client, options)
+    except BaseException as error:
+        client.abort("not connected")
+        if isinstance(error, (errors.Error, OSError, TimeoutError, ValueError, ImportError)):
+            root = last[0] if last and isinstance(error, errors.NoServersError) else error
+            raise _mapped(root, options) from error
+        raise
+    return client
+
+
+def _check_version(client: LeanClient, options: NatsOptions) -> None:
+    version = client.connected_server_version
+    if (version.major, version.minor) < MIN_SERVER:
+        raise SourceRefused(
+            f"NATS at {options.shown} is version {version.major}.{version.minor}.{version.patch}: "
+            f"{MIN_SERVER[0]}.{MIN_SERVER[1]} or newer is needed (batched direct get)"
+        )
+
+
+def _mapped(error: BaseException, options: NatsOptions) -> SourceRefused | SourceUnavailable:
+    """Return our error for one of nats-py or the socket, by whose fault it is."""
+    where = f"NATS at {options.shown}"
+    text = str(error) or type(error).__name__
+    if "authorization violation" in text.lower() or isinstance(error, errors.AuthorizationError):
+        return SourceRefused(f"{where} refused our credentials: check user, password or key")
+    if isinstance(error, errors.SecureConnRequiredError):
+        return SourceRefused(f"{where} offers no TLS, which these settings insist on")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return SourceRefused(f"{where}: its certificate is not trusted: {error.verify_message}")
+    if isinstance(error, _UNUSABLE) or text.startswith("nats: invalid"):
+        return SourceRefused(f"{where}: address or credentials cannot be used: {text}")
+    return SourceUnavailable(f"{where} cannot be reached: {text}")

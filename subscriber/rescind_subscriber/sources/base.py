@@ -1,0 +1,64 @@
+"""What a source of events is, and what it tells: the types between transport and reconcile.
+
+A source hands over bytes: it neither reads nor verifies an event. It may lose, repeat, reorder and
+withhold; numbers, digests and heads inside the signed bytes show that to the reader (I6).
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """A position in one source, proven by what lies there."""
+
+    position: str
+    """The source's own notation: "1834" is a NATS stream sequence."""
+    digest: bytes
+    """SHA-256 of the bytes at that position."""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Stored events in order, and the cursor of the last one."""
+
+    events: list[bytes]
+    cursor: Cursor
+
+
+class Feed(Protocol):
+    """What a source calls: plain functions, on its event loop, that never block or raise."""
+
+    def heard(self, source: str, raw: bytes) -> None:
+        """Take a live event."""
+
+    def heard_head(self, source: str, raw: bytes) -> None:
+        """Take a publisher's head."""
+
+    def linked(self, source: str) -> None:
+        """Know that the source is (again) connected and subscribed: a catch-up is due."""
+
+    def unlinked(self, source: str, why: str) -> None:
+        """Know that live events may be missed from now on; `why` is a sentence."""
+
+
+class Source(Protocol):
+    """One transport's stream of events."""
+
+    name: str
+
+    async def start(self, feed: Feed) -> None:
+        """Subscribe live and keep reconnecting for ever; weather is told by `unlinked`.
+
+        Raises `SourceRefused` for what will not heal by itself.
+        """
+
+    def read(self, after: Cursor | None) -> AsyncIterator[Batch]:
+        """Yield the stored events behind the cursor, in order, up to the mark; None: all of them.
+
+        Raises `Rewound` if the bytes at the cursor differ or are gone, `SourceUnavailable`.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Close the connection; nothing is called on the feed afterwards."""
