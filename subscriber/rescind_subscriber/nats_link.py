@@ -192,7 +192,12 @@ class Link:
         await self._guarded(self._up().flush(int(REQUEST_TIMEOUT_S)))
 
     async def publish(
-        self, subject: str, payload: bytes, *, reply: str = "", headers: dict[str, str] | None = None
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        reply: str = "",
+        headers: dict[str, str] | None = None,
     ) -> None:
         """Send; whether it arrived is not known."""
         await self._guarded(self._up().publish(subject, payload, reply, headers))
@@ -265,7 +270,9 @@ class Link:
         if self._client is not None:
             self._client.abort(why)
 
-    async def _guarded(self, call: Coroutine[Any, Any, T], timeout_s: float = REQUEST_TIMEOUT_S) -> T:
+    async def _guarded(
+        self, call: Coroutine[Any, Any, T], timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> T:
         """Await a call of nats-py, bounded, its exceptions mapped to ours."""
         try:
             async with asyncio.timeout(timeout_s):

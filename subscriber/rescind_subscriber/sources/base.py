@@ -29,10 +29,10 @@ class Batch(msgspec.Struct, frozen=True):
 class Feed(Protocol):
     """What a source calls: plain functions, on its event loop, that never block or raise."""
 
-    def heard(self, source: str, raw: bytes) -> None:
+    def heard(self, source: str, raw: bytes, /) -> None:
         """Take a live event."""
 
-    def heard_head(self, source: str, raw: bytes) -> None:
+    def heard_head(self, source: str, raw: bytes, /) -> None:
         """Take a publisher's head."""
 
     def linked(self, source: str) -> None:

@@ -1,0 +1,10 @@
+"""Names of the subscriber's metrics; labels in brackets."""
+
+EVENTS = "rescind_subscriber_events_total"
+"""Events by what became of them [outcome]."""
+HEADS = "rescind_subscriber_heads_total"
+"""Heads by what became of them [outcome]."""
+READS = "rescind_subscriber_reads_total"
+"""Readings of what a source stores, by how they ended [outcome]."""
+SWAPS = "rescind_subscriber_swaps_total"
+"""Published changes of the view."""

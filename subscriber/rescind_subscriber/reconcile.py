@@ -1,0 +1,229 @@
+"""The pure step between bytes and view: no I/O, no task, no clock of its own.
+
+Whatever comes from whichever source, in any order, any number of times, goes through `event`,
+`batch` or `head`. What it may do to the view:
+
+- a verified event is joined in (I2) and the table swapped;
+- a head freshens only if it is signed, recent, not ahead, by an unexpired key, names no newer trust
+  and is covered by what is applied here, digest for digest (I4); one event never freshens;
+- an event by a trusted key that cannot be read makes the view not fresh until a restart (I10).
+
+It returns whether something is missing that a source may have stored.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from math import inf
+
+import msgspec
+
+from rescind_guard.metrics import Counter
+from rescind_guard.view import View
+from rescind_protocol import events, heads
+from rescind_protocol.clock import Clock
+from rescind_protocol.errors import Malformed, RescindError, Unreadable, Untrusted
+from rescind_protocol.events import Event
+from rescind_protocol.heads import Head
+from rescind_protocol.join import Outcome, Replica
+from rescind_protocol.limits import MAX_HEAD_AHEAD_S
+from rescind_protocol.trust import Trust
+
+log = logging.getLogger("rescind.subscriber")
+
+VERIFIED_DIGESTS = 16_384
+"""Events whose bytes are remembered as verified; the same comes up to four times."""
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """When a publisher was last proven covered, on both clocks."""
+
+    wall: float
+    boot: float
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """A publisher's newest valid head, and when it came in."""
+
+    head: Head
+    boot: float
+    age_s: float
+
+
+class Reconciler:
+    """Owns the replica and writes the view; used by one thread."""
+
+    def __init__(self, trust: Trust, view: View, clock: Clock) -> None:
+        self.replica = Replica()
+        self.events = Counter()
+        self.heads = Counter()
+        self.unreadable: str | None = None
+        """Why the view cannot be fresh (I10)."""
+        self.on_applied: list[Callable[[Event], None]] = []
+        """Called after the swap, on the writer's thread; must not block."""
+        self._trust = trust
+        self._view = view
+        self._clock = clock
+        self._heard: dict[str, Heard] = {}
+        self._proofs: dict[str, Proof] = {}
+        self._newest: dict[str, float] = {}
+        self._verified: OrderedDict[bytes, None] = OrderedDict()
+        self._said: set[str] = set()
+
+    # --- events ---
+
+    def event(self, raw: bytes) -> bool:
+        """Take one event; return whether events are missing below it."""
+        event = self._join(raw)
+        if event is None:
+            return False
+        self._publish([event])
+        return self.replica.gap(event.log)
+
+    def batch(self, raws: Iterable[bytes]) -> None:
+        """Take many events that were stored, with one swap."""
+        self._publish([event for raw in raws if (event := self._join(raw)) is not None])
+
+    def _join(self, raw: bytes) -> Event | None:
+        """Verify and join; return the event if it was new."""
+        digest = events.digest_of(raw)
+        if digest in self._verified:
+            # Only bytes already verified may be dropped unread, never a number (red-team C).
+            self.events.add(Outcome.SEEN)
+            return None
+        try:
+            event = events.authenticate(raw, self._trust)
+        except (Malformed, Untrusted) as error:
+            self._reject(self.events, error, "event")
+            return None
+        except Unreadable as error:
+            self._distrust(error)
+            return None
+        outcome = self.replica.apply(event)
+        self.events.add(outcome)
+        self._complain(event, outcome)
+        if outcome in (Outcome.OVER_QUOTA, Outcome.TOO_FAR):
+            return None
+        self._verified[digest] = None
+        if len(self._verified) > VERIFIED_DIGESTS:
+            self._verified.popitem(last=False)
+        return event if outcome is not Outcome.SEEN else None
+
+    def _publish(self, applied: list[Event]) -> None:
+        if self.replica.table is not self._view.published.table:
+            self._view.swap(self.replica.table)
+        for event in applied:
+            for listener in self.on_applied:
+                listener(event)
+        for publisher in {event.publisher for event in applied}:
+            self._prove(publisher)
+
+    def _complain(self, event: Event, outcome: Outcome) -> None:
+        if outcome is Outcome.FORK:
+            self._say("fork", f"log {event.log} has two histories: its key may be stolen")
+        if outcome is Outcome.OVER_QUOTA:
+            self._say("quota", f"publisher {event.publisher} is over its quota: not applied")
+        if event.void:
+            self.events.add("void")
+            self._say("void", f"publisher {event.publisher} said what it has no right to: ignored")
+
+    # --- heads ---
+
+    def head(self, raw: bytes) -> bool:
+        """Take one head; return whether events are missing that it names."""
+        try:
+            head = heads.authenticate(raw, self._trust)
+        except (Malformed, Untrusted) as error:
+            self._reject(self.heads, error, "head")
+            return False
+        except Unreadable as error:
+            self._distrust(error)
+            return False
+        if not self._admit(head):
+            return False
+        wall, boot = self._clock.wall(), self._clock.boot()
+        self._newest[head.publisher] = head.time_s
+        self._heard[head.publisher] = Heard(head, boot, max(0.0, wall - head.time_s))
+        if self.replica.advance_horizon(head):
+            self._view.swap(self.replica.table)
+        return not self._prove(head.publisher)
+
+    def _admit(self, head: Head) -> bool:
+        """Whether the head may speak at all; a reason is counted for each that may not."""
+        wall = self._clock.wall()
+        reasons = {
+            "replayed": head.time_s <= self._newest.get(head.publisher, -inf),
+            "ahead": head.time_s > wall + MAX_HEAD_AHEAD_S,
+            "key_expired": head.not_after is not None and max(head.time_s, wall) > head.not_after,
+            "newer_trust": head.trust > self._trust.version,
+        }
+        for reason, applies in reasons.items():
+            if applies:
+                self.heads.add(reason)
+                if reason != "replayed":
+                    self._say(reason, f"heads of {head.publisher} do not count: {reason}")
+                return False
+        return True
+
+    def _prove(self, publisher: str) -> bool:
+        """Freshen if the publisher's newest head is covered; return whether it is."""
+        heard = self._heard.get(publisher)
+        if heard is None:
+            return True
+        if not self.replica.covers(heard.head):
+            self.heads.add("not_covered")
+            return False
+        self.heads.add("covered")
+        if self.replica.agrees(heard.head) is False:
+            # All of it is signed and chained: a difference is a bug or a concurrent
+            # reinstatement by another publisher, worth an alarm and no outage (red-team A3.4).
+            self.heads.add("disagreed")
+        self._proofs[publisher] = Proof(heard.head.time_s, heard.boot - heard.age_s)
+        self._freshen()
+        return True
+
+    def _freshen(self) -> None:
+        if self.unreadable is not None:
+            return
+        proofs = [self._proofs.get(publisher) for publisher in self._trust.required]
+        known = [proof for proof in proofs if proof is not None]
+        if len(known) < len(proofs):
+            return
+        wall = min(proof.wall for proof in known)
+        boot = min(proof.boot for proof in known)
+        at = self._view.published
+        if wall > at.as_of_wall or boot > at.as_of_boot:
+            self._view.freshen(max(wall, at.as_of_wall), max(boot, at.as_of_boot))
+
+    # --- restart ---
+
+    def newest_heads(self) -> dict[str, float]:
+        """Greatest head time seen from each publisher, to be kept over restarts."""
+        return dict(self._newest)
+
+    def remember_heads(self, newest: dict[str, float]) -> None:
+        """Refuse heads up to these times as replayed."""
+        for publisher, time_s in newest.items():
+            self._newest[publisher] = max(time_s, self._newest.get(publisher, -inf))
+
+    def publish_replica(self) -> None:
+        """Swap the view to the replica's table, after a merge."""
+        self._publish([])
+
+    # --- saying what is wrong ---
+
+    def _distrust(self, error: Unreadable) -> None:
+        self.events.add("unreadable")
+        self.unreadable = str(error)
+        self._say("unreadable", f"the view cannot be fresh: {error}; upgrade this program")
+        self._view.distrust()
+
+    def _reject(self, counter: Counter, error: RescindError, what: str) -> None:
+        counter.add(error.code.lower())
+        self._say(f"{what} {error.code}", f"{what} rejected: {error}")
+
+    def _say(self, kind: str, sentence: str) -> None:
+        """Log once for each kind; the counters have the rest."""
+        if kind not in self._said:
+            self._said.add(kind)
+            log.warning("%s (further ones are counted only)", sentence)
