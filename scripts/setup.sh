@@ -28,14 +28,14 @@ find_python() {
 
 # Debian ships venv's other half, ensurepip, in a package of its own.
 need_venv() {
-  local python=$1 package
+  local python=$1 package said
   "$python" -c 'import ensurepip, venv' 2>/dev/null && return
   package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
   command -v apt-get >/dev/null || fail "$python has no ensurepip: install it with your system's packages"
   [ "$(id -u)" = 0 ] || fail "$package is missing; as root: apt-get install $package"
   echo "setup: installing $package"
-  apt-get -qq update && apt-get -qq install -y --no-install-recommends "$package" >/dev/null ||
-    fail "apt-get could not install $package"
+  said=$({ apt-get update && apt-get install -y --no-install-recommends "$package"; } 2>&1) ||
+    fail "apt-get could not install $package: $said"
 }
 
 make_environment() {
@@ -44,14 +44,15 @@ make_environment() {
   need_venv "$python"
   echo "setup: new .venv with $("$python" -V), packages of $LOCK"
   "$python" -m venv --clear .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$LOCK"
+  .venv/bin/python -m pip install -qq --disable-pip-version-check \
+    --require-hashes -r "$LOCK"
   cp "$LOCK" "$INSTALLED"
 }
 
 if ! cmp -s "$LOCK" "$INSTALLED" || ! new_enough .venv/bin/python; then
   make_environment
 fi
-.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+.venv/bin/python -m pip install -qq --disable-pip-version-check \
   --no-deps --no-build-isolation --editable .
 touch .venv/ready
 echo "setup: .venv is ready"
