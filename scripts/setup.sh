@@ -16,14 +16,15 @@ fail() {
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 find_python() {
-  local candidate
+  local candidate found
   for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
     if new_enough "$candidate"; then
       echo "$candidate"
       return
     fi
   done
-  fail "Python 3.11 or newer is needed; ${PYTHON:-python3} is $("${PYTHON:-python3}" -V 2>&1 || true)"
+  found=$("${PYTHON:-python3}" -V 2>/dev/null) || found="no ${PYTHON:-python3}"
+  fail "Python 3.11 or newer is needed; found $found"
 }
 
 # Debian ships venv's other half, ensurepip, in a package of its own.
