@@ -216,7 +216,7 @@ def _spawn_in_own_thread(
 
     def keep() -> None:
         try:
-            process = subprocess.Popen(  # noqa: S603 - our own argument list, no shell
+            process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
             started.append(process)

@@ -241,7 +241,7 @@ class Link:
             self.close_inbox(inbox)
 
     async def while_up(self, future: asyncio.Future[T], timeout_s: float) -> T:
-        """Return the future's result; `SourceUnavailable` at the deadline or when the link is lost."""
+        """Return the result; `SourceUnavailable` at the deadline or when the link is lost."""
         lost = self._up().lost
         await asyncio.wait((future, lost), timeout=timeout_s, return_when="FIRST_COMPLETED")
         if future.done():
