@@ -1,0 +1,1 @@
+"""Tests over generated histories."""
