@@ -20,7 +20,12 @@ DIGEST_BYTES = 16
 """Second preimage 2^128; a collision would need both ends to be the attacker's (red-team B5)."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_PRINTABLE = re.compile(r"[\x21-\x7e\u00a1-\U0010ffff]+")
+_PRINTABLE = re.compile(r"[\x21-\x7e\u00a1-\ud7ff\ue000-\U0010ffff]+")
+"""No blanks, no controls, and no lone surrogates, which UTF-8 and so the wire cannot carry."""
+_DID = re.compile(
+    r"did:([a-z0-9]+):((?:[A-Za-z0-9._:-]|%[0-9A-Fa-f]{2})+)", re.IGNORECASE | re.ASCII
+)
+"""DID Core §3.1. No path, query or fragment: a DID URL is not an agent, its kill stops nothing."""
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -91,21 +96,22 @@ def canonical_issuer(iss: str) -> str:
         raise Malformed(f"issuer {iss[:60]!r} must be an origin, without query or user")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     suffix = "" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}"
-    return f"{parts.scheme}://{host}{suffix}{parts.path.rstrip('/')}"
+    # Once more: lower-casing can lengthen text, and nobody could read what is beyond the limit.
+    return _text("issuer", f"{parts.scheme}://{host}{suffix}{parts.path.rstrip('/')}")
 
 
 @lru_cache(maxsize=65_536)
 def canonical_did(did: str) -> str:
     """Lower-case method and, for did:web, the domain; the rest is exact (DID Core §3.1)."""
     did = _text("agent", did)
-    scheme, _, rest = did.partition(":")
-    method, _, ident = rest.partition(":")
-    if scheme.lower() != "did" or not method or not ident:
+    found = _DID.fullmatch(did)
+    if found is None:
         raise Malformed(f"agent {did[:60]!r} is not a DID")
-    if method.lower() == "web":
+    method, ident = found[1].lower(), found[2]
+    if method == "web":
         domain, colon, path = ident.partition(":")
         ident = domain.lower().replace("%3a", "%3A") + colon + path
-    return f"did:{method.lower()}:{ident}"
+    return f"did:{method}:{ident}"
 
 
 def badge(iss: str, jti: str) -> Target:
