@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from rescind_protocol import approvals, jws
-from rescind_protocol.changes import Change, Kill, LogId, Seq
+from rescind_protocol.changes import Change, Kill, LogId, Seconds, Seq
 from rescind_protocol.encoding import b64url_decode, b64url_encode, check_json, to_type
 from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
 from rescind_protocol.keys import SigningKey
@@ -47,7 +47,7 @@ class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Claims(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     iss: str
     jti: str
-    iat: int
+    iat: Seconds
     aud: str
     ver: int
     events: dict[str, _Body]
@@ -157,7 +157,8 @@ def _check_frame(members: object, trust: Trust) -> None:
         raise Untrusted("event is for another fabric")
     if members.get("ver") != VERSION:
         raise Malformed("newer version than this program can read")
-    if len(members.get("events") or ()) != 1:
+    told = members.get("events")
+    if not isinstance(told, dict) or len(told) != 1:
         raise Malformed("a security event token carries exactly one event")
 
 
