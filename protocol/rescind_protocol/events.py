@@ -89,10 +89,14 @@ def make(
     prev: bytes,
     at: int,
 ) -> bytes:
-    """Return a signed event, or raise `TooLarge`; `at` in unix seconds."""
+    """Return a signed event; `at` in unix seconds.
+
+    Raises `TooLarge`, and `Malformed` for what no reader could read: such an event would leave its
+    log uncovered, and so the fleet stale, for ever (red-team A3).
+    """
     if not 0 < len(changes) <= MAX_CHANGES:
         raise TooLarge(f"an event carries 1 to {MAX_CHANGES} changes, not {len(changes)}")
-    encoded = msgspec.json.encode(changes)
+    encoded = _encode(changes)
     second = approvals.statement(fabric, log, seq, encoded)
     claims = _Claims(
         iss=publisher,
@@ -107,6 +111,22 @@ def make(
     if len(raw) > MAX_EVENT_BYTES:
         raise TooLarge(f"event of {len(raw)} bytes, limit {MAX_EVENT_BYTES}: split it")
     return raw
+
+
+def _encode(changes: tuple[Change, ...]) -> bytes:
+    try:
+        encoded = msgspec.json.encode(changes)
+        _decode(encoded)
+    except (msgspec.MsgspecError, ValueError, OverflowError, TypeError) as error:
+        raise Malformed(f"changes that nobody could read: {error}") from error
+    return encoded
+
+
+def _decode(encoded: bytes | msgspec.Raw) -> tuple[Change, ...]:
+    changes = _changes.decode(encoded)
+    for change in changes:
+        check(change.target)
+    return changes
 
 
 def authenticate(raw: bytes, trust: Trust) -> Event:
@@ -127,9 +147,7 @@ def _read_claims(payload: bytes, signer: Signer, trust: Trust, digest: bytes) ->
         _check_frame(members, trust)
         claims = _claims.decode(payload)
         body = claims.events[EVENT_TYPE]
-        changes = _changes.decode(body.changes)
-        for change in changes:
-            check(change.target)
+        changes = _decode(body.changes)
         prev = b64url_decode(body.prev.encode("ascii"))
     except (Malformed, msgspec.MsgspecError, KeyError, UnicodeEncodeError) as error:
         raise Unreadable(f"event by {signer.publisher!r} cannot be read: {error}") from error
