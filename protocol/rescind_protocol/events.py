@@ -137,6 +137,9 @@ def authenticate(raw: bytes, trust: Trust) -> Event:
     signer = trust.signer(token.header.kid)
     if not jws.verify(token, signer.public):
         raise Untrusted("event signature does not verify")
+    if not signer.rights.speaks:
+        # Before any reading: an approver's key must not make a view stale by unreadable garbage.
+        raise Untrusted(f"key of {signer.publisher!r} has no right to sign events")
     return _read_claims(token.payload, signer, trust, digest_of(raw))
 
 

@@ -41,6 +41,11 @@ class Rights(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     quota: Annotated[int, Meta(ge=0)] = DEFAULT_QUOTA
     """Live revocations this key may hold at once."""
 
+    @property
+    def speaks(self) -> bool:
+        """Whether this key may say anything in an event at all."""
+        return bool(self.kill or self.reinstate or self.retire)
+
     def permit(self, change: Change) -> bool:
         """Whether this key may say `change` (a second key's approval is checked elsewhere)."""
         kinds = self.kill if isinstance(change, Kill) else self.reinstate
