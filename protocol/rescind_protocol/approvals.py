@@ -1,4 +1,4 @@
-"""A second key's approval of a wide kill (issuer, everyone).
+"""A second key's approval of a wide kill or floor (issuer, everyone).
 
 It names the log, the number and the digest of the changes, so that it serves exactly one event.
 """

@@ -19,11 +19,11 @@ import msgspec
 from msgspec import Meta
 
 from rescind_protocol import approvals, jws
-from rescind_protocol.changes import Change, Kill, LogId, Seconds, Seq
+from rescind_protocol.changes import Change, LogId, Reinstate, Retract, Seconds, Seq
 from rescind_protocol.encoding import b64url_decode, b64url_encode, check_json, to_type
 from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
 from rescind_protocol.keys import SigningKey
-from rescind_protocol.limits import MAX_CHANGES, MAX_EVENT_BYTES
+from rescind_protocol.limits import MAX_CHANGES, MAX_EVENT_BYTES, MAX_FLOOR_AHEAD_S
 from rescind_protocol.targets import check
 from rescind_protocol.trust import TWO_KEY_KINDS, Signer, Trust
 
@@ -186,7 +186,11 @@ def _check_frame(members: object, trust: Trust) -> None:
 def _permitted(
     changes: tuple[Change, ...], claims: _Claims, body: _Body, signer: Signer, trust: Trust
 ) -> tuple[tuple[int, Change], ...]:
-    allowed = [(i, change) for i, change in enumerate(changes) if signer.rights.permit(change)]
+    allowed = [
+        (i, change)
+        for i, change in enumerate(changes)
+        if signer.rights.permit(change) and not _ahead(change, claims.iat)
+    ]
     if any(_wide(change) for _, change in allowed):
         wanted = approvals.statement(trust.fabric, body.log, body.seq, bytes(body.changes))
         if not any(
@@ -197,7 +201,13 @@ def _permitted(
 
 
 def _wide(change: Change) -> bool:
-    return isinstance(change, Kill) and change.target.kind in TWO_KEY_KINDS
+    """Whether it denies an issuer or everyone: a kill does, and a floor as much as a kill."""
+    return not isinstance(change, Retract) and change.target.kind in TWO_KEY_KINDS
+
+
+def _ahead(change: Change, at: int) -> bool:
+    """Whether it has a floor far beyond its own event: nothing could ever end that (I2)."""
+    return isinstance(change, Reinstate) and change.floor > at + MAX_FLOOR_AHEAD_S
 
 
 def read_quietly(raw: bytes) -> dict[str, object]:

@@ -33,6 +33,9 @@ HEAD_INTERVAL_S = 1.0
 """Time between two heads of a publisher (DESIGN, freshness)."""
 MAX_HEAD_AHEAD_S = 60
 """A head whose signed time is further ahead of our clock freshens nothing (DESIGN, freshness)."""
+MAX_FLOOR_AHEAD_S = 5 * SKEW_S
+"""A floor beyond its event's time by more is void: issuers run a skew ahead, and a reinstatement
+under a foreign issuer adds one (DESIGN, reinstating)."""
 
 # Counts.
 MAX_CHANGES = 4096

@@ -22,7 +22,7 @@ VERSION = 1
 LOG_PREFIX_CHARS = 11
 """A log id begins with this much of its key's thumbprint: 66 bits, unique in a trust file."""
 TWO_KEY_KINDS = (Kind.ISSUER, Kind.EVERYONE)
-"""Kills this wide need the approval of a second key (DESIGN, trust)."""
+"""Kills and floors this wide need the approval of a second key (DESIGN, trust)."""
 
 PublisherId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,32}\Z")]
 
