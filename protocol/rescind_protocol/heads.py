@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from rescind_protocol import jws
-from rescind_protocol.changes import LogId
+from rescind_protocol.changes import LogId, Seconds
 from rescind_protocol.encoding import b64url_decode, b64url_encode, check_json, to_type
 from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
 from rescind_protocol.keys import SigningKey
@@ -19,6 +19,9 @@ from rescind_protocol.trust import Signer, Trust
 
 TYP = "rescind-head+jwt"
 VERSION = 1
+
+
+_Sha256 = Annotated[str, Meta(min_length=43, max_length=43)]
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -50,12 +53,12 @@ class _Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     iss: str
     aud: str
     ver: int
-    iat: int
-    time_ms: Annotated[int, Meta(ge=0)]
-    count: Annotated[int, Meta(ge=0)]
-    trust: int
-    horizon: int
-    logs: dict[LogId, tuple[Annotated[int, Meta(ge=0)], str]]
+    iat: Seconds
+    time_ms: Annotated[int, Meta(ge=0, lt=2**50)]
+    count: Annotated[int, Meta(ge=0, lt=2**53)]
+    trust: Annotated[int, Meta(ge=0, lt=2**53)]
+    horizon: Seconds
+    logs: dict[LogId, tuple[Annotated[int, Meta(ge=0, lt=2**53)], _Sha256]]
     live: Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 
 
@@ -106,6 +109,9 @@ def _read_claims(payload: bytes, signer: Signer, trust: Trust) -> Head:
         }
     except (Malformed, UnicodeEncodeError) as error:
         raise Unreadable(f"head by {signer.publisher!r} cannot be read: {error}") from error
+    if claims.horizon * 1000 > claims.time_ms:
+        # What expires later is still in force by the publisher's own clock (I8).
+        raise Unreadable(f"head by {signer.publisher!r} has a horizon ahead of its own time")
     _check_ownership(claims, signer, trust)
     return Head(
         publisher=signer.publisher,
