@@ -15,7 +15,7 @@ from rescind_protocol.encoding import check_json, to_type
 from rescind_protocol.errors import Malformed, Unreadable, Untrusted
 from rescind_protocol.keys import SigningKey, public_from_text, thumbprint
 from rescind_protocol.limits import DEFAULT_QUOTA, MAX_TRUST_BYTES
-from rescind_protocol.targets import Kind, Target
+from rescind_protocol.targets import Kind, Target, canonical_issuer
 
 TYP = "rescind-trust+jwt"
 VERSION = 1
@@ -126,6 +126,9 @@ class Trust:
 
 def _signer(key: TrustedKey) -> Signer:
     public = public_from_text(key.x)
+    for issuer in key.rights.issuers or ():
+        if canonical_issuer(issuer) != issuer:
+            raise Malformed(f"trust file: write issuer {issuer[:60]!r} in its canonical form")
     return Signer(thumbprint(public), public, key.publisher, key.rights, key.not_after)
 
 
