@@ -19,6 +19,7 @@ Seconds = Annotated[int, Meta(ge=0, lt=2**40)]
 LogId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{11}-[A-Za-z0-9_-]{22}\Z")]
 """`<first 11 characters of the key's thumbprint>-<128 random bits>`: a log id names its key."""
 Seq = Annotated[int, Meta(ge=1, lt=2**53)]
+Sha256 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 
 
 class Effect(StrEnum):

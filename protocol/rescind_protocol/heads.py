@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from rescind_protocol import jws
-from rescind_protocol.changes import LogId, Seconds
+from rescind_protocol.changes import LogId, Seconds, Sha256
 from rescind_protocol.encoding import b64url_decode, b64url_encode, check_json, to_type
 from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
 from rescind_protocol.keys import SigningKey
@@ -21,14 +21,14 @@ TYP = "rescind-head+jwt"
 VERSION = 1
 
 
-_Sha256 = Annotated[str, Meta(min_length=43, max_length=43)]
+_Sha256Text = Annotated[str, Meta(min_length=43, max_length=43)]
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a log stands: its newest number (0: nothing yet) and that event's digest."""
 
-    seq: int
-    digest: bytes
+    seq: Annotated[int, Meta(ge=0, lt=2**53)]
+    digest: Sha256
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -58,7 +58,7 @@ class _Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: Annotated[int, Meta(ge=0, lt=2**53)]
     trust: Annotated[int, Meta(ge=0, lt=2**53)]
     horizon: Seconds
-    logs: dict[LogId, tuple[Annotated[int, Meta(ge=0, lt=2**53)], _Sha256]]
+    logs: dict[LogId, tuple[Annotated[int, Meta(ge=0, lt=2**53)], _Sha256Text]]
     live: Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 
 

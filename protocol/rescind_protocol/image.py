@@ -1,42 +1,47 @@
 """The state of the join as data: what a snapshot carries, and what two replicas are merged from."""
 
 from hashlib import sha256
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-from rescind_protocol.changes import Revocation, RevocationId
+from rescind_protocol.changes import LogId, Revocation, RevocationId, Seconds, Seq, Sha256
 from rescind_protocol.heads import Position
+from rescind_protocol.targets import DIGEST_BYTES
+
+TargetDigest = Annotated[bytes, Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 
 
 class Link(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event above a gap: its own digest and that of the one before it."""
 
-    digest: bytes
-    prev: bytes
+    digest: Sha256
+    prev: Sha256
 
 
 class Name(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A kill named by a reinstatement, on one target."""
 
     id: RevocationId
-    target: bytes
+    target: TargetDigest
 
 
 class Floor(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A floor and the log that set it."""
 
-    target: bytes
-    iat: int
-    log: str
+    target: TargetDigest
+    iat: Seconds
+    log: LogId
 
 
 class Image(msgspec.Struct, frozen=True):
     """The whole state as data: what snapshots carry."""
 
-    vector: dict[str, Position] = {}
-    above: dict[str, dict[int, Link]] = {}
+    vector: dict[LogId, Position] = {}
+    above: dict[LogId, dict[Seq, Link]] = {}
     named: tuple[Name, ...] = ()
-    horizons: dict[str, int] = {}
+    horizons: dict[LogId, Seconds] = {}
     revocations: tuple[Revocation, ...] = ()
     floors: tuple[Floor, ...] = ()
 
