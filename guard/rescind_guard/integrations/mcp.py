@@ -1,0 +1,276 @@
+"""A guard in front of an MCP server: every message passes it, and every result passes it again.
+
+    install(server, guard)
+
+Built on the server middleware of `mcp` 2.x, which sees every message before anything is validated
+or looked up. (The hook around tool calls alone would let a killed badge read resources.)
+
+- `initialize`, `ping`, `server/discover` and the protocol's own lists need no badge: the client
+  sends them by itself, before any agent could attach one. A *killed* badge is refused there too.
+- Every other method needs one, named here or not (default deny). A server's own `orders/list` is
+  data like any other.
+- A refusal is a JSON-RPC error in HTTP 200. Bare 401 or 403 hang or end MCP clients (INTEROP §1).
+- The badge is taken out of what the handler sees, so that no tool can log it or pass it on.
+- The second look (I3): while a call runs, whatever it sends, and when it returns, its result or
+  its error, is withheld if the badge was killed meanwhile.
+
+Needs `rescind[mcp]`; importing this module without it raises `CannotGuard`.
+"""
+
+import copy
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import metadata
+from typing import Any, NoReturn, Protocol
+
+from rescind_guard.decision import Decision, Outcome
+from rescind_guard.integrations import carriage
+from rescind_guard.integrations.carriage import META_KEY, Bearer
+from rescind_guard.integrations.errors import AlreadyGuarded, BadCarriage, CannotGuard
+
+
+def _version_found() -> str:
+    try:
+        return f"mcp {metadata.version('mcp')} is installed"
+    except metadata.PackageNotFoundError:
+        return "mcp is not installed"
+
+
+try:
+    from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+    from mcp.server.lowlevel import Server
+    from mcp.server.mcpserver import MCPServer
+    from mcp.server.session import ServerSession
+    from mcp.shared.exceptions import MCPError
+    from starlette.requests import HTTPConnection
+except ImportError as missing:
+    raise CannotGuard(
+        f"guarding an MCP server needs mcp 2.3 or later, whose servers have middleware; "
+        f"{_version_found()} (pip install 'rescind[mcp]')"
+    ) from missing
+
+log = logging.getLogger(__name__)
+
+DENIED = -32061
+"""JSON-RPC error code of every refusal (INTEROP §1), in the range left to servers."""
+
+RETRY_AFTER_S = 5
+"""When to ask again after "cannot tell": a view that is cut off catches up in a few heads."""
+
+EXEMPT_REQUESTS = frozenset(
+    {
+        "initialize",
+        "ping",
+        "server/discover",
+        "tools/list",
+        "prompts/list",
+        "resources/list",
+        "resources/templates/list",
+    }
+)
+"""Requests that pass without a badge."""
+
+EXEMPT_NOTIFICATIONS = frozenset(
+    {
+        "notifications/initialized",
+        "notifications/cancelled",
+        "notifications/progress",
+        "notifications/roots/list_changed",
+    }
+)
+"""The protocol's own notifications, which pass without a badge; a server's own do not."""
+
+Ctx = ServerRequestContext[Any, Any]
+
+
+class Checks(Protocol):
+    """What the middleware asks; `rescind_guard.Guard` answers. Plain functions that never wait."""
+
+    def check(self, token: str | None, *, tool: str | None = None) -> Decision: ...
+    def recheck(self, decision: Decision) -> Decision: ...
+    def admits_exempt(self, token: str | None) -> Decision: ...
+
+
+def install(server: MCPServer | Server[Any], guard: Checks, *, bearer: Bearer = "badge") -> None:
+    """Put `guard` in front of `server`, inside the SDK's own middleware, outside everyone else's.
+
+    A cache or any other middleware that answers by itself therefore answers only guarded calls.
+    `bearer`: see `carriage`. Raises `CannotGuard` for a server without this kind of middleware
+    (mcp 1.x, the separate `fastmcp` package) and `AlreadyGuarded` for a second guard.
+    """
+    if not isinstance(server, MCPServer | Server):
+        raise CannotGuard(f"{type(server).__name__} is not a server of mcp 2.x; {_version_found()}")
+    chain = server.middleware
+    if any(isinstance(one, GuardMiddleware) for one in chain):
+        raise AlreadyGuarded("this server is guarded already; one guard is enough")
+    builtin = (type(one).__module__.partition(".")[0] == "mcp" for one in chain)
+    place = next((i for i, is_builtin in enumerate(builtin) if not is_builtin), len(chain))
+    chain.insert(place, GuardMiddleware(guard, bearer=bearer))
+
+
+class GuardMiddleware(ServerMiddleware[Any]):
+    """Checks each message of an MCP server; the module's docstring has the rules.
+
+    What the second look asks is `guard.recheck`, and anything but *allow* withholds the result.
+    It is about kills: a badge that merely expired while its tool ran was good when the call was
+    admitted (RFC-002 judges a badge when it is presented), and work already done would be done
+    twice if its result were thrown away for that. What `recheck` cannot know, it must not guess:
+    if it answers "cannot tell", the result is withheld as well, for a broker that can hide a kill
+    until the tool returns could hide it for longer than the freshness limit (I6).
+    """
+
+    def __init__(self, guard: Checks, *, bearer: Bearer = "badge") -> None:
+        self._guard = guard
+        self._bearer = bearer
+
+    async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
+        """Admit the message, run the rest of the chain, look again. Raises `MCPError`."""
+        try:
+            decision = self._admit(ctx)
+        except MCPError as refused:
+            if ctx.request_id is not None:
+                raise
+            # A notification has no answer to put an error in (JSON-RPC 2.0 §4.1): it is dropped.
+            log.debug("dropped %s: %s", ctx.method, refused.message)
+            return None
+        ctx = without_badge(ctx, bearer=self._bearer)
+        if decision is None:
+            return await call_next(ctx)
+        return await self._watched(ctx, call_next, decision)
+
+    def _admit(self, ctx: Ctx) -> Decision | None:
+        """Return the decision that lets `ctx` pass, None if it passes without one."""
+        try:
+            badge = self._badge(ctx)
+        except BadCarriage as bad:
+            raise MCPError(DENIED, str(bad), {"code": bad.code}) from None
+        if _is_exempt(ctx):
+            self._demand(lambda: self._guard.admits_exempt(badge))
+            return None
+        return self._demand(lambda: self._guard.check(badge, tool=_tool_called(ctx)))
+
+    def _badge(self, ctx: Ctx) -> str | None:
+        headers = getattr(ctx.request, "headers", None) or {}
+        header = carriage.header_badge(headers.items(), bearer=self._bearer)
+        return carriage.one_badge(header, carriage.meta_badge(ctx.params))
+
+    def _demand(self, ask: Callable[[], Decision]) -> Decision:
+        """Return the decision if it allows; raise it as an `MCPError` if not."""
+        try:
+            decision = ask()
+        except Exception as broken:  # noqa: BLE001 - whatever broke, the answer is no
+            # The check itself broke: refused, and not told apart on the wire, where mcp would
+            # otherwise send the exception's own words to the caller.
+            log.error("the guard failed: %s", type(broken).__name__)  # noqa: TRY400 - no token in a trace
+            raise _cannot_tell() from None
+        if not decision:
+            _refuse(decision)
+        return decision
+
+    async def _watched(self, ctx: Ctx, call_next: CallNext, decision: Decision) -> HandlerResult:
+        """Run an admitted call; withhold what it sends, returns or raises once it is killed."""
+
+        def look() -> None:
+            self._demand(lambda: self._guard.recheck(decision))
+
+        try:
+            result = await call_next(replace(ctx, session=_WatchedSession(ctx.session, look)))
+        except Exception:
+            look()  # the words of an error are data too
+            raise
+        look()
+        return result
+
+
+class _WatchedSession(ServerSession):
+    """The session of one admitted call: nothing leaves through it once the badge is killed.
+
+    Progress, log lines, questions to the client and the events of an open subscription stream leave
+    before the call returns; a stream that is open for days never does.
+    """
+
+    def __init__(self, session: ServerSession, look: Callable[[], None]) -> None:
+        self.__dict__.update(vars(session))
+        self._look = look
+
+    async def send_request(self, *args: Any, **kwargs: Any) -> Any:
+        self._look()
+        return await super().send_request(*args, **kwargs)
+
+    async def report_progress(self, *args: Any, **kwargs: Any) -> None:
+        self._look()
+        await super().report_progress(*args, **kwargs)
+
+    async def _notify(self, *args: Any, **kwargs: Any) -> None:  # carries all other notifications
+        self._look()
+        await super()._notify(*args, **kwargs)
+
+
+def _is_exempt(ctx: Ctx) -> bool:
+    return ctx.method in (EXEMPT_NOTIFICATIONS if ctx.request_id is None else EXEMPT_REQUESTS)
+
+
+def _tool_called(ctx: Ctx) -> str | None:
+    """Return the name in a `tools/call`; one that is no string never reaches a tool."""
+    name = (ctx.params or {}).get("name") if ctx.method == "tools/call" else None
+    return name if isinstance(name, str) else None
+
+
+def _refuse(decision: Decision) -> NoReturn:
+    """Raise `decision` as the error the caller sees: code and safe words, nothing else.
+
+    `reason_admin` is not among the fields read here: it is for operators (DESIGN, words).
+    """
+    message = decision.reason
+    if decision.reason_user:
+        message = f"{message}: {decision.reason_user}"
+    if decision.outcome is Outcome.CANNOT_TELL:
+        raise _cannot_tell(decision.code, message) from None
+    raise MCPError(DENIED, message, {"code": decision.code}) from None
+
+
+def _cannot_tell(
+    code: str = "REVOCATION_CHECK_FAILED", message: str = "the badge could not be checked"
+) -> MCPError:
+    return MCPError(DENIED, message, {"code": code, "retry_after_s": RETRY_AFTER_S})
+
+
+def without_badge(ctx: Ctx, *, bearer: Bearer = "badge") -> Ctx:
+    """Return `ctx` as handlers may see it: no badge in `_meta`, none in the headers."""
+    return replace(
+        ctx,
+        params=_params_without_badge(ctx),
+        meta=_without_key(ctx.meta),
+        request=_request_without_badge(ctx.request, bearer),
+    )
+
+
+def _params_without_badge(ctx: Ctx) -> Mapping[str, Any] | None:
+    meta = ctx.params.get("_meta") if ctx.params else None
+    if ctx.params is None or not isinstance(meta, Mapping) or META_KEY not in meta:
+        return ctx.params
+    if ctx.method == "initialize" and isinstance(meta, dict):
+        # mcp commits a handshake from the message itself, not from this context, and keeps it as
+        # `session.client_params`, where tools can read it.
+        del meta[META_KEY]
+        return ctx.params
+    return {**ctx.params, "_meta": _without_key(meta)}
+
+
+def _without_key(meta: Any) -> Any:
+    if not isinstance(meta, Mapping):
+        return meta
+    return {key: value for key, value in meta.items() if key != META_KEY}
+
+
+def _request_without_badge(request: Any, bearer: Bearer) -> Any:
+    """Return a copy of an HTTP request less its badge headers; anything else as it is."""
+    if not isinstance(request, HTTPConnection):
+        return request
+    clean = copy.copy(request)
+    raw = request.scope["headers"]
+    kept = [pair for pair in raw if not carriage.carries_badge(*pair, bearer=bearer)]
+    clean.scope = {**request.scope, "headers": kept}
+    vars(clean).pop("_headers", None)  # starlette's parsed copy
+    return clean
