@@ -87,9 +87,14 @@ Ctx = ServerRequestContext[Any, Any]
 class Checks(Protocol):
     """What the middleware asks; `rescind_guard.Guard` answers. Plain functions that never wait."""
 
-    def check(self, token: str | None, *, tool: str | None = None) -> Decision: ...
-    def recheck(self, decision: Decision) -> Decision: ...
-    def admits_exempt(self, token: str | None) -> Decision: ...
+    def check(self, token: str | None, *, tool: str | None = None) -> Decision:
+        """Decide whether the bearer of `token` may do this."""
+
+    def recheck(self, decision: Decision) -> Decision:
+        """Decide whether what was allowed still stands, now that the call returns."""
+
+    def admits_exempt(self, token: str | None) -> Decision:
+        """Allow, unless `token` is known to be killed."""
 
 
 def install(server: MCPServer | Server[Any], guard: Checks, *, bearer: Bearer = "badge") -> None:
