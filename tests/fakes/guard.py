@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass, field
 
-from rescind_guard.decision import Decision, Outcome
+from rescind_guard.codes import Code, Outcome
+from rescind_guard.decision import Decision
 
-ALLOWED = Decision(outcome=Outcome.ALLOW, code="OK", reason="the badge is good")
-MISSING = Decision(outcome=Outcome.DENY, code="TOOL_AUTH_MISSING", reason="no badge was sent")
-INVALID = Decision(outcome=Outcome.DENY, code="BADGE_SIGNATURE_INVALID", reason="no key fits")
+ALLOWED = Decision(outcome=Outcome.ALLOW, code=Code.OK, reason="the badge is good")
+MISSING = Decision(outcome=Outcome.DENY, code=Code.TOOL_AUTH_MISSING, reason="no badge was sent")
+INVALID = Decision(outcome=Outcome.DENY, code=Code.BADGE_SIGNATURE_INVALID, reason="no key fits")
 KILLED = Decision(
     outcome=Outcome.DENY,
-    code="BADGE_REVOKED",
+    code=Code.BADGE_REVOKED,
     reason="the badge is revoked",
     reason_user="ask your administrator",
 )
 UNSURE = Decision(
-    outcome=Outcome.CANNOT_TELL, code="REVOCATION_CHECK_FAILED", reason="the view is stale"
+    outcome=Outcome.CANNOT_TELL, code=Code.REVOCATION_CHECK_FAILED, reason="the view is stale"
 )
 
 

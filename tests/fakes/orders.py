@@ -1,8 +1,10 @@
 """An MCP server to guard, with every kind of method, and tools that wait until they are let go.
 
-Run as a program it speaks stdio, guarded by a `ScriptedGuard`: tests drive it through its tools.
+Run as a program it speaks stdio; its argument is the seed of the `Authority` it trusts. Tests drive
+it through its tools.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,7 @@ from mcp import MCPError
 from mcp.server.mcpserver import Context, MCPServer
 
 from rescind_guard.integrations.mcp import install
-from tests.fakes.guard import ALLOWED, ScriptedGuard
+from tests.fakes.authority import Authority
 
 SECRET = "order 7: 300 widgets"
 
@@ -105,13 +107,8 @@ def error_of_the_protocol() -> Exception:
     return MCPError(code=-32000, message=SECRET, data={"secret": SECRET})
 
 
-def scripted() -> ScriptedGuard:
-    """Return a guard that knows two good badges."""
-    return ScriptedGuard({"good": ALLOWED, "operator": ALLOWED})
-
-
 if __name__ == "__main__":
-    GUARD = scripted()
-    SERVER = orders(GUARD.kill)
-    install(SERVER, GUARD)
+    AUTHORITY = Authority(bytes.fromhex(sys.argv[1]))
+    SERVER = orders(AUTHORITY.kill)
+    install(SERVER, AUTHORITY.guard)
     SERVER.run("stdio")

@@ -1,5 +1,6 @@
 """Guarded MCP servers, real clients, real transports, both generations of the protocol."""
 
+import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,16 +20,20 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.subscriptions import ResourcesListChanged
 from mcp_types import PromptReference, TextContent
 
+from rescind_guard import Guard
 from rescind_guard.integrations import mcp as guarding
+from rescind_guard.integrations import mcp_watch
 from rescind_guard.integrations.mcp import DENIED, install
-from tests.fakes.guard import ScriptedGuard
-from tests.fakes.orders import SECRET, orders, scripted
+from tests.fakes.authority import Authority
+from tests.fakes.orders import SECRET, orders
 
 VERSIONS = {"legacy": "2025-11-25", "2026-07-28": "2026-07-28"}
+UNSIGNED = "BADGE_SIGNATURE_INVALID"
 PATIENCE_S = 20
 """When a test that waits for something gives up."""
 
 Connect = Callable[[str | None], AbstractAsyncContextManager["Agent"]]
+"""Role (`badges`) to agent."""
 Reach = AbstractAsyncContextManager[Connect]
 
 
@@ -38,6 +43,7 @@ class Agent:
 
     client: Client
     meta: Any
+    badge: str | None
 
     async def call(self, tool: str, **arguments: str) -> str:
         """Call a tool; return what it said."""
@@ -68,8 +74,22 @@ def texts(result: Any) -> str:
 class Served:
     """A server in this process, listening on loopback."""
 
-    guard: ScriptedGuard
+    authority: Authority
     url: str
+    badges: dict[str | None, str | None]
+
+    def header(self, role: str) -> dict[str, str]:
+        """Return the header that carries the badge of `role`."""
+        return {"X-Capiscio-Badge": str(self.badges[role])}
+
+    def kill(self, role: str) -> None:
+        """Kill the badge of `role`."""
+        self.authority.kill(str(self.badges[role]))
+
+
+def badges(authority: Authority) -> dict[str | None, str | None]:
+    """Issue a badge for each role in these tests; no role, no badge."""
+    return {None: None, "good": authority.badge("good"), "operator": authority.badge("operator")}
 
 
 @asynccontextmanager
@@ -115,12 +135,12 @@ def serve(server: MCPServer) -> Iterator[str]:
 
 @pytest.fixture
 def served() -> Iterator[Served]:
-    """Yield a guarded server that listens."""
-    guard = scripted()
-    server = orders(guard.kill)
-    install(server, guard)
+    """Yield a guarded server that listens, and two badges that are good there."""
+    authority = Authority(os.urandom(32))
+    server = orders(authority.kill)
+    install(server, authority.guard)
     for url in serve(server):
-        yield Served(guard, url)
+        yield Served(authority, url, badges(authority))
 
 
 @pytest.fixture(params=list(VERSIONS))
@@ -134,21 +154,25 @@ def reach(request: pytest.FixtureRequest, mode: str) -> Reach:
     """Return the way to a guarded server; entered by the test, whose task then owns the client."""
     if request.param == "stdio":
         return over_stdio(mode)
-    return over_carrier(request.getfixturevalue("served").url, mode, request.param)
+    return over_carrier(request.getfixturevalue("served"), mode, request.param)
 
 
 @asynccontextmanager
 async def over_stdio(mode: str) -> AsyncIterator[Connect]:
-    """Yield `connect(badge)`; all agents share the one client that a process can have."""
-    program = StdioServerParameters(command=sys.executable, args=["-m", "tests.fakes.orders"])
+    """Yield `connect(role)`; all agents share the one client that a process can have."""
+    seed = os.urandom(32)
+    known = badges(Authority(seed))
+    program = StdioServerParameters(
+        command=sys.executable, args=["-m", "tests.fakes.orders", seed.hex()]
+    )
     async with Client(program, mode=mode, cache=None) as client:
-        yield lambda badge: already(Agent(client, in_meta(badge)))
+        yield lambda role: already(Agent(client, in_meta(known[role]), known[role]))
 
 
 @asynccontextmanager
-async def over_carrier(url: str, mode: str, carrier: str) -> AsyncIterator[Connect]:
-    """Yield `connect(badge)`; each agent has a client of its own."""
-    yield lambda badge: agent_over_http(url, mode, carrier, badge)
+async def over_carrier(served: Served, mode: str, carrier: str) -> AsyncIterator[Connect]:
+    """Yield `connect(role)`; each agent has a client of its own."""
+    yield lambda role: agent_over_http(served.url, mode, carrier, served.badges[role])
 
 
 def in_meta(badge: str | None) -> Any:
@@ -173,7 +197,7 @@ async def agent_over_http(
     if badge is not None and carrier == "http bearer":
         headers = {"Authorization": f"Bearer {badge}"}
     async with over_http(url, mode, headers) as client:
-        yield Agent(client, None if headers else in_meta(badge))
+        yield Agent(client, None if headers else in_meta(badge), badge)
 
 
 async def denied(call: Any, code: str) -> MCPError:
@@ -185,10 +209,10 @@ async def denied(call: Any, code: str) -> MCPError:
     return refused.value
 
 
-async def kill(connect: Connect, badge: str) -> None:
-    """Kill `badge` in the server that `connect` leads to."""
+async def kill(connect: Connect, agent: Agent) -> None:
+    """Kill the badge of `agent` in the server that `connect` leads to."""
     async with connect("operator") as operator:
-        assert await operator.call("kill", badge=badge) == "killed"
+        assert await operator.call("kill", badge=str(agent.badge)) == "killed"
 
 
 async def test_allowed(reach: Reach, mode: str) -> None:
@@ -220,28 +244,30 @@ async def test_killed(reach: Reach) -> None:
     """A killed badge is refused on every kind of call, lists included; the client lives on."""
     async with reach as connect, connect("good") as agent:
         assert await agent.call("total") == SECRET
-        await kill(connect, "good")
+        await kill(connect, agent)
         client, meta = agent.client, agent.meta
         await denied(agent.call("total"), "BADGE_REVOKED")
         await denied(client.read_resource("orders://7", meta=meta), "BADGE_REVOKED")
         await denied(client.get_prompt("summary", meta=meta), "BADGE_REVOKED")
         await denied(client.list_tools(meta=meta), "BADGE_REVOKED")
         error = await denied(client.list_resources(meta=meta), "BADGE_REVOKED")
-        assert error.message == "the badge is revoked: ask your administrator"
+        assert error.message == "badge is revoked (compromised): ask your administrator"
+        assert "INC-412" not in repr(error.args)
 
 
 async def test_client_lives_on(served: Served, mode: str) -> None:
     """After a refusal the same client, given a good badge, works."""
+    good, stranger = served.badges["good"], Authority(os.urandom(32)).badge("good")
     async with over_http(served.url, mode, {}) as client:
-        await denied(Agent(client, in_meta("bad")).call("total"), "BADGE_SIGNATURE_INVALID")
-        assert await Agent(client, in_meta("good")).call("total") == SECRET
+        await denied(Agent(client, in_meta(stranger), stranger).call("total"), UNSIGNED)
+        assert await Agent(client, in_meta(good), good).call("total") == SECRET
 
 
 async def test_killed_client_cannot_connect(served: Served) -> None:
     """A killed badge is refused in the handshake itself."""
-    served.guard.kill("good")
+    served.kill("good")
     with anyio.fail_after(PATIENCE_S), pytest.RaisesGroup(MCPError, flatten_subgroups=True):
-        async with over_http(served.url, "legacy", {"X-Capiscio-Badge": "good"}):
+        async with over_http(served.url, "legacy", served.header("good")):
             raise AssertionError("connected")
 
 
@@ -249,7 +275,7 @@ async def test_killed_client_cannot_connect(served: Served) -> None:
 async def test_killed_while_it_runs(reach: Reach, tool: str) -> None:
     """What a running tool returns, raises or reports after the kill does not reach the client."""
     said = await killed_while_it_runs(reach, tool)
-    assert f"{DENIED} the badge is revoked" in said
+    assert f"{DENIED} badge is revoked" in said
     assert SECRET not in said
 
 
@@ -270,7 +296,7 @@ async def killed_while_it_runs(reach: Reach, tool: str) -> str:
             tasks.start_soon(hold)
             await running.wait()
             async with connect("operator") as operator:
-                await operator.call("kill", badge="good")
+                await operator.call("kill", badge=str(agent.badge))
                 await operator.call("let_go")
     return heard[0]
 
@@ -304,16 +330,29 @@ async def test_open_stream(served: Served) -> None:
     assert (end.code, end.data) == (DENIED, {"code": "BADGE_REVOKED"})
 
 
+async def test_idle_stream(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that is open when its badge is killed ends, though nothing happens on it."""
+    monkeypatch.setattr(mcp_watch, "LOOK_EVERY_S", 0.01)
+    with anyio.fail_after(PATIENCE_S):
+        async with (
+            over_http(served.url, "2026-07-28", served.header("good")) as client,
+            client.listen(resources_list_changed=True) as stream,
+        ):
+            served.kill("good")
+            with pytest.raises(SubscriptionLost):
+                await anext(stream)
+
+
 async def after_kill(served: Served) -> object:
     """Return the event that an open stream delivers after its badge was killed, or its error."""
     async with (
-        over_http(served.url, "2026-07-28", {"X-Capiscio-Badge": "good"}) as client,
-        over_http(served.url, "2026-07-28", {"X-Capiscio-Badge": "operator"}) as operator,
+        over_http(served.url, "2026-07-28", served.header("good")) as client,
+        over_http(served.url, "2026-07-28", served.header("operator")) as operator,
         client.listen(resources_list_changed=True) as stream,
     ):
         await operator.call_tool("change")
         assert await anext(stream) == ResourcesListChanged()
-        served.guard.kill("good")
+        served.kill("good")
         await operator.call_tool("change")
         try:
             return await anext(stream)
@@ -325,27 +364,24 @@ async def test_tools_do_not_see_the_badge(reach: Reach) -> None:
     """No carrier of a badge is visible to a tool."""
     async with reach as connect, connect("good") as agent:
         seen = await agent.call("seen")
-    assert "good" not in seen
+        assert str(agent.badge) not in seen
     assert "seen" in seen
 
 
-@pytest.mark.parametrize("bad", ["", "{"])
-async def test_refusal_is_http_200(served: Served, bad: str) -> None:
-    """On the wire a refusal is a JSON-RPC error in HTTP 200, of either generation."""
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "total"}}
-    headers = {
-        "Accept": "application/json, text/event-stream",
-        "MCP-Protocol-Version": "2025-11-25",
-        "X-Capiscio-Badge": bad,
-    }
-    async with httpx2.AsyncClient() as http:
-        opened = await http.post(
-            served.url, json=initialize(), headers=headers | {"X-Capiscio-Badge": "good"}
-        )
-        headers["Mcp-Session-Id"] = opened.headers["Mcp-Session-Id"]
-        answer = await http.post(served.url, json=body, headers=headers)
-    assert answer.status_code == 200
-    assert str(DENIED) in answer.text
+async def test_refusal_is_http_200(served: Served, mode: str) -> None:
+    """On the wire a refusal is a JSON-RPC error in HTTP 200; 401 and 403 would end the client."""
+    answers: list[tuple[int, str]] = []
+
+    async def note(answer: httpx2.Response) -> None:
+        if answer.request.method == "POST":
+            answers.append((answer.status_code, (await answer.aread()).decode()))
+
+    async with httpx2.AsyncClient(event_hooks={"response": [note]}) as http:
+        transport = streamable_http_client(served.url, http_client=http)
+        async with Client(transport, mode=mode, cache=None) as client:
+            await denied(client.call_tool("total"), "TOOL_AUTH_MISSING")
+    refusals = [status for status, text in answers if str(DENIED) in text]
+    assert refusals == [200]
 
 
 def initialize() -> dict[str, Any]:
@@ -361,7 +397,7 @@ def initialize() -> dict[str, Any]:
 async def test_repeated_header(served: Served) -> None:
     """A badge header that stands twice in the request is refused, though web servers allow it."""
     async with httpx2.AsyncClient(
-        headers=[("X-Capiscio-Badge", "good"), ("X-Capiscio-Badge", "good")]
+        headers=[*served.header("good").items(), *served.header("good").items()]
     ) as http:
         answer = await http.post(
             served.url,
@@ -383,7 +419,7 @@ async def test_control_without_second_look(
 ) -> None:
     """Without the second look the result of a killed badge's call leaks."""
     monkeypatch.setattr(guarding.GuardMiddleware, "_watched", unwatched)
-    over = over_carrier(served.url, mode, AS_META)
+    over = over_carrier(served, mode, AS_META)
     assert SECRET in await killed_while_it_runs(over, "hold")
 
 
@@ -396,8 +432,8 @@ async def test_control_with_an_unwatched_session(
     served: Served, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the look at the result alone, what a tool reports on the way leaks."""
-    monkeypatch.setattr(guarding, "_WatchedSession", lambda session, _look: session)
-    over = over_carrier(served.url, mode, AS_META)
+    monkeypatch.setattr(guarding, "WatchedSession", lambda session, _look: session)
+    over = over_carrier(served, mode, AS_META)
     assert SECRET in await killed_while_it_runs(over, "hold_then_tell")
 
 
@@ -405,7 +441,7 @@ async def test_control_with_an_unwatched_stream(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the look at the result alone, an open stream goes on for a killed badge."""
-    monkeypatch.setattr(guarding, "_WatchedSession", lambda session, _look: session)
+    monkeypatch.setattr(guarding, "WatchedSession", lambda session, _look: session)
     with anyio.fail_after(PATIENCE_S):
         assert await after_kill(served) == ResourcesListChanged()
 
@@ -416,8 +452,8 @@ async def test_control_with_badges_left_in(
     """Without the cleaning a tool sees the badge, in whichever place it was sent."""
     monkeypatch.setattr(guarding, "without_badge", lambda ctx, **_: ctx)
     for carrier in ("http header", "http bearer", "http _meta"):
-        async with agent_over_http(served.url, mode, carrier, "good") as agent:
-            assert "good" in await agent.call("seen")
+        async with over_carrier(served, mode, carrier) as connect, connect("good") as agent:
+            assert str(agent.badge) in await agent.call("seen")
 
 
 class ToolHook(Extension):
@@ -425,7 +461,7 @@ class ToolHook(Extension):
 
     identifier = "example.test/guard"
 
-    def __init__(self, guard: ScriptedGuard) -> None:
+    def __init__(self, guard: Guard) -> None:
         self._guard = guard
 
     async def intercept_tool_call(self, params: Any, ctx: Any, call_next: Any) -> Any:
@@ -437,8 +473,8 @@ class ToolHook(Extension):
 
 async def test_control_with_the_wrong_hook(mode: str) -> None:
     """A guard hooked on tool calls denies the call, and lets the killed badge read the resource."""
-    guard = scripted()
-    server = MCPServer("orders", extensions=[ToolHook(guard)])
+    authority = Authority(os.urandom(32))
+    server = MCPServer("orders", extensions=[ToolHook(authority.guard)])
 
     @server.tool()
     def total() -> str:
@@ -448,8 +484,9 @@ async def test_control_with_the_wrong_hook(mode: str) -> None:
     def order() -> str:
         return SECRET
 
-    guard.kill("good")
+    badge = authority.badge("good")
+    authority.kill(badge)
     for url in serve(server):
-        async with over_http(url, mode, {"X-Capiscio-Badge": "good"}) as client:
+        async with over_http(url, mode, {"X-Capiscio-Badge": badge}) as client:
             await denied(client.call_tool("total"), "BADGE_REVOKED")
             assert SECRET in repr(await client.read_resource("orders://7"))

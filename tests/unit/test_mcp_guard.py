@@ -8,6 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from mcp import Client, MCPError
 from mcp.server.context import HandlerResult
@@ -16,12 +18,13 @@ from mcp_types.methods import SPEC_CLIENT_METHODS, SPEC_CLIENT_NOTIFICATION_METH
 from starlette.requests import Request
 
 from rescind_guard.decision import Decision
+from rescind_guard.guard import RETRY_AFTER_S
+from rescind_guard.integrations import mcp_watch
 from rescind_guard.integrations.errors import AlreadyGuarded, CannotGuard
 from rescind_guard.integrations.mcp import (
     DENIED,
     EXEMPT_NOTIFICATIONS,
     EXEMPT_REQUESTS,
-    RETRY_AFTER_S,
     Ctx,
     GuardMiddleware,
     install,
@@ -258,6 +261,35 @@ async def test_second_look(outcome: object, after: Decision) -> None:
     assert refused.value.data["code"] == after.code
     assert "secret" not in str(refused.value)
     assert refused.value.__suppress_context__
+
+
+async def test_a_kill_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill that the view knew while the call ran counts, though it knows it no more (I8)."""
+    monkeypatch.setattr(mcp_watch, "LOOK_EVERY_S", 0.001)
+    guard = scripted()
+
+    async def killed_and_forgotten(_: Ctx) -> HandlerResult:
+        guard.kill("good")
+        looks = len(guard.asked)
+        while len(guard.asked) == looks:
+            await anyio.lowlevel.checkpoint()
+        guard.answers["good"] = ALLOWED
+        return {"is": "secret"}
+
+    with anyio.fail_after(20), pytest.raises(MCPError) as refused:
+        await GuardMiddleware(guard)(message("tools/call", meta="good"), killed_and_forgotten)
+    assert refused.value.data == {"code": "BADGE_REVOKED"}
+
+
+async def test_looks_end_with_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that is over is looked at no more."""
+    monkeypatch.setattr(mcp_watch, "LOOK_EVERY_S", 0)
+    guard = scripted()
+    await passes(guard, message("tools/call", meta="good"))
+    looks = len(guard.asked)
+    for _ in range(100):
+        await anyio.lowlevel.checkpoint()
+    assert len(guard.asked) == looks
 
 
 async def test_errors_of_living_badges_pass() -> None:

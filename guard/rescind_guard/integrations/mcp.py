@@ -12,7 +12,7 @@ or looked up. (The hook around tool calls alone would let a killed badge read re
 - A refusal is a JSON-RPC error in HTTP 200. Bare 401 or 403 hang or end MCP clients (INTEROP §1).
 - The badge is taken out of what the handler sees, so that no tool can log it or pass it on.
 - The second look (I3): while a call runs, whatever it sends, and when it returns, its result or
-  its error, is withheld if the badge was killed meanwhile.
+  its error, is withheld if the badge was killed meanwhile. An open subscription stream ends.
 
 Needs `rescind[mcp]`; importing this module without it raises `CannotGuard`.
 """
@@ -24,7 +24,9 @@ from dataclasses import replace
 from importlib import metadata
 from typing import Any, NoReturn, Protocol
 
-from rescind_guard.decision import Decision, Outcome
+from rescind_guard.codes import Code, Outcome
+from rescind_guard.decision import Decision
+from rescind_guard.guard import RETRY_AFTER_S
 from rescind_guard.integrations import carriage
 from rescind_guard.integrations.carriage import META_KEY, Bearer
 from rescind_guard.integrations.errors import AlreadyGuarded, BadCarriage, CannotGuard
@@ -41,9 +43,10 @@ try:
     from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
     from mcp.server.lowlevel import Server
     from mcp.server.mcpserver import MCPServer
-    from mcp.server.session import ServerSession
     from mcp.shared.exceptions import MCPError
     from starlette.requests import HTTPConnection
+
+    from rescind_guard.integrations.mcp_watch import Watch, WatchedSession
 except ImportError as missing:
     raise CannotGuard(
         f"guarding an MCP server needs mcp 2.3 or later, whose servers have middleware; "
@@ -54,9 +57,6 @@ log = logging.getLogger(__name__)
 
 DENIED = -32061
 """JSON-RPC error code of every refusal (INTEROP §1), in the range left to servers."""
-
-RETRY_AFTER_S = 5
-"""When to ask again after "cannot tell": a view that is cut off catches up in a few heads."""
 
 EXEMPT_REQUESTS = frozenset(
     {
@@ -80,6 +80,10 @@ EXEMPT_NOTIFICATIONS = frozenset(
     }
 )
 """The protocol's own notifications, which pass without a badge; a server's own do not."""
+
+OPEN_STREAMS = frozenset({"subscriptions/listen"})
+"""Requests that only listen, for days if need be: ended at once when their badge is killed. A tool
+is let run to its end: to stop half-way through its work could do more harm than its silence."""
 
 Ctx = ServerRequestContext[Any, Any]
 
@@ -175,41 +179,18 @@ class GuardMiddleware(ServerMiddleware[Any]):
 
     async def _watched(self, ctx: Ctx, call_next: CallNext, decision: Decision) -> HandlerResult:
         """Run an admitted call; withhold what it sends, returns or raises once it is killed."""
-
-        def look() -> None:
-            self._demand(lambda: self._guard.recheck(decision))
-
+        watch = Watch(lambda: self._demand(lambda: self._guard.recheck(decision)))
+        result: HandlerResult = None
         try:
-            result = await call_next(replace(ctx, session=_WatchedSession(ctx.session, look)))
+            with watch.running(cancel=ctx.method in OPEN_STREAMS):
+                result = await call_next(
+                    replace(ctx, session=WatchedSession(ctx.session, watch.look))
+                )
         except Exception:
-            look()  # the words of an error are data too
+            watch.look()  # the words of an error are data too
             raise
-        look()
+        watch.look()
         return result
-
-
-class _WatchedSession(ServerSession):
-    """The session of one admitted call: nothing leaves through it once the badge is killed.
-
-    Progress, log lines, questions to the client and the events of an open subscription stream leave
-    before the call returns; a stream that is open for days never does.
-    """
-
-    def __init__(self, session: ServerSession, look: Callable[[], None]) -> None:
-        self.__dict__.update(vars(session))
-        self._look = look
-
-    async def send_request(self, *args: Any, **kwargs: Any) -> Any:
-        self._look()
-        return await super().send_request(*args, **kwargs)
-
-    async def report_progress(self, *args: Any, **kwargs: Any) -> None:
-        self._look()
-        await super().report_progress(*args, **kwargs)
-
-    async def _notify(self, *args: Any, **kwargs: Any) -> None:  # carries all other notifications
-        self._look()
-        await super()._notify(*args, **kwargs)
 
 
 def _is_exempt(ctx: Ctx) -> bool:
@@ -232,13 +213,13 @@ def _refuse(decision: Decision) -> NoReturn:
         message = f"{message}: {decision.reason_user}"
     if decision.outcome is Outcome.CANNOT_TELL:
         raise _cannot_tell(decision.code, message) from None
-    raise MCPError(DENIED, message, {"code": decision.code}) from None
+    raise MCPError(DENIED, message, {"code": decision.code.value}) from None
 
 
 def _cannot_tell(
-    code: str = "REVOCATION_CHECK_FAILED", message: str = "the badge could not be checked"
+    code: Code = Code.REVOCATION_CHECK_FAILED, message: str = "the badge could not be checked"
 ) -> MCPError:
-    return MCPError(DENIED, message, {"code": code, "retry_after_s": RETRY_AFTER_S})
+    return MCPError(DENIED, message, {"code": code.value, "retry_after_s": RETRY_AFTER_S})
 
 
 def without_badge(ctx: Ctx, *, bearer: Bearer = "badge") -> Ctx:
