@@ -19,6 +19,20 @@ ISSUER = "https://registry.example"
 LOG = "AAAAAAAAAAA-BBBBBBBBBBBBBBBBBBBBBB"
 
 
+class Clock(SystemClock):
+    """The host's clocks, and however much further."""
+
+    ahead_s = 0.0
+
+    def wall(self) -> float:
+        """Unix seconds."""
+        return super().wall() + self.ahead_s
+
+    def boot(self) -> float:
+        """Seconds since boot."""
+        return super().boot() + self.ahead_s
+
+
 class Authority:
     """Two built from the same 32-byte `seed`, in two processes, trust the same badges."""
 
@@ -26,16 +40,22 @@ class Authority:
         self._key = SigningKey(Ed25519PrivateKey.from_private_bytes(seed))
         self._view = View()
         self._writing = threading.Lock()
+        self._clock = Clock()
         jwks = json.dumps({"keys": [jwk(self._key.public)]}).encode()
-        self.guard = Guard(self._view, Issuers.from_jwks({ISSUER: jwks}))
+        self.guard = Guard(self._view, Issuers.from_jwks({ISSUER: jwks}), clock=self._clock)
+        self.pass_time(0)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass for guard and issuer, the view staying fresh."""
+        self._clock.ahead_s += seconds
         with self._writing:
             self._view.claim()
-            self._view.freshen(time.time(), SystemClock().boot())
+            self._view.freshen(self._clock.wall(), self._clock.boot())
             self._view.release()
 
     def badge(self, name: str) -> str:
         """Issue a badge of level 2 to the agent `name`."""
-        now = int(time.time())
+        now = int(self._clock.wall())
         claims = {
             "jti": str(uuid.uuid4()),
             "iss": ISSUER,

@@ -3,9 +3,10 @@
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -28,6 +29,8 @@ from tests.fakes.authority import Authority
 from tests.fakes.orders import SECRET, orders
 
 VERSIONS = {"legacy": "2025-11-25", "2026-07-28": "2026-07-28"}
+BEYOND_EXPIRY_S = 400
+AS_META = "http _meta"
 UNSIGNED = "BADGE_SIGNATURE_INVALID"
 PATIENCE_S = 20
 """When a test that waits for something gives up."""
@@ -281,6 +284,17 @@ async def test_killed_while_it_runs(reach: Reach, tool: str) -> None:
 
 async def killed_while_it_runs(reach: Reach, tool: str) -> str:
     """Return all the client heard of a tool that was running when its badge was killed."""
+
+    async def kill_it(agent: Agent, operator: Agent) -> None:
+        await operator.call("kill", badge=str(agent.badge))
+
+    return await interrupted(reach, tool, by=kill_it)
+
+
+async def interrupted(
+    reach: Reach, tool: str, *, by: Callable[[Agent, Agent], Awaitable[None]]
+) -> str:
+    """Return all the client heard of a tool during whose run `by(agent, operator)` happened."""
     heard: list[str] = []
     running = anyio.Event()
     with anyio.fail_after(PATIENCE_S):
@@ -296,7 +310,8 @@ async def killed_while_it_runs(reach: Reach, tool: str) -> str:
             tasks.start_soon(hold)
             await running.wait()
             async with connect("operator") as operator:
-                await operator.call("kill", badge=str(agent.badge))
+                await by(agent, operator)
+            async with connect("operator") as operator:
                 await operator.call("let_go")
     return heard[0]
 
@@ -344,7 +359,12 @@ async def test_idle_stream(served: Served, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def after_kill(served: Served) -> object:
-    """Return the event that an open stream delivers after its badge was killed, or its error."""
+    """Return what an open stream delivers after its badge was killed."""
+    return await after(served, lambda: served.kill("good"))
+
+
+async def after(served: Served, happening: Callable[[], None]) -> object:
+    """Return the event that an open stream delivers after `happening`, or its error."""
     async with (
         over_http(served.url, "2026-07-28", served.header("good")) as client,
         over_http(served.url, "2026-07-28", served.header("operator")) as operator,
@@ -352,12 +372,35 @@ async def after_kill(served: Served) -> object:
     ):
         await operator.call_tool("change")
         assert await anext(stream) == ResourcesListChanged()
-        served.kill("good")
-        await operator.call_tool("change")
+        happening()
+        served.badges.update(operator=served.authority.badge("operator"))
+        async with over_http(served.url, "2026-07-28", served.header("operator")) as later:
+            await later.call_tool("change")
         try:
             return await anext(stream)
         except SubscriptionLost as lost:
             return lost.__cause__
+
+
+async def test_expiry_ends_a_stream(served: Served) -> None:
+    """An open stream ends before the first event after its badge expired."""
+    with anyio.fail_after(PATIENCE_S):
+        end = await after(served, lambda: served.authority.pass_time(BEYOND_EXPIRY_S))
+    assert isinstance(end, MCPError)
+    assert end.data == {"code": "BADGE_EXPIRED"}
+
+
+async def test_expiry_while_it_runs(served: Served, mode: str) -> None:
+    """A badge that only expires while its tool runs was good for that call: the result arrives."""
+    served_over = over_carrier(served, mode, AS_META)
+    said = await interrupted(served_over, "hold_then_tell", by=partial(outlive, served))
+    assert said == f"['running', '{SECRET}'] {SECRET}"
+
+
+async def outlive(served: Served, _: Agent, __: Agent) -> None:
+    """Let every badge expire, then issue new ones."""
+    served.authority.pass_time(BEYOND_EXPIRY_S)
+    served.badges.update(badges(served.authority))
 
 
 async def test_tools_do_not_see_the_badge(reach: Reach) -> None:
@@ -411,7 +454,6 @@ async def test_repeated_header(served: Served) -> None:
 # Negative controls: each protection taken out, the leak it stops must show. They send the badge in
 # `_meta`: mcp's client lists the tools by itself after a call, to check the result's shape. With
 # the badge in a header that list is refused, which would hide the leak from this client only.
-AS_META = "http _meta"
 
 
 async def test_control_without_second_look(
@@ -423,7 +465,7 @@ async def test_control_without_second_look(
     assert SECRET in await killed_while_it_runs(over, "hold")
 
 
-async def unwatched(_self: object, ctx: Any, call_next: Any, _decision: object) -> Any:
+async def unwatched(_self: object, ctx: Any, call_next: Any, *_: object) -> Any:
     """Run the call and look at nothing."""
     return await call_next(ctx)
 

@@ -18,13 +18,13 @@ from mcp_types.methods import SPEC_CLIENT_METHODS, SPEC_CLIENT_NOTIFICATION_METH
 from starlette.requests import Request
 
 from rescind_guard.decision import Decision
-from rescind_guard.guard import RETRY_AFTER_S
 from rescind_guard.integrations import mcp_watch
 from rescind_guard.integrations.errors import AlreadyGuarded, CannotGuard
 from rescind_guard.integrations.mcp import (
     DENIED,
     EXEMPT_NOTIFICATIONS,
     EXEMPT_REQUESTS,
+    RETRY_AFTER_S,
     Ctx,
     GuardMiddleware,
     install,

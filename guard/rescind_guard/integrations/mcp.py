@@ -21,12 +21,12 @@ import copy
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from typing import Any, NoReturn, Protocol
 
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
-from rescind_guard.guard import RETRY_AFTER_S
 from rescind_guard.integrations import carriage
 from rescind_guard.integrations.carriage import META_KEY, Bearer
 from rescind_guard.integrations.errors import AlreadyGuarded, BadCarriage, CannotGuard
@@ -57,6 +57,9 @@ log = logging.getLogger(__name__)
 
 DENIED = -32061
 """JSON-RPC error code of every refusal (INTEROP §1), in the range left to servers."""
+
+RETRY_AFTER_S = 1
+"""When to ask again after "cannot tell": publishers send heads every second (DESIGN, freshness)."""
 
 EXEMPT_REQUESTS = frozenset(
     {
@@ -121,12 +124,15 @@ def install(server: MCPServer | Server[Any], guard: Checks, *, bearer: Bearer = 
 class GuardMiddleware(ServerMiddleware[Any]):
     """Checks each message of an MCP server; the module's docstring has the rules.
 
-    What the second look asks is `guard.recheck`, and anything but *allow* withholds the result.
-    It is about kills: a badge that merely expired while its tool ran was good when the call was
-    admitted (RFC-002 judges a badge when it is presented), and work already done would be done
-    twice if its result were thrown away for that. What `recheck` cannot know, it must not guess:
-    if it answers "cannot tell", the result is withheld as well, for a broker that can hide a kill
-    until the tool returns could hide it for longer than the freshness limit (I6).
+    The second look at a call asks `guard.recheck`; anything but *allow* withholds the result. It is
+    about known kills (I3). A badge that merely expired while its tool ran, or a view that grew
+    stale, was good when the call was admitted, and the work is done: to throw its result away
+    would only have it done twice. The price: a kill that a broker hides stays hidden from a call
+    already running until that call ends.
+
+    An open subscription stream has no end, so none of that holds for it: before each event the
+    badge is checked in full, as if it had just been presented. An agent that is suspended, and so
+    gets no new badge, cannot go on listening with the old one.
     """
 
     def __init__(self, guard: Checks, *, bearer: Bearer = "badge") -> None:
@@ -136,7 +142,8 @@ class GuardMiddleware(ServerMiddleware[Any]):
     async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
         """Admit the message, run the rest of the chain, look again. Raises `MCPError`."""
         try:
-            decision = self._admit(ctx)
+            badge = self._badge(ctx)
+            decision = self._admit(ctx, badge)
         except MCPError as refused:
             if ctx.request_id is not None:
                 raise
@@ -146,23 +153,23 @@ class GuardMiddleware(ServerMiddleware[Any]):
         ctx = without_badge(ctx, bearer=self._bearer)
         if decision is None:
             return await call_next(ctx)
-        return await self._watched(ctx, call_next, decision)
+        return await self._watched(ctx, call_next, decision, badge)
 
-    def _admit(self, ctx: Ctx) -> Decision | None:
+    def _admit(self, ctx: Ctx, badge: str | None) -> Decision | None:
         """Return the decision that lets `ctx` pass, None if it passes without one."""
-        try:
-            badge = self._badge(ctx)
-        except BadCarriage as bad:
-            raise MCPError(DENIED, str(bad), {"code": bad.code}) from None
         if _is_exempt(ctx):
             self._demand(lambda: self._guard.admits_exempt(badge))
             return None
         return self._demand(lambda: self._guard.check(badge, tool=_tool_called(ctx)))
 
     def _badge(self, ctx: Ctx) -> str | None:
+        """Return the badge that `ctx` carries; two are refused in every mode of the guard."""
         headers = getattr(ctx.request, "headers", None) or {}
-        header = carriage.header_badge(headers.items(), bearer=self._bearer)
-        return carriage.one_badge(header, carriage.meta_badge(ctx.params))
+        try:
+            header = carriage.header_badge(headers.items(), bearer=self._bearer)
+            return carriage.one_badge(header, carriage.meta_badge(ctx.params))
+        except BadCarriage as bad:
+            raise MCPError(DENIED, str(bad), {"code": bad.code}) from None
 
     def _demand(self, ask: Callable[[], Decision]) -> Decision:
         """Return the decision if it allows; raise it as an `MCPError` if not."""
@@ -177,15 +184,18 @@ class GuardMiddleware(ServerMiddleware[Any]):
             _refuse(decision)
         return decision
 
-    async def _watched(self, ctx: Ctx, call_next: CallNext, decision: Decision) -> HandlerResult:
+    async def _watched(
+        self, ctx: Ctx, call_next: CallNext, decision: Decision, badge: str | None
+    ) -> HandlerResult:
         """Run an admitted call; withhold what it sends, returns or raises once it is killed."""
+        is_stream = ctx.method in OPEN_STREAMS
         watch = Watch(lambda: self._demand(lambda: self._guard.recheck(decision)))
+        anew = partial(watch.look, lambda: self._demand(lambda: self._guard.check(badge)))
+        session = WatchedSession(ctx.session, anew if is_stream else watch.look)
         result: HandlerResult = None
         try:
-            with watch.running(cancel=ctx.method in OPEN_STREAMS):
-                result = await call_next(
-                    replace(ctx, session=WatchedSession(ctx.session, watch.look))
-                )
+            with watch.running(cancel=is_stream):
+                result = await call_next(replace(ctx, session=session))
         except Exception:
             watch.look()  # the words of an error are data too
             raise

@@ -30,11 +30,11 @@ class Watch:
         self._scope: anyio.CancelScope | None = None
         self._next: asyncio.TimerHandle | None = None
 
-    def look(self) -> None:
+    def look(self, ask: Callable[[], object] | None = None) -> None:
         """Raise `MCPError` if the call is, or once was, refused."""
         if self._refused is None:
             try:
-                self._ask()
+                (ask or self._ask)()
             except MCPError as refused:
                 self._refused = refused
         if self._refused is not None:
