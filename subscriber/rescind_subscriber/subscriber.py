@@ -27,7 +27,7 @@ from rescind_protocol.events import Event
 from rescind_protocol.trust import Trust
 from rescind_subscriber.checkpoint import CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
-from rescind_subscriber.errors import SourceUnavailable
+from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.follow import Follower
 from rescind_subscriber.sources.base import Source
 from rescind_subscriber.states import Observed, State, derive
@@ -246,6 +246,14 @@ class Subscriber:
     async def wait_fresh_async(self, timeout_s: float = 5.0) -> None:
         """Do as `wait_fresh` without blocking the caller's loop."""
         await asyncio.to_thread(self.wait_fresh, timeout_s)
+
+    def wait_synced(self, timeout_s: float) -> bool:
+        """Return whether the view was proven complete within the time."""
+        try:
+            self.wait_fresh(timeout_s)
+        except (SourceRefused, SourceUnavailable):
+            return False
+        return True
 
     def _is_fresh_by(self, deadline: float, timeout_s: float) -> bool:
         follower = self._follower
