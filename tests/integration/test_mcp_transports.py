@@ -354,8 +354,11 @@ async def test_idle_stream(served: Served, monkeypatch: pytest.MonkeyPatch) -> N
             client.listen(resources_list_changed=True) as stream,
         ):
             served.kill("good")
-            with pytest.raises(SubscriptionLost):
+            with pytest.raises(SubscriptionLost) as lost:
                 await anext(stream)
+    end = lost.value.__cause__  # not merely a time-out of the client's
+    assert isinstance(end, MCPError)
+    assert end.data == {"code": "BADGE_REVOKED"}
 
 
 async def after_kill(served: Served) -> object:
