@@ -373,7 +373,7 @@ def test_mcp_1_is_refused(tmp_path: Path) -> None:
         "try: import rescind_guard.integrations.mcp\n"
         "except CannotGuard as error: print(error)"
     )
-    said = subprocess.run(  # noqa: S603 - this very interpreter
+    said = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert "needs mcp 2.3 or later" in said.stdout
@@ -383,7 +383,7 @@ def test_mcp_1_is_refused(tmp_path: Path) -> None:
 def test_mcp_loads_only_when_used() -> None:
     """`import rescind_guard` does not load mcp."""
     program = "import rescind_guard, sys; print('mcp' in sys.modules)"
-    said = subprocess.run(  # noqa: S603 - this very interpreter
+    said = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == "False"
