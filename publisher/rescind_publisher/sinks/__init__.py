@@ -1,0 +1,1 @@
+"""Where events go to: one small interface, one module for each transport."""

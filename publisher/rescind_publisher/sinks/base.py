@@ -1,0 +1,55 @@
+"""What a sink of events is: the types between the spool's drain and a transport.
+
+An ack is a broker's word, and can be false: only bytes that were read back are durable (I1).
+"""
+
+from typing import Protocol
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One signed event as it lies in the spool."""
+
+    log: str
+    seq: int
+    raw: bytes
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Where a broker says it has stored an event."""
+
+    position: str
+    """The sink's own notation: "1834" is a NATS stream sequence."""
+    duplicate: bool
+    """The broker took it for one it had: read back, for it compared an id and not the bytes."""
+
+
+class Sink(Protocol):
+    """One store that events are appended to and heads announced through."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Connect, and create the store or check it; may be called again after `SinkUnavailable`.
+
+        Raises `SinkRefused` naming the setting, `SinkUnavailable`.
+        """
+
+    async def append(self, record: Record, *, repair: bool = False) -> Stored:
+        """Store one event and return when the broker says so.
+
+        `repair` is for an event that was stored and has vanished. Raises `SinkUnavailable` (it may
+        or may not be stored) or `SinkRefused` (it is not).
+        """
+        ...
+
+    async def read_back(self, stored: Stored) -> bytes | None:
+        """Return the bytes at that position, None if nothing lies there."""
+        ...
+
+    async def announce(self, publisher: str, head: bytes) -> None:
+        """Send a head to whoever listens now; it is not stored."""
+
+    async def stop(self) -> None:
+        """Send what was accepted and close."""

@@ -1,0 +1,232 @@
+"""`NatsSink`: events into one JetStream stream, each ack awaited and checked.
+
+- `Nats-Msg-Id` is the SHA-256 of the event: with a guessable id, garbage sent earlier would be
+  answered `duplicate` for the real kill. A repair carries none: after a purge the window still
+  answers `duplicate` for a stream that is empty.
+- An answer counts as an ack only if it names our stream; others that reach the inbox are passed
+  over, so whoever saw the inbox cannot end the wait.
+- The stream is checked on each new connection and after each timeout: with subscribers on the
+  subject, a stream that is gone looks like silence, not like an error.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from hashlib import sha256
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from rescind_protocol import subjects
+from rescind_protocol.encoding import b64url_encode
+from rescind_protocol.limits import MAX_EVENT_BYTES
+from rescind_publisher.errors import SinkRefused, SinkUnavailable
+from rescind_publisher.sinks.base import Record, Stored
+from rescind_publisher.stream import refusals, wanted
+from rescind_publisher.sync import SyncState, storage_sync
+from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.nats_link import Link, NatsOptions, Reply
+
+ACK_TIMEOUT_S = 2.0
+READ_BACK_ATTEMPTS = 3
+READ_BACK_WAIT_S = 0.05
+"""A replica that answers the direct get may not have what the leader has acked."""
+
+_NOT_FOUND = 10059  # stream not found
+_NAME_IN_USE = 10058  # somebody else created it at the same moment
+_TEMPORARY = 503
+
+T = TypeVar("T")
+
+
+class _ApiError(msgspec.Struct):
+    code: int = 500
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    """PubAck (JetStream API); `error` instead of a sequence if it was not stored."""
+
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+    error: _ApiError | None = None
+
+
+class _StreamAnswer(msgspec.Struct):
+    config: dict[str, Any] = {}
+    error: _ApiError | None = None
+
+
+_decode_ack = msgspec.json.Decoder(_Ack).decode
+_decode_answer = msgspec.json.Decoder(_StreamAnswer).decode
+
+
+class NatsSink:
+    """The stream of one fabric on one NATS system; runs on the loop that calls `start`.
+
+    `options` are the publisher's; `system`, if given, a user of the system account, who alone can
+    see whether the server fsyncs before it acks. `sync` says what is known about that.
+    """
+
+    def __init__(
+        self,
+        fabric: str,
+        options: NatsOptions,
+        *,
+        system: NatsOptions | None = None,
+        replicas: int = 1,
+        name: str = "nats",
+    ) -> None:
+        self.name = name
+        self.sync: SyncState | Literal["unverified"] = "unverified"
+        self._fabric = subjects.check_fabric(fabric)
+        self._stream = subjects.stream(fabric)
+        self._replicas = replicas
+        self._system = system
+        self._checked = False
+        self._why_down = ""
+        self._problem = ""
+        self._link = Link(
+            options, on_up=self._up, on_down=self._down, on_problem=self._noticed_problem
+        )
+        self._started = False
+
+    def __repr__(self) -> str:
+        state = "ready" if self._checked else self._why_down or "stream not checked"
+        return f"<NatsSink {self.name} {self._link.options.shown}: {state}, sync {self.sync}>"
+
+    async def start(self) -> None:
+        """Connect, create or check the stream, ask how it is stored; see `Sink.start`."""
+        if not self._started:
+            await _mapped(self._link.start())
+            self._started = True
+        await self._prepare()
+        if self._system is not None:
+            self.sync = await _mapped(storage_sync(self._system))
+            if self.sync == "interval":
+                raise SinkRefused(
+                    f"{self.name}: sync_interval: the server acks before it has written to disk: "
+                    "set `sync_interval: always` in its jetstream block"
+                )
+
+    async def stop(self) -> None:
+        """Send what was accepted and close."""
+        self._started = self._checked = False
+        await self._link.stop()
+
+    async def append(self, record: Record, *, repair: bool = False) -> Stored:
+        """Store one event; see `Sink.append`."""
+        if len(record.raw) > MAX_EVENT_BYTES:
+            raise SinkRefused(f"{self.name}: an event of {len(record.raw)} bytes is too large")
+        if not self._checked:
+            await self._prepare()
+        headers = {"Nats-Expected-Stream": self._stream}
+        if not repair:
+            headers["Nats-Msg-Id"] = b64url_encode(sha256(record.raw).digest())
+        subject = subjects.log(self._fabric, record.log)
+        try:
+            reply = await self._request(
+                subject, record.raw, headers=headers, accept=self._is_ack, timeout_s=ACK_TIMEOUT_S
+            )
+        except SinkUnavailable:
+            self._checked = False
+            raise
+        return self._stored(reply)
+
+    async def read_back(self, stored: Stored) -> bytes | None:
+        """Return the stored bytes; see `Sink.read_back`."""
+        wanted_header = f"\r\nNats-Sequence: {int(stored.position)}\r\n".encode()
+        request = msgspec.json.encode({"seq": int(stored.position)})
+        for attempt in range(READ_BACK_ATTEMPTS):
+            await asyncio.sleep(READ_BACK_WAIT_S * attempt)
+            reply = await self._request(f"$JS.API.DIRECT.GET.{self._stream}", request)
+            if wanted_header in reply.headers:
+                return reply.payload
+            if reply.status != b"404":
+                raise SinkUnavailable(f"{self.name}: {self._stream} cannot be read back from")
+        return None
+
+    async def announce(self, publisher: str, head: bytes) -> None:
+        """Send a head; see `Sink.announce`."""
+        await _mapped(self._link.publish(subjects.head(self._fabric, publisher), head))
+
+    async def _up(self) -> None:
+        self._checked = False
+        self._why_down = self._problem = ""
+
+    def _down(self, why: str) -> None:
+        self._checked = False
+        self._why_down = why
+
+    def _noticed_problem(self, why: str) -> None:
+        self._problem = why
+
+    async def _request(self, subject: str, payload: bytes, **how: Any) -> Reply:
+        """Ask; a permission that is missing is named instead of the silence it causes."""
+        self._problem = ""
+        try:
+            return await _mapped(self._link.request(subject, payload, **how))
+        except SinkUnavailable as error:
+            if self._problem:
+                raise SinkRefused(self._problem) from error
+            raise
+
+    def _is_ack(self, reply: Reply) -> bool:
+        """Whether this is our stream's answer, or the server's word that nobody listens."""
+        if reply.status == b"503":
+            return True
+        try:
+            ack = _decode_ack(reply.payload)
+        except msgspec.MsgspecError:
+            return False
+        return ack.error is not None or (ack.stream == self._stream and ack.seq > 0)
+
+    def _stored(self, reply: Reply) -> Stored:
+        if reply.status == b"503":
+            self._checked = False
+            raise SinkUnavailable(f"{self.name}: the stream {self._stream} does not answer")
+        ack = _decode_ack(reply.payload)
+        if ack.error is not None:
+            self._checked = False
+            raise self._said(ack.error, "the event was not stored")
+        return Stored(str(ack.seq), ack.duplicate)
+
+    async def _prepare(self) -> None:
+        """Create the stream if there is none, and check the one there is."""
+        answer = await self._api("INFO", b"")
+        if answer.error is not None and answer.error.err_code == _NOT_FOUND:
+            config = msgspec.json.encode(wanted(self._fabric, self._replicas))
+            answer = await self._api("CREATE", config)
+        if answer.error is not None and answer.error.err_code == _NAME_IN_USE:
+            answer = await self._api("INFO", b"")
+        if answer.error is not None:
+            raise self._said(answer.error, f"the stream {self._stream} cannot be used")
+        if found := refusals(answer.config, self._fabric, self._replicas):
+            raise SinkRefused(
+                f"{self.name}: the stream {self._stream} would lose kills: {'; '.join(found)}"
+            )
+        self._checked = True
+
+    async def _api(self, verb: str, payload: bytes) -> _StreamAnswer:
+        reply = await self._request(f"$JS.API.STREAM.{verb}.{self._stream}", payload)
+        if reply.status:
+            raise SinkUnavailable(f"{self.name}: JetStream does not answer: is it switched on?")
+        try:
+            return _decode_answer(reply.payload)
+        except msgspec.MsgspecError as error:
+            raise SinkUnavailable(f"{self.name}: JetStream's answer cannot be read") from error
+
+    def _said(self, error: _ApiError, what: str) -> SinkRefused | SinkUnavailable:
+        kind = SinkUnavailable if error.code == _TEMPORARY else SinkRefused
+        return kind(f"{self.name}: {what}: {error.description} ({error.err_code})")
+
+
+async def _mapped(call: Awaitable[T]) -> T:
+    """Await, a link's errors mapped to a sink's."""
+    try:
+        return await call
+    except SourceRefused as error:
+        raise SinkRefused(str(error)) from error
+    except SourceUnavailable as error:
+        raise SinkUnavailable(str(error)) from error
