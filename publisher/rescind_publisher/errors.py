@@ -1,4 +1,4 @@
-"""Errors of a sink of events: weather, or a store that would lose kills."""
+"""Errors of the publisher. Each is one sentence for the person who has to act on it."""
 
 from rescind_protocol.errors import RescindError
 
@@ -13,3 +13,81 @@ class SinkRefused(RescindError):
     """Will not heal by itself: a setting that would lose kills, credentials, an event too large."""
 
     code = "SINK_REFUSED"
+
+
+class SpoolFailed(RescindError):
+    """The spool cannot take or give events (full, read-only, corrupt): nothing was accepted."""
+
+    code = "SPOOL_FAILED"
+
+
+class SpoolInUse(SpoolFailed):
+    """Another publisher holds this spool."""
+
+    code = "SPOOL_IN_USE"
+
+
+class SpoolForeign(SpoolFailed):
+    """The spool belongs to another fabric or key, or to a newer version of this program."""
+
+    code = "SPOOL_FOREIGN"
+
+
+class BadRequest(RescindError):
+    """The request contradicts itself or asks for what cannot be; nothing was accepted."""
+
+    code = "BAD_REQUEST"
+
+
+class NotPermitted(RescindError):
+    """The trust file gives this key no right to say it, so every subscriber would ignore it."""
+
+    code = "NOT_PERMITTED"
+
+
+class QuotaExceeded(NotPermitted):
+    """The key holds as many live revocations as the trust file allows."""
+
+    code = "QUOTA_EXCEEDED"
+
+
+class NothingLive(RescindError):
+    """There is no live kill to reinstate or to retract."""
+
+    code = "NOTHING_LIVE"
+
+
+class ClockWrong(RescindError):
+    """This host's clock cannot be right; what it would sign could be void."""
+
+    code = "CLOCK_WRONG"
+
+
+class NotRunning(RescindError):
+    """The publisher is not started, was closed, or belongs to the process before a fork."""
+
+    code = "NOT_RUNNING"
+
+
+class BadKeyFile(RescindError):
+    """A key or trust file cannot be used as it is; says what to do."""
+
+    code = "BAD_KEY_FILE"
+
+
+class ControlFailed(RescindError):
+    """No publisher answers on the control socket, or what answers does not speak our protocol."""
+
+    code = "CONTROL_FAILED"
+
+
+class ControlInUse(ControlFailed):
+    """A publisher that is alive listens on this control socket."""
+
+    code = "CONTROL_IN_USE"
+
+
+class ControlUncertain(ControlFailed):
+    """The answer was lost after the request was sent: it may or may not have been accepted."""
+
+    code = "CONTROL_UNCERTAIN"

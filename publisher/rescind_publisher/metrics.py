@@ -1,0 +1,51 @@
+"""Names of the publisher's metrics, and the plain counters behind them."""
+
+import threading
+
+ACCEPTED = "rescind_publisher_events_accepted_total"
+"""Events committed to the spool."""
+REFUSED = "rescind_publisher_requests_refused_total"
+"""Requests refused before anything was accepted."""
+ACKED = "rescind_publisher_events_acked_total"
+"""Events that a sink acknowledged; counted once for each sink."""
+DURABLE = "rescind_publisher_events_durable_total"
+"""Events read back byte for byte; counted once for each sink."""
+SEND_FAILURES = "rescind_publisher_send_failures_total"
+"""Attempts to store or to read back that failed, and are tried again."""
+REPAIRS = "rescind_publisher_repairs_total"
+"""Events that a sink acknowledged and did not hold as sent. Anything but 0 is an alarm."""
+HEADS = "rescind_publisher_heads_total"
+"""Heads announced; counted once for each sink."""
+HEAD_FAILURES = "rescind_publisher_head_failures_total"
+"""Heads that a sink did not take in time."""
+CLOCK_JUMPS = "rescind_publisher_clock_jumps_total"
+"""Heads signed while the wall clock was off its course; the horizon stands still meanwhile."""
+
+NAMES = (
+    ACCEPTED,
+    REFUSED,
+    ACKED,
+    DURABLE,
+    SEND_FAILURES,
+    REPAIRS,
+    HEADS,
+    HEAD_FAILURES,
+    CLOCK_JUMPS,
+)
+
+
+class Counters:
+    """Counts by metric name, exactly, from any number of threads."""
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(NAMES, 0)
+        self._lock = threading.Lock()
+
+    def add(self, name: str, by: int = 1) -> None:
+        """Count `by` more."""
+        with self._lock:
+            self._counts[name] += by
+
+    def read(self) -> dict[str, int]:
+        """Return the counts so far."""
+        return dict(self._counts)
