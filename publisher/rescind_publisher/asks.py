@@ -1,0 +1,102 @@
+"""From what a person or a program says to what is asked of the publisher: one kill, in data."""
+
+import getpass
+import socket
+from datetime import datetime, timedelta
+
+import msgspec
+
+from rescind_protocol import jws
+from rescind_protocol.changes import Effect
+from rescind_protocol.encoding import check_json
+from rescind_protocol.errors import Malformed
+from rescind_protocol.limits import MAX_BADGE_BYTES, MAX_REASON_CHARS
+from rescind_protocol.targets import Target, badge
+from rescind_publisher.errors import BadRequest
+from rescind_publisher.requests import KillSpec
+
+Moment = int | datetime
+"""Unix seconds, or a time with its zone."""
+Expiry = int | timedelta | datetime
+"""Seconds from now, a duration, or a time with its zone."""
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """One kill of `kill_many`; fields as in `KillSwitch.kill`."""
+
+    target: Target | str
+    reason: str = "unspecified"
+    reason_admin: str | None = None
+    reason_user: str | None = None
+    effect: Effect = Effect.USE
+    expires: Expiry | None = None
+    issued_before: Moment | None = None
+    badge_exp: int | None = None
+
+
+def default_actor() -> str:
+    """Who asks, where nobody says: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"[:MAX_REASON_CHARS]
+
+
+def badge_of(token: str) -> tuple[Target, int | None]:
+    """Return the badge that a token is, and its `exp`; nothing is verified, nothing is kept.
+
+    Raises `BadRequest` without showing the token.
+    """
+    try:
+        claims = check_json(jws.read(token.encode("ascii"), limit=MAX_BADGE_BYTES).payload)
+        exp = claims.get("exp")
+        return badge(claims["iss"], claims["jti"]), exp if isinstance(exp, int) else None
+    except (Malformed, UnicodeEncodeError, AttributeError, KeyError) as error:
+        raise BadRequest("this is neither a target nor a badge's token") from error
+
+
+def to_spec(ask: Ask) -> KillSpec:
+    """Return what is sent to the publisher; raises `BadRequest`."""
+    target, exp = ask.target, ask.badge_exp
+    if isinstance(target, str):
+        target, of_token = badge_of(target)
+        exp = exp if exp is not None else of_token
+    expires = ask.expires
+    if isinstance(expires, timedelta):
+        expires = int(expires.total_seconds())
+    absolute = isinstance(expires, datetime)
+    return KillSpec(
+        target=target,
+        effect=ask.effect,
+        issued_before=_optional("issued_before", ask.issued_before),
+        expires_in_s=_duration(expires) if isinstance(expires, int) else None,
+        expires_at=_optional("expires", expires) if absolute else None,
+        badge_exp=exp,
+        reason=ask.reason,
+        reason_user=ask.reason_user,
+        reason_admin=ask.reason_admin,
+    )
+
+
+def _duration(seconds: int) -> int:
+    if seconds <= 0:
+        raise BadRequest("expires must be more than 0 seconds from now")
+    return seconds
+
+
+def _optional(what: str, moment: Moment | None) -> int | None:
+    return None if moment is None else seconds(what, moment)
+
+
+def seconds(what: str, moment: Moment) -> int:
+    """Return unix seconds; raises `BadRequest` for a time without a zone."""
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            raise BadRequest(
+                f"{what}: this time has no zone; use datetime.now(tz=UTC) and the like"
+            )
+        moment = int(moment.timestamp())
+    if moment < 0:
+        raise BadRequest(f"{what} must not be negative")
+    return moment

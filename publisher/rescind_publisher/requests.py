@@ -1,0 +1,126 @@
+"""What a publisher can be asked, as data: the same in a thread of ours and over the socket.
+
+Times that are relative stay so until the publisher that signs resolves them by its own clock.
+"""
+
+from typing import Annotated, ClassVar
+
+import msgspec
+from msgspec import Meta
+
+from rescind_protocol.changes import Change, Effect, Kill, Reason, Seconds
+from rescind_protocol.errors import Malformed
+from rescind_protocol.limits import (
+    BADGE_KILL_MARGIN_S,
+    MAX_CHANGES,
+    MAX_REASON_CHARS,
+    UNKNOWN_EXP_KILL_S,
+)
+from rescind_protocol.targets import Kind, Target, check
+from rescind_publisher.errors import BadRequest
+
+MAX_KILLS = 16 * MAX_CHANGES
+"""Kills in one request."""
+MAX_TIMEOUT_S = 60.0
+"""How long a request may wait for its sinks."""
+
+Duration = Annotated[int, Meta(gt=0, lt=2**40)]
+Timeout = Annotated[float, Meta(ge=0, le=MAX_TIMEOUT_S)]
+
+
+class _Request(msgspec.Struct, frozen=True, tag_field="op", forbid_unknown_fields=True):
+    pass
+
+
+class KillSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One kill as it was asked for; at most one of `expires_in_s` and `expires_at`."""
+
+    target: Target
+    effect: Effect = Effect.USE
+    issued_before: Seconds | None = None
+    expires_in_s: Duration | None = None
+    expires_at: Seconds | None = None
+    badge_exp: Seconds | None = None
+    """`exp` of the badge, where it is known."""
+    reason: Annotated[str, Meta(max_length=64)] = "unspecified"
+    reason_user: Reason | None = None
+    reason_admin: Reason | None = None
+
+
+class KillRequest(_Request, frozen=True, tag="kill"):
+    """Kill some targets at once: all of them are accepted, or none."""
+
+    kills: Annotated[tuple[KillSpec, ...], Meta(min_length=1, max_length=MAX_KILLS)]
+    actor: Reason | None = None
+    timeout_s: Timeout = 2.0
+
+
+class EndRequest(_Request, frozen=True, tag="end"):
+    """End every live kill of a target: reinstate it, or retract them as mistakes."""
+
+    target: Target
+    retract: bool = False
+    floor: Seconds | None = None
+    reason: Annotated[str, Meta(max_length=64)] = "unspecified"
+    reason_user: Reason | None = None
+    reason_admin: Reason | None = None
+    actor: Reason | None = None
+    timeout_s: Timeout = 2.0
+
+
+class StatusRequest(_Request, frozen=True, tag="status"):
+    """How the publisher, its spool and its sinks are."""
+
+    timeout_s: ClassVar[float] = 0.0
+
+
+Request = KillRequest | EndRequest | StatusRequest
+Order = KillRequest | EndRequest
+
+
+def to_kill(spec: KillSpec, *, actor: str | None, now: float, horizon: int) -> Kill:
+    """Return the change to sign; raises `BadRequest` where it could stop nothing."""
+    try:
+        target = check(spec.target)
+    except Malformed as error:
+        raise BadRequest(str(error)) from error
+    expires_at = _expiry(spec, int(now))
+    if expires_at is not None and expires_at <= max(now, horizon):
+        raise BadRequest(f"the kill of {target} would be over before it began: check its expiry")
+    return Kill(
+        target=target,
+        effect=spec.effect,
+        issued_before=spec.issued_before,
+        expires_at=expires_at,
+        reason=spec.reason,
+        reason_user=text("reason_user", spec.reason_user),
+        reason_admin=text("reason_admin", spec.reason_admin),
+        actor=text("actor", actor),
+    )
+
+
+def _expiry(spec: KillSpec, now: int) -> int | None:
+    """As asked; else by I8: a badge's kill outlives the badge, any other lasts until ended."""
+    if spec.expires_at is not None and spec.expires_in_s is not None:
+        raise BadRequest("give either a duration or a time for the expiry, not both")
+    if spec.expires_at is not None:
+        return spec.expires_at
+    if spec.expires_in_s is not None:
+        return now + spec.expires_in_s
+    if spec.target.kind is not Kind.BADGE:
+        return None
+    if spec.badge_exp is None:
+        return now + UNKNOWN_EXP_KILL_S
+    return spec.badge_exp + BADGE_KILL_MARGIN_S
+
+
+def text(what: str, value: str | None) -> str | None:
+    """Return a text if it fits; every subscriber would find a longer one unreadable (I10)."""
+    if value is not None and len(value) > MAX_REASON_CHARS:
+        raise BadRequest(f"{what} has {len(value)} characters, limit {MAX_REASON_CHARS}")
+    return value
+
+
+def weight(changes: tuple[Change, ...]) -> int:
+    """How much of the key's quota an event may take: its changes, and every name in them."""
+    return len(changes) + sum(len(c.names) for c in changes if not isinstance(c, Kill))
