@@ -1,0 +1,220 @@
+"""The drain: brings every event of the spool into every sink, each sink for itself.
+
+An `Outlet` is one sink with its lanes, one for each log: those of earlier runs beside the current
+one. It starts the sink, again and again if need be, and announces heads through it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+from rescind_protocol.heads import Position
+from rescind_publisher import metrics
+from rescind_publisher.config import PublisherConfig
+from rescind_publisher.errors import SinkRefused, SinkUnavailable
+from rescind_publisher.lane import Backoff, Fetch, Lane, limited
+from rescind_publisher.metrics import Counters
+from rescind_publisher.receipts import Progress
+from rescind_publisher.sinks.base import Record, Sink
+from rescind_publisher.spool import Marks
+
+_log = logging.getLogger(__name__)
+
+
+class Outlet:
+    """One sink, its start, its lanes and its heads; all on the loop's thread."""
+
+    def __init__(
+        self, sink: Sink, *, fetch: Fetch, config: PublisherConfig, counters: Counters
+    ) -> None:
+        self.sink = sink
+        self.lanes: dict[str, Lane] = {}
+        self.ready = False
+        self.refused: SinkRefused | None = None
+        self.problem: str | None = f"{sink.name}: not connected yet"
+        self.tried = asyncio.Event()
+        """Set when the first attempt to start the sink has ended, either way."""
+        self._fetch, self._config, self._counters = fetch, config, counters
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._announcing: asyncio.Task[None] | None = None
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` as a task that ends with the outlet."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def lane(self, log: str, *, accepted: int = 0, durable: int = 0) -> Lane:
+        """Return the lane of a log, opened if the sink is."""
+        if log not in self.lanes:
+            self.lanes[log] = lane = Lane(
+                self.sink,
+                log,
+                accepted=accepted,
+                durable=durable,
+                fetch=self._fetch,
+                tasks=self,
+                config=self._config,
+                counters=self._counters,
+            )
+            lane.problem = self.problem
+            if self.ready:
+                lane.open()
+        return self.lanes[log]
+
+    async def keep_starting(self) -> None:
+        """Start the sink, trying until it starts; a refusal may be mended by an operator."""
+        backoff = Backoff(self._config)
+        while not self.ready:
+            try:
+                await limited(self.sink.start(), self.sink.name, self._config.start_timeout_s)
+            except (SinkUnavailable, SinkRefused) as error:
+                self._note_problem(error)
+                self.tried.set()
+                await asyncio.sleep(backoff.next_s())
+            else:
+                self._open()
+                self.tried.set()
+
+    def _note_problem(self, error: SinkUnavailable | SinkRefused) -> None:
+        self.refused = error if isinstance(error, SinkRefused) else None
+        if self.problem != str(error):
+            _log.error("%s", error)
+        self.problem = str(error)
+        for lane in self.lanes.values():
+            lane.problem = self.problem
+
+    def _open(self) -> None:
+        self.ready, self.refused, self.problem = True, None, None
+        for lane in list(self.lanes.values()):
+            lane.open()
+
+    def announce(self, publisher: str, head: bytes) -> None:
+        """Send a head, unless the one before is still under way: heads do not queue."""
+        if self.ready and (self._announcing is None or self._announcing.done()):
+            work = self._announce(publisher, head)
+            self._announcing = asyncio.get_running_loop().create_task(work)
+
+    async def _announce(self, publisher: str, head: bytes) -> None:
+        try:
+            call = self.sink.announce(publisher, head)
+            await limited(call, self.sink.name, self._config.send_timeout_s)
+        except (SinkUnavailable, SinkRefused) as error:
+            self._counters.add(metrics.HEAD_FAILURES)
+            _log.warning("head not announced on %s: %s", self.sink.name, error)
+        else:
+            self._counters.add(metrics.HEADS)
+
+    def status(self) -> tuple[str, bool, int, str | None]:
+        """Name, readiness, events pending, problem."""
+        lanes = self.lanes.values()
+        problems = [self.problem, *(lane.problem for lane in lanes)]
+        pending = sum(lane.accepted - lane.durable for lane in lanes)
+        return self.sink.name, self.ready, pending, next(filter(None, problems), None)
+
+    async def stop(self) -> None:
+        """End every task, then the sink."""
+        for lane in self.lanes.values():
+            lane.close()
+        tasks = [*self._tasks, *([self._announcing] if self._announcing else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await limited(self.sink.stop(), self.sink.name, self._config.close_timeout_s)
+        except (SinkUnavailable, SinkRefused) as error:
+            _log.warning("%s did not stop cleanly: %s", self.sink.name, error)
+
+
+class Drain:
+    """All outlets. Runs on the loop's thread; `Publisher` hands events over."""
+
+    def __init__(
+        self, sinks: Sequence[Sink], *, fetch: Fetch, config: PublisherConfig, counters: Counters
+    ) -> None:
+        self._config = config
+        self.outlets = [Outlet(s, fetch=fetch, config=config, counters=counters) for s in sinks]
+        self._saved: dict[tuple[str, str], int] = {}
+
+    def resume(self, sink: str, positions: dict[str, Position], marks: dict[str, int]) -> None:
+        """Make the lanes of earlier runs: what the sink does not hold for certain goes again."""
+        outlet = next(o for o in self.outlets if o.sink.name == sink)
+        for log, at in positions.items():
+            durable = min(marks.get(log, 0), at.seq)
+            outlet.lane(log, accepted=at.seq, durable=durable)
+            self._saved[sink, log] = durable
+
+    async def start(self) -> None:
+        """Begin to start the sinks; return when each was tried once, or at the timeout.
+
+        Raises `SinkRefused` where no sink is left that could take an event.
+        """
+        for outlet in self.outlets:
+            outlet.spawn(outlet.keep_starting())
+        tried = [asyncio.create_task(outlet.tried.wait()) for outlet in self.outlets]
+        if tried:
+            _, late = await asyncio.wait(tried, timeout=self._config.connect_timeout_s)
+            for task in late:
+                task.cancel()
+        refusals = [outlet.refused for outlet in self.outlets if outlet.refused]
+        if refusals and len(refusals) == len(self.outlets):
+            raise refusals[0]
+
+    def take(self, records: Iterable[Record], progress: Progress) -> None:
+        """Send new events, which lie in the spool."""
+        for record in records:
+            for outlet in self.outlets:
+                outlet.lane(record.log).push(record, progress)
+
+    def forget(self, log: str, seqs: Iterable[int]) -> None:
+        """Nobody waits for these events any more."""
+        for seq in seqs:
+            for outlet in self.outlets:
+                outlet.lane(log).unwatch(seq)
+
+    def announce(self, publisher: str, head: bytes) -> None:
+        """Send a head through every sink."""
+        for outlet in self.outlets:
+            outlet.announce(publisher, head)
+
+    @property
+    def settled(self) -> bool:
+        """Whether waiting longer would change nothing soon: each lane is done, or failing."""
+        lanes = [lane for outlet in self.outlets for lane in outlet.lanes.values()]
+        return all(lane.idle or lane.problem is not None for lane in lanes)
+
+    def drained(self) -> list[str]:
+        """Logs that every sink holds for certain."""
+        logs = {log for outlet in self.outlets for log in outlet.lanes}
+        return [log for log in logs if all(_holds(outlet, log) for outlet in self.outlets)]
+
+    def status(self) -> list[tuple[str, bool, int, str | None]]:
+        """Name, readiness, events pending and problem of each sink."""
+        return [outlet.status() for outlet in self.outlets]
+
+    def marks(self) -> list[Marks]:
+        """How far each sink got since this was last asked."""
+        moved = []
+        for outlet in self.outlets:
+            for log, lane in outlet.lanes.items():
+                key = (outlet.sink.name, log)
+                if lane.durable > self._saved.get(key, 0):
+                    self._saved[key] = lane.durable
+                    moved.append(Marks(*key, lane.durable))
+        return moved
+
+    def close_log(self, log: str) -> None:
+        """Give up the lanes of a log that is drained and dropped."""
+        for outlet in self.outlets:
+            if (lane := outlet.lanes.pop(log, None)) is not None:
+                lane.close()
+
+    async def stop(self) -> None:
+        """Stop every sink."""
+        await asyncio.gather(*(outlet.stop() for outlet in self.outlets))
+
+
+def _holds(outlet: Outlet, log: str) -> bool:
+    lane = outlet.lanes.get(log)
+    return lane is not None and lane.idle

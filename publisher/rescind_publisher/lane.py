@@ -1,0 +1,275 @@
+"""A lane: the one writer of one log into one sink.
+
+A new event is sent at once. What fails is tried again for ever, from the lowest number on, the
+whole unacknowledged suffix in order; while a sink fails, one event probes it. An acknowledgement
+is not believed: the event is read back, and only equal bytes are durable (red-team A4). Other
+bytes, or none, are repaired by sending it again without an id, for the sink's deduplication would
+answer "duplicate" for an empty store.
+
+Everything here runs on the loop's thread.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from rescind_publisher import metrics
+from rescind_publisher.config import PublisherConfig
+from rescind_publisher.errors import SinkRefused, SinkUnavailable, SpoolFailed
+from rescind_publisher.metrics import Counters
+from rescind_publisher.receipts import Progress
+from rescind_publisher.sinks.base import Record, Sink, Stored
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MAX_HELD = 1024
+"""Events of one lane held in memory; a longer backlog stays in the spool until it is its turn."""
+WINDOW = 64
+"""Events under way at once, where the store keeps every event whatever their order."""
+
+Fetch = Callable[[str, int, int], Awaitable[list[Record]]]
+"""Read up to n events of a log beyond a number from the spool."""
+
+
+class Tasks(Protocol):
+    """Whoever keeps the tasks of a loop, and ends them with it."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` as a task."""
+        ...
+
+
+class Backoff:
+    """Growing waits with jitter, so that publishers do not come back in step."""
+
+    def __init__(self, config: PublisherConfig) -> None:
+        self._min_s, self._max_s = config.retry_min_s, config.retry_max_s
+        self._next_s = config.retry_min_s
+
+    def next_s(self) -> float:
+        """Return how long to wait now."""
+        wait_s, self._next_s = self._next_s, min(2 * self._next_s, self._max_s)
+        return wait_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+
+    def reset(self) -> None:
+        """Begin again."""
+        self._next_s = self._min_s
+
+
+async def limited(call: Awaitable[T], sink: str, timeout_s: float) -> T:
+    """Await a sink with a deadline of ours: nothing it does may hold or end a loop around it."""
+    try:
+        async with asyncio.timeout(timeout_s):  # unlike wait_for, it costs no task
+            return await call
+    except (SinkUnavailable, SinkRefused):
+        raise
+    except TimeoutError as error:
+        raise SinkUnavailable(f"{sink}: no answer in {timeout_s:g} s") from error
+    except Exception as error:
+        # A fault of the sink's own code; a task that ended quietly here would lose the log.
+        _log.exception("%s failed in an unforeseen way", sink)
+        raise SinkUnavailable(f"{sink}: failed in an unforeseen way ({error!r})") from error
+
+
+class Lane:
+    """The one writer of one log into one sink; `ready` opens it."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        log: str,
+        *,
+        accepted: int,
+        durable: int,
+        fetch: Fetch,
+        tasks: Tasks,
+        config: PublisherConfig,
+        counters: Counters,
+    ) -> None:
+        self.sink, self.log = sink, log
+        self.accepted = accepted
+        """Newest number in the spool."""
+        self.durable = durable
+        """Up to here everything was read back."""
+        self.problem: str | None = None
+        """Why the sink does not take the log now."""
+        self.ready = False
+        self._window = WINDOW if getattr(sink, "any_order", False) else 1
+        self._fetch, self._tasks, self._config = fetch, tasks, config
+        self._counters = counters
+        self._loaded = durable
+        self._loading = False
+        self._queue: deque[Record] = deque()
+        self._failed: dict[int, Record] = {}
+        self._repair: set[int] = set()
+        self._acked: set[int] = set()
+        self._above: set[int] = set()
+        self._watch: dict[int, Progress] = {}
+        self._in_flight = 0
+        self._retry: asyncio.TimerHandle | None = None
+        self._backoff = Backoff(config)
+
+    def __repr__(self) -> str:
+        state = self.problem or ("open" if self.ready else "not open yet")
+        return f"<Lane {self.log} to {self.sink.name}: {self.durable}/{self.accepted}, {state}>"
+
+    @property
+    def idle(self) -> bool:
+        """Whether the sink holds every event for certain."""
+        return self.durable == self.accepted
+
+    def push(self, record: Record, progress: Progress | None = None) -> None:
+        """Take a new event, which lies in the spool."""
+        self.accepted = record.seq
+        if progress is not None:
+            self._watch[record.seq] = progress
+            if not self.ready:
+                progress.failing(self.sink.name, self.problem or f"{self.sink.name}: not connected")
+        if self._loaded == record.seq - 1 and len(self._queue) + len(self._failed) < MAX_HELD:
+            self._loaded = record.seq
+            self._place(record)
+        self.pump()
+
+    def _place(self, record: Record) -> None:
+        """While the sink fails, a new event is an attempt of its own where order is free."""
+        free = self._window > 1 and self._in_flight < self._window
+        if self.problem is not None and self.ready and free:
+            self._start(record)
+        else:
+            self._queue.append(record)
+
+    def unwatch(self, seq: int) -> None:
+        """Nobody waits for this event any more."""
+        self._watch.pop(seq, None)
+
+    def open(self) -> None:
+        """Begin to send: the sink has started."""
+        self.ready, self.problem = True, None
+        self.pump()
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self.ready = False
+        if self._retry is not None:
+            self._retry.cancel()
+
+    def pump(self) -> None:
+        """Send what may be sent now."""
+        if not self.ready or self.problem is not None:
+            return
+        while self._queue and self._in_flight < self._window:
+            self._start(self._queue.popleft())
+        if not self._queue and self._loaded < self.accepted and not self._loading:
+            self._loading = True
+            self._tasks.spawn(self._load())
+
+    async def _load(self) -> None:
+        try:
+            records = await self._fetch(self.log, self._loaded, MAX_HELD // 2)
+        except SpoolFailed as error:
+            _log.error("%s", error)
+            await asyncio.sleep(self._backoff.next_s())
+        else:
+            self._queue.extend(r for r in records if r.seq > self._loaded)
+            self._loaded = max(self._loaded, records[-1].seq if records else 0)
+        finally:
+            self._loading = False
+        self.pump()
+
+    # --- one event ---
+
+    def _start(self, record: Record) -> None:
+        self._in_flight += 1
+        self._tasks.spawn(self._deliver(record))
+
+    async def _deliver(self, record: Record) -> None:
+        repair = record.seq in self._repair
+        try:
+            stored = await self._limited(self.sink.append(record, repair=repair))
+        except (SinkUnavailable, SinkRefused) as error:
+            self._in_flight -= 1
+            self._fail(record, error)
+            return
+        self._in_flight -= 1
+        self._recover()
+        self._note_acked(record)
+        self.pump()
+        try:
+            await self._confirm(record, stored)
+        except (SinkUnavailable, SinkRefused) as error:
+            self._fail(record, error)
+
+    async def _confirm(self, record: Record, stored: Stored) -> None:
+        raw = await self._limited(self.sink.read_back(stored))
+        if raw != record.raw:
+            await self._mend(record, found_other=raw is not None)
+        self._note_durable(record.seq)
+
+    async def _mend(self, record: Record, *, found_other: bool) -> None:
+        self._counters.add(metrics.REPAIRS)
+        self._repair.add(record.seq)
+        _log.error(
+            "%s acknowledged event %d of log %s and holds %s: sending it again",
+            self.sink.name,
+            record.seq,
+            record.log,
+            "other bytes" if found_other else "nothing",
+        )
+        stored = await self._limited(self.sink.append(record, repair=True))
+        if await self._limited(self.sink.read_back(stored)) != record.raw:
+            raise SinkRefused(f"{self.sink.name}: acknowledges events and does not keep them")
+
+    async def _limited(self, call: Awaitable[T]) -> T:
+        return await limited(call, self.sink.name, self._config.send_timeout_s)
+
+    # --- what became of it ---
+
+    def _note_acked(self, record: Record) -> None:
+        if record.seq in self._acked:
+            return
+        self._acked.add(record.seq)
+        self._counters.add(metrics.ACKED)
+        if (progress := self._watch.get(record.seq)) is not None:
+            progress.acked(self.sink.name)
+
+    def _note_durable(self, seq: int) -> None:
+        self._counters.add(metrics.DURABLE)
+        self._acked.discard(seq)
+        self._repair.discard(seq)
+        self._above.add(seq)
+        while self.durable + 1 in self._above:
+            self.durable += 1
+            self._above.discard(self.durable)
+        if (progress := self._watch.pop(seq, None)) is not None:
+            progress.durable(self.sink.name)
+
+    def _fail(self, record: Record, error: Exception) -> None:
+        self._counters.add(metrics.SEND_FAILURES)
+        if self.problem is None:
+            _log.warning("%s; trying again until it succeeds", error)
+        self.problem = str(error)
+        self._failed[record.seq] = record
+        if (progress := self._watch.get(record.seq)) is not None:
+            progress.failing(self.sink.name, self.problem)
+        if self._retry is None and self.ready:
+            wait_s = self._backoff.next_s()
+            self._retry = asyncio.get_running_loop().call_later(wait_s, self._probe)
+
+    def _probe(self) -> None:
+        """Try the lowest event that failed; the others follow if it succeeds."""
+        self._retry = None
+        if self._failed and self.ready:
+            self._start(self._failed.pop(min(self._failed)))
+
+    def _recover(self) -> None:
+        """The sink takes events again: what failed goes first, in order."""
+        if self.problem is None:
+            return
+        _log.warning("%s takes log %s again", self.sink.name, self.log)
+        self.problem = None
+        self._backoff.reset()
+        self._queue.extendleft(self._failed.pop(seq) for seq in sorted(self._failed, reverse=True))
