@@ -67,7 +67,9 @@ _RULES = (
     _Rule("deny_purge", bool, "anyone with the right could purge all kills: make it true"),
     _Rule("allow_rollup_hdrs", _falsy, "a header could replace the stream: make it false"),
     _Rule("allow_direct", bool, "subscribers read by direct get: make it true"),
-    _Rule("allow_msg_ttl", _falsy, "a header could make a kill vanish: it cannot be undone, remake"),
+    _Rule(
+        "allow_msg_ttl", _falsy, "a header could make a kill vanish: it cannot be undone, remake"
+    ),
     _Rule("subject_delete_marker_ttl", _falsy, "it puts markers among the events: remove it"),
     _Rule("allow_msg_counter", _falsy, "it takes numbers, not events: the stream must be remade"),
     _Rule("allow_msg_schedules", _falsy, "a header could delay a kill: the stream must be remade"),

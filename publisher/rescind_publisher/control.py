@@ -1,0 +1,156 @@
+"""The control socket: other programs on this host hand their kills to the running publisher.
+
+Newline-delimited JSON over a Unix socket, one request a line, one answer a line:
+
+    {"op": "kill", "kills": [{"target": {"kind": "agent", "id": "did:…"}}], "actor": "ann@ops"}
+    {"receipt": { … }}  or  {"error": {"code": "NOT_PERMITTED", "message": "…"}}
+
+The directory is 0700 and the socket 0600: whoever can connect is whoever could read the key.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from rescind_protocol.errors import RescindError
+from rescind_publisher.errors import ControlFailed, ControlInUse
+from rescind_publisher.receipts import Receipt
+from rescind_publisher.requests import Order, Request, StatusRequest
+from rescind_publisher.status import Status
+
+_log = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES = 32 * 1024 * 1024
+"""One line: `requests.MAX_KILLS` kills with ordinary reasons."""
+MAX_CONNECTIONS = 16
+READ_TIMEOUT_S = 10.0
+"""How long a client may take to send a line, and to take its answer."""
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An error as it crosses the socket."""
+
+    code: str
+    message: str
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One of three."""
+
+    receipt: Receipt | None = None
+    status: Status | None = None
+    error: Problem | None = None
+
+
+class Answering(Protocol):
+    """What the socket serves: a `Publisher`."""
+
+    def submit(self, order: Order) -> Receipt:
+        """Do what is asked."""
+        ...
+
+    def status(self) -> Status:
+        """How it is."""
+        ...
+
+
+class ControlServer:
+    """Listens on the loop that calls `start`; each request runs in a thread of a small pool."""
+
+    def __init__(self, publisher: Answering, path: Path) -> None:
+        self._publisher, self.path = publisher, path
+        self._server: asyncio.Server | None = None
+        self._pool = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="rescind-control")
+        self._clients: set[asyncio.Task[None]] = set()
+        self._inode = 0
+
+    async def start(self) -> None:
+        """Listen; raises `ControlInUse` where a live publisher does, `ControlFailed` otherwise."""
+        try:
+            _prepare(self.path)
+            # The directory is ours alone, so that nobody can connect before the mode is set.
+            self._server = await asyncio.start_unix_server(
+                self._connected, self.path, limit=MAX_REQUEST_BYTES
+            )
+            self.path.chmod(0o600)
+            self._inode = self.path.stat().st_ino
+        except OSError as error:
+            raise ControlFailed(f"control socket {self.path}: {error.strerror or error}") from error
+
+    async def stop(self) -> None:
+        """Stop listening and let the requests under way end."""
+        if self._server is not None:
+            self._server.close()
+            with suppress(OSError):
+                if self.path.stat().st_ino == self._inode:
+                    self.path.unlink()
+        for task in self._clients:
+            task.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+        await asyncio.to_thread(self._pool.shutdown)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._clients) >= MAX_CONNECTIONS:
+            writer.close()
+            return
+        self._clients.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
+            _log.info("control connection ended: %s", type(error).__name__)
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await asyncio.wait_for(reader.readline(), READ_TIMEOUT_S):
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._pool, self._answer, line)
+            writer.write(msgspec.json.encode(answer) + b"\n")
+            await asyncio.wait_for(writer.drain(), READ_TIMEOUT_S)
+
+    def _answer(self, line: bytes) -> Answer:
+        try:
+            request = msgspec.json.decode(line, type=Request)
+            if isinstance(request, StatusRequest):
+                return Answer(status=self._publisher.status())
+            return Answer(receipt=self._publisher.submit(request))
+        except msgspec.MsgspecError as error:
+            return Answer(error=Problem("BAD_REQUEST", f"the request cannot be read: {error}"))
+        except RescindError as error:
+            return Answer(error=Problem(error.code, str(error)))
+        except Exception:  # noqa: BLE001 - it is logged; a client must get an answer
+            _log.exception("a control request failed in an unforeseen way")
+            return Answer(error=Problem("ERROR", "the publisher failed; its log says how"))
+
+
+def _prepare(path: Path) -> None:
+    """Make the directory 0700; remove the socket of a process that is gone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.parent.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & _OTHERS:
+        raise ControlFailed(
+            f"the directory of the control socket must be only its owner's: chmod 700 {path.parent}"
+        )
+    if not path.is_socket():
+        if path.exists():
+            raise ControlFailed(f"{path} exists and is not a socket")
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+        else:
+            raise ControlInUse(f"a publisher listens on {path} already")

@@ -1,0 +1,263 @@
+"""`Publisher`: the engine behind the kill switch. A thread of its own with a loop of its own.
+
+A request is signed and committed in the caller's thread, under the ledger's lock, and handed to
+the loop; the loop sends it into the sinks, announces heads, and keeps house. A caller that goes
+away, or a loop that is busy, takes nothing back from what was accepted.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import CancelledError
+from typing import Any, Self, TypeVar
+
+from rescind_guard.freshness import SystemClock
+from rescind_protocol.changes import Revocation
+from rescind_protocol.clock import Clock
+from rescind_protocol.errors import RescindError
+from rescind_protocol.keys import SigningKey
+from rescind_protocol.targets import Target
+from rescind_protocol.trust import Trust
+from rescind_publisher import metrics, plans
+from rescind_publisher.chain import Numbered, Voice
+from rescind_publisher.clock import checked
+from rescind_publisher.config import PublisherConfig
+from rescind_publisher.control import ControlServer
+from rescind_publisher.drain import Drain
+from rescind_publisher.errors import NotRunning
+from rescind_publisher.follower import Follower
+from rescind_publisher.hand import Hand
+from rescind_publisher.heartbeat import Heartbeat
+from rescind_publisher.ledger import Ledger
+from rescind_publisher.metrics import Counters
+from rescind_publisher.plans import Plan
+from rescind_publisher.receipts import Progress, Receipt
+from rescind_publisher.requests import EndRequest, KillRequest, Order
+from rescind_publisher.rights import check_approver, check_rights, signer_of
+from rescind_publisher.sinks.base import Record, Sink
+from rescind_publisher.spool import Spool
+from rescind_publisher.status import SinkStatus, Status
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_IDLE_POLL_S = 0.01
+
+
+class Publisher:
+    """Says kill in the name of one key. Thread-safe; one for each spool."""
+
+    def __init__(
+        self,
+        config: PublisherConfig,
+        *,
+        key: SigningKey,
+        trust: Trust,
+        sinks: Sequence[Sink],
+        approver: SigningKey | None = None,
+        follower: Follower | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raise `NotPermitted` where the trust file does not know the keys; opens nothing yet."""
+        self.config = config
+        self.counters = Counters()
+        self._signer = signer_of(trust, key, config)
+        check_approver(trust, approver, self._signer)
+        self._voice = Voice(
+            key, config.publisher, config.fabric, self._signer.rights.quota, approver
+        )
+        self._trust, self._sinks, self._follower = trust, tuple(sinks), follower
+        self._clock = clock or SystemClock()
+        self._running = False
+        self._pid = 0
+
+    def __repr__(self) -> str:
+        state = "running" if self._running else "not running"
+        return f"<Publisher {self.config.publisher} of {self.config.fabric}: {state}>"
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Open the spool, then the sinks; a sink that is away is no reason to refuse kills.
+
+        Raises `SpoolFailed` and its kind; `SinkRefused` where no sink is left.
+        """
+        if self._running:
+            return
+        spool = Spool(self.config.spool, fabric=self.config.fabric, kid=self._voice.key.kid)
+        try:
+            self._ledger = Ledger(spool, self._voice, self._trust, self._clock)
+            self._spool, self._pid = spool, os.getpid()
+            self._start_loop(spool)
+        except BaseException:
+            spool.close()
+            raise
+
+    def _start_loop(self, spool: Spool) -> None:
+        self._drain = Drain(
+            self._sinks, fetch=self._fetch, config=self.config, counters=self.counters
+        )
+        for sink in self._sinks:
+            self._drain.resume(sink.name, self._ledger.positions, spool.marks(sink.name))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="rescind-publisher", daemon=True)
+        self._thread.start()
+        self._running = True
+        try:
+            self._on_loop(self._begin())
+        except BaseException:
+            self.close()
+            raise
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    async def _begin(self) -> None:
+        self._heartbeat = Heartbeat(self._ledger, self._drain, self.config, self.counters)
+        self._control: ControlServer | None = None
+        if self.config.control is not None:
+            self._control = ControlServer(self, self.config.control)
+            await self._control.start()
+        await self._drain.start()
+        self._heartbeat.start()
+
+    def close(self) -> None:
+        """Wait for what is under way, `close_timeout_s` at most, and stop; the spool keeps it."""
+        if not self._running:
+            return
+        self._running = False
+        if self._pid != os.getpid():
+            return  # after a fork, the thread, the sockets and the lock are the parent's
+        try:
+            self._on_loop(self._end())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._spool.close()
+
+    async def _end(self) -> None:
+        if self._control is not None:
+            await self._control.stop()
+        until = self._loop.time() + self.config.close_timeout_s
+        while not self._drain.settled and self._loop.time() < until:  # noqa: ASYNC110 - many lanes
+            await asyncio.sleep(_IDLE_POLL_S)
+        await self._heartbeat.stop()
+        await self._drain.stop()
+        self._heartbeat.save_marks()
+
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except CancelledError as error:
+            raise NotRunning("the publisher was closed meanwhile") from error
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- requests ---
+
+    def submit(self, order: Order) -> Receipt:
+        """Do what is asked; return when the sinks have it, or after `order.timeout_s`.
+
+        Raises `BadRequest`, `NothingLive`, `NotPermitted`, `QuotaExceeded`, `ClockWrong`,
+        `SpoolFailed`, `NotRunning`: nothing was accepted then.
+        """
+        started = time.perf_counter()
+        try:
+            self._check_running()
+            plan = self._plan(order)
+            check_rights(plan, self._signer, approved=self._voice.approver is not None)
+            hand = Hand(self.sink_names, self._post_events, started)
+            made = self._ledger.accept(plan.changes, hand)
+        except RescindError:
+            self.counters.add(metrics.REFUSED)
+            raise
+        self.counters.add(metrics.ACCEPTED, len(made))
+        hand.progress.wait(order.timeout_s)
+        if not hand.progress.complete:
+            self._forget(made)
+        return hand.receipt(plan, made, at=self._clock.wall())
+
+    def _check_running(self) -> None:
+        if not self._running:
+            raise NotRunning("the publisher is not running")
+        if self._pid != os.getpid():
+            raise NotRunning("the publisher belongs to the process before the fork: start another")
+
+    def _plan(self, order: Order) -> Plan:
+        now = checked(self._clock)
+        if isinstance(order, KillRequest):
+            return plans.kill(order, now=now, horizon=self._ledger.horizon)
+        live, warnings = self._live(order)
+        return plans.end(order, live, now=now, warnings=warnings)
+
+    def _live(self, order: EndRequest) -> tuple[list[Revocation], tuple[str, ...]]:
+        """Own kills by our own state, which is ahead; all others by the followed view."""
+        own = list(self._ledger.live(order.target))
+        if self._follower is None:
+            return own, (
+                "kills by other publishers are not known here: no subscriber follows them",
+            )
+        warnings: tuple[str, ...] = ()
+        if not self._follower.wait_synced(order.timeout_s):
+            warnings = ("the view is not complete: kills by other publishers may live on",)
+        followed = self._follower.view.published.table.get(order.target.digest)
+        others = followed.revocations if followed else ()
+        return [*own, *(r for r in others if not self._ledger.knows(r.id.log))], warnings
+
+    def live(self, target: Target) -> tuple[Revocation, ...]:
+        """Own kills in force on a target."""
+        return self._ledger.live(target)
+
+    def _forget(self, made: list[Numbered]) -> None:
+        seqs = [each.event.seq for each in made]
+        self._post(self._drain.forget, made[0].event.log, seqs)
+
+    def _post_events(self, made: list[Numbered], progress: Progress) -> None:
+        records = [Record(each.event.log, each.event.seq, each.raw) for each in made]
+        self._post(self._drain.take, records, progress)
+
+    def _post(self, call: Any, *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:  # the loop was closed meanwhile; the spool has it
+            _log.warning("the publisher was closed: an accepted event waits in the spool")
+
+    @property
+    def sink_names(self) -> tuple[str, ...]:
+        """Names of the sinks, in order."""
+        return tuple(sink.name for sink in self._sinks)
+
+    def status(self) -> Status:
+        """How the publisher is now."""
+        self._check_running()
+        return self._on_loop(self._status())
+
+    async def _status(self) -> Status:
+        return Status(
+            fabric=self.config.fabric,
+            publisher=self.config.publisher,
+            kid=self._voice.key.kid,
+            pid=os.getpid(),
+            log=self._ledger.log,
+            live=self._ledger.live_count,
+            logs=len(self._ledger.standing.logs),
+            horizon=self._ledger.horizon,
+            clock_jumped=self._ledger.jumped,
+            sinks=tuple(SinkStatus(*each) for each in self._drain.status()),
+            counters=self.counters.read(),
+        )
+
+    async def _fetch(self, log: str, after: int, limit: int) -> list[Record]:
+        return await asyncio.to_thread(self._ledger.read, log, after, limit)

@@ -1,0 +1,31 @@
+"""What a publisher needs of a subscriber: one truth, also of what others have killed."""
+
+from typing import Protocol
+
+from rescind_protocol.table import Table
+
+
+class _Published(Protocol):
+    @property
+    def table(self) -> Table: ...
+
+
+class _View(Protocol):
+    @property
+    def published(self) -> _Published: ...
+
+
+class Follower(Protocol):
+    """A subscriber of the same fabric; `rescind_subscriber` brings the real one.
+
+    It is started and stopped by whoever made it.
+    """
+
+    @property
+    def view(self) -> _View:
+        """The view that it writes."""
+        ...
+
+    def wait_synced(self, timeout_s: float, /) -> bool:
+        """Wait until the view has once been proven complete; whether it has."""
+        ...

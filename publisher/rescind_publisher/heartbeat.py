@@ -1,0 +1,73 @@
+"""The heartbeat: a signed head every second, and the housekeeping between two of them."""
+
+import asyncio
+import logging
+
+from rescind_protocol.errors import RescindError
+from rescind_publisher import metrics
+from rescind_publisher.config import PublisherConfig
+from rescind_publisher.drain import Drain
+from rescind_publisher.errors import SpoolFailed
+from rescind_publisher.ledger import Ledger
+from rescind_publisher.metrics import Counters
+
+_log = logging.getLogger(__name__)
+
+REVIEW_EVERY_HEADS = 600
+"""How often old logs are looked at for something to close."""
+
+
+class Heartbeat:
+    """Signs heads and saves progress; on the loop's thread, the disk in another."""
+
+    def __init__(
+        self, ledger: Ledger, drain: Drain, config: PublisherConfig, counters: Counters
+    ) -> None:
+        self._ledger, self._drain = ledger, drain
+        self._config, self._counters = config, counters
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; the first head goes out at once."""
+        self._task = asyncio.get_running_loop().create_task(self._keep_beating())
+
+    async def stop(self) -> None:
+        """Sign no more heads."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep_beating(self) -> None:
+        loop = asyncio.get_running_loop()
+        due, count = loop.time(), 0
+        while True:
+            try:
+                await self._one_beat(review=count % REVIEW_EVERY_HEADS == 0)
+            except RescindError as error:
+                _log.error("no head was signed: %s", error)
+            except Exception:  # noqa: BLE001 - logged; a heart that stops makes the fleet stale
+                _log.exception("no head was signed")
+            count += 1
+            due = max(due + self._config.heartbeat_s, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    async def _one_beat(self, *, review: bool) -> None:
+        try:
+            await asyncio.to_thread(self._ledger.step_horizon)
+        except SpoolFailed as error:
+            _log.error("the horizon stands still: %s", error)
+        if self._ledger.jumped:
+            self._counters.add(metrics.CLOCK_JUMPS)
+        self._drain.announce(self._config.publisher, self._ledger.head())
+        await asyncio.to_thread(self.save_marks)
+        if review:
+            for log in await asyncio.to_thread(self._ledger.review, self._drain.drained()):
+                self._drain.close_log(log)
+
+    def save_marks(self) -> None:
+        """Save how far the sinks got."""
+        try:
+            self._ledger.save(self._drain.marks())
+        except SpoolFailed as error:
+            # Events whose mark is lost are sent again after a restart, and found to be there.
+            _log.error("%s", error)

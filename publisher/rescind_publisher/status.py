@@ -1,0 +1,32 @@
+"""How a publisher is, as data."""
+
+import msgspec
+
+
+class SinkStatus(msgspec.Struct, frozen=True):
+    """How one sink is."""
+
+    name: str
+    ready: bool
+    pending: int
+    """Events that it does not hold for certain."""
+    problem: str | None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How a publisher is."""
+
+    fabric: str
+    publisher: str
+    kid: str
+    pid: int
+    log: str
+    live: int
+    """Live revocations of this key."""
+    logs: int
+    """Logs that its heads name."""
+    horizon: int
+    """Unix seconds."""
+    clock_jumped: bool
+    sinks: tuple[SinkStatus, ...]
+    counters: dict[str, int]

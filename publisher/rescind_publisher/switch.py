@@ -1,0 +1,153 @@
+"""`KillSwitch`: the face that people and programs hold.
+
+It turns what was asked into a request. An `Engine` does it: a `Publisher` in this process, or a
+`ControlClient` that hands it to the one that runs on this host.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol, Self
+
+from rescind_protocol.changes import Effect
+from rescind_protocol.targets import Target
+from rescind_publisher.asks import Ask, Expiry, Moment, default_actor, seconds, to_spec
+from rescind_publisher.errors import BadRequest
+from rescind_publisher.receipts import Receipt
+from rescind_publisher.requests import EndRequest, KillRequest, Order
+
+TIMEOUT_S = 2.0
+"""How long a call waits for the sinks after the kill was accepted."""
+
+
+class Engine(Protocol):
+    """Whatever does the work: a publisher here, or one behind a socket."""
+
+    def start(self) -> None:
+        """Make ready, or raise."""
+        ...
+
+    def submit(self, order: Order) -> Receipt:
+        """Do what is asked, or raise with nothing accepted."""
+        ...
+
+    def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class KillSwitch:
+    """Kill, reinstate, retract. A context manager; thread-safe.
+
+        with KillSwitch(engine) as switch:
+            print(switch.kill(agent("did:web:acme.example:x7"), reason_admin="INC-412"))
+
+    Every call returns once the request is committed on this host's disk and the brokers have it or
+    are known to be away, `timeout_s` at most; the receipt says which.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __repr__(self) -> str:
+        return f"<KillSwitch by {self._engine!r}>"
+
+    def __enter__(self) -> Self:
+        self._engine.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.close()
+
+    def kill(
+        self,
+        target: Target | str,
+        *,
+        reason: str = "unspecified",
+        reason_admin: str | None = None,
+        reason_user: str | None = None,
+        effect: Effect = Effect.USE,
+        expires: Expiry | None = None,
+        issued_before: Moment | None = None,
+        badge_exp: int | None = None,
+        actor: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """Deny `target` everywhere: a target, or a badge's token, which names its own badge.
+
+        Without `expires` a badge's kill outlives the badge (`badge_exp` + 180 s, or 3900 s where
+        that is unknown), and any other lasts until it is reinstated. `issued_before` spares badges
+        issued later. `reason_user` may be shown to the caller, `reason_admin` never. Raises
+        `BadRequest`, `NotPermitted`, `QuotaExceeded`, `SpoolFailed`: nothing was accepted then.
+        """
+        ask = Ask(
+            target=target,
+            reason=reason,
+            reason_admin=reason_admin,
+            reason_user=reason_user,
+            effect=effect,
+            expires=expires,
+            issued_before=issued_before,
+            badge_exp=badge_exp,
+        )
+        return self.kill_many([ask], actor=actor, timeout_s=timeout_s)
+
+    def kill_many(
+        self,
+        kills: Iterable[Ask | Target | str],
+        *,
+        actor: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """Kill many targets in as few events as they fit into: all are accepted, or none."""
+        specs = tuple(to_spec(k if isinstance(k, Ask) else Ask(target=k)) for k in kills)
+        if not specs:
+            raise BadRequest("there is nothing to kill")
+        return self._engine.submit(
+            KillRequest(kills=specs, actor=actor or default_actor(), timeout_s=timeout_s)
+        )
+
+    def reinstate(
+        self,
+        target: Target,
+        *,
+        floor: Moment | None = None,
+        reason: str = "unspecified",
+        reason_admin: str | None = None,
+        actor: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """End every live kill of `target`; badges issued up to `floor` (now + 60 s) stay dead.
+
+        Raises `NothingLive` where no kill is known, `BadRequest` for a badge: its `iat` never
+        changes, so that it would stay dead (see `retract`).
+        """
+        return self._engine.submit(
+            EndRequest(
+                target=target,
+                floor=None if floor is None else seconds("floor", floor),
+                reason=reason,
+                reason_admin=reason_admin,
+                actor=actor or default_actor(),
+                timeout_s=timeout_s,
+            )
+        )
+
+    def retract(
+        self,
+        target: Target,
+        *,
+        reason: str = "unspecified",
+        reason_admin: str | None = None,
+        actor: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """Take every live kill of `target` back as a mistake: every badge it killed lives again."""
+        return self._engine.submit(
+            EndRequest(
+                target=target,
+                retract=True,
+                reason=reason,
+                reason_admin=reason_admin,
+                actor=actor or default_actor(),
+                timeout_s=timeout_s,
+            )
+        )

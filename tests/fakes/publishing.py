@@ -1,0 +1,55 @@
+"""Publishers to test with: real spool, real loop, whatever sinks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rescind_protocol.keys import SigningKey
+from rescind_protocol.targets import Target, agent
+from rescind_publisher.chain import Voice
+from rescind_publisher.config import PublisherConfig
+from rescind_publisher.engine import Publisher
+from rescind_publisher.sinks.base import Sink
+from rescind_publisher.switch import KillSwitch
+from tests.fakes.fabric import FABRIC, PUBLISHER, make_trust
+
+VOICE = Voice(PUBLISHER, "soc", FABRIC, 1_000_000)
+
+
+def target(number: int = 7) -> Target:
+    """Return one of many agents."""
+    return agent(f"did:web:acme.example:x{number}")
+
+
+def config(tmp_path: Path, **changes: Any) -> PublisherConfig:
+    """Return a configuration whose waits are short."""
+    quick = {
+        "heartbeat_s": 0.05,
+        "connect_timeout_s": 5.0,
+        "retry_min_s": 0.01,
+        "retry_max_s": 0.05,
+        "close_timeout_s": 5.0,
+    }
+    return PublisherConfig(
+        **{"fabric": FABRIC, "publisher": "soc", "spool": tmp_path / "spool"} | quick | changes
+    )
+
+
+def publisher(
+    tmp_path: Path, *sinks: Sink, key: SigningKey = PUBLISHER, trust: Any = None, **changes: Any
+) -> Publisher:
+    """Return a publisher, not started."""
+    engine = {
+        name: changes.pop(name) for name in ("approver", "follower", "clock") if name in changes
+    }
+    return Publisher(
+        config(tmp_path, **changes), key=key, trust=trust or make_trust(), sinks=sinks, **engine
+    )
+
+
+@contextmanager
+def switched(tmp_path: Path, *sinks: Sink, **changes: Any) -> Iterator[KillSwitch]:
+    """Give a kill switch on a running publisher."""
+    with KillSwitch(publisher(tmp_path, *sinks, **changes)) as switch:
+        yield switch
