@@ -1,0 +1,127 @@
+"""Puts the roles together from settings: the only place that knows all of them."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from rescind import home
+from rescind.config import Loaded
+from rescind.errors import BadConfig
+from rescind_guard.freshness import Mode, Rule
+from rescind_guard.guard import Guard, Recorder
+from rescind_guard.issuers import Issuers
+from rescind_guard.policy import Policy
+from rescind_guard.view import View
+from rescind_protocol import trust
+from rescind_protocol.keys import public_from_text
+from rescind_protocol.limits import MAX_TRUST_BYTES
+from rescind_subscriber.config import SubscriberConfig
+from rescind_subscriber.sources.base import Source
+from rescind_subscriber.subscriber import Subscriber
+
+MAX_JWKS_BYTES = 1024 * 1024
+
+
+def _read(path: Path, what: str, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
+    except OSError as error:
+        raise BadConfig(f"{what} {path} cannot be read: {error.strerror}") from error
+    if len(raw) > limit:
+        raise BadConfig(f"{what} {path} is larger than {limit} bytes")
+    return raw
+
+
+def make_trust(loaded: Loaded) -> trust.Trust:
+    """Read and verify the trust file."""
+    if not loaded.settings.root_key:
+        raise BadConfig(
+            "setting 'root_key' is missing: without the root's public key nobody can be trusted; "
+            "`rescind up` makes a fabric on this machine, or copy its rescind.toml"
+        )
+    root = public_from_text(loaded.settings.root_key)
+    raw = _read(loaded.path(loaded.settings.trust_file), "trust file", MAX_TRUST_BYTES)
+    return trust.read(raw, root=root, fabric=loaded.settings.fabric)
+
+
+def make_issuers(loaded: Loaded) -> Issuers:
+    """Read the trusted issuers' keys."""
+    return Issuers.from_jwks(
+        {
+            iss: _read(loaded.path(path), f"JWKS of {iss}", MAX_JWKS_BYTES)
+            for iss, path in loaded.settings.issuers.items()
+        }
+    )
+
+
+def make_sources(loaded: Loaded) -> Sequence[Source]:
+    """Make the sources a subscriber follows."""
+    from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415 - NATS only when used
+    from rescind_subscriber.sources.nats import NatsSource  # noqa: PLC0415
+
+    options = NatsOptions(
+        url=loaded.settings.nats_url,
+        inbox_prefix="_INBOX_sub",
+        name=f"rescind {loaded.settings.name}",
+    )
+    return [NatsSource(loaded.settings.fabric, options)]
+
+
+def make_subscriber(
+    loaded: Loaded, *, loop: Literal["thread", "caller"] = "thread", keep: bool = True
+) -> Subscriber:
+    """Make a subscriber; `keep` for a local snapshot that a restart remembers."""
+    settings = loaded.settings
+    return Subscriber(
+        make_trust(loaded),
+        lambda: make_sources(loaded),
+        config=SubscriberConfig(
+            name=settings.name,
+            heartbeat_s=settings.heartbeat_s,
+            stale_after_s=settings.stale_after_s,
+        ),
+        state_dir=loaded.home / home.SUBSCRIBERS if keep else None,
+        loop=loop,
+    )
+
+
+def make_guard(
+    loaded: Loaded,
+    view: View,
+    *,
+    policy: Policy | None = None,
+    recorder: Recorder | None = None,
+) -> Guard:
+    """Make a guard over a view."""
+    settings = loaded.settings
+    try:
+        mode = Mode(settings.mode.lower())
+    except ValueError as error:
+        raise BadConfig(
+            f"setting 'mode': {settings.mode!r} is none of {', '.join(Mode)}"
+        ) from error
+    return Guard(
+        view,
+        make_issuers(loaded),
+        audience=settings.audience,
+        rule=Rule(mode, settings.stale_after_s),
+        minimum_level=settings.minimum_level,
+        policy=policy,
+        accept_self_signed=settings.accept_self_signed,
+        lenient=settings.lenient,
+        recorder=recorder,
+    )
+
+
+def actor() -> str:
+    """Return who asks, for the audit: the login name and the host."""
+    import getpass  # noqa: PLC0415
+    import socket  # noqa: PLC0415
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,201 @@
+"""Settings: from arguments, `RESCIND_*` variables, one TOML file, defaults, in this order.
+
+The file is the one named by `RESCIND_CONFIG`, else `rescind.toml` in the fabric's folder
+(`RESCIND_HOME`, by default `~/.local/state/rescind`), where `rescind up` writes it. Never one found
+in the current directory: whoever may write there would configure the kill switch.
+Relative paths are relative to the file that says them, or to the folder.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rescind.errors import BadConfig
+from rescind_protocol.limits import HEAD_INTERVAL_S, MAX_STALENESS_S
+
+PREFIX = "RESCIND_"
+FILE_NAME = "rescind.toml"
+_SECRET = ("nats_url", "publisher_nats_url", "system_nats_url")
+_HIDDEN = "********"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting there is; each is a key of the file and `RESCIND_<NAME>` in the environment."""
+
+    fabric: str = "default"
+    """Name of the fabric: 1 to 32 letters, digits, '-' and '_'."""
+    home: str = ""
+    """Folder of the fabric on this host: keys, trust file, spool, local snapshots."""
+
+    trust_file: str = "trust.jws"
+    """Who may kill; signed by the root."""
+    root_key: str = ""
+    """The root's public key, base64url: what the trust file is verified with."""
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    """Where subscribers connect: one or more addresses, with user and password or token."""
+    name: str = "subscriber"
+    """Name of this process among subscribers of this host; names its local snapshot."""
+    heartbeat_s: float = HEAD_INTERVAL_S
+    """Seconds between two heads of a publisher."""
+    stale_after_s: float = MAX_STALENESS_S
+    """Seconds after which an unproven view is stale; 300 at most."""
+
+    issuers: dict[str, str] = {}
+    """Trusted issuers: origin = path of its JWKS. Variable: `origin=path,origin=path`."""
+    audience: str | None = None
+    """What this service is called in a badge's `aud`."""
+    mode: str = "best_effort"
+    """strict, best_effort, or observe (records everything, denies only known kills)."""
+    minimum_level: int = 0
+    """Trust level below which a badge is refused, 0 to 4."""
+    accept_self_signed: bool = False
+    """Whether level 0 badges (did:key) are accepted."""
+    lenient: bool = False
+    """Whether badges without `typ`, as the reference issuer writes them, are accepted."""
+
+    publisher: str = "local"
+    """Id of this host's publisher in the trust file."""
+    publisher_nats_url: str | None = None
+    """Where the publisher connects; `nats_url` if not given."""
+    system_nats_url: str | None = None
+    """System account, to check how the server stores; not needed to work."""
+    publisher_key: str = "publisher.key"
+    """Private key that signs kills (0600)."""
+    approver_key: str | None = None
+    """Second private key, for kills of an issuer or of everyone (0600)."""
+    issuer_key: str | None = None
+    """Private key of the local issuer, for trying things out (0600)."""
+    replicas: int = 1
+    """Copies of the stream in a NATS cluster."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings, and where each came from."""
+
+    settings: Settings
+    origins: dict[str, str]
+    file: Path | None
+    home: Path
+    """The folder, absolute."""
+
+    def path(self, value: str) -> Path:
+        """Resolve a path of the settings."""
+        return self.home / Path(value).expanduser()
+
+    def shown(self) -> dict[str, object]:
+        """Return all settings with their secrets hidden."""
+        return {
+            name: _hide(getattr(self.settings, name)) if name in _SECRET else value
+            for name, value in msgspec.structs.asdict(self.settings).items()
+        }
+
+
+def _hide(url: str | None) -> str | None:
+    """Hide what stands before the @ of each address."""
+    if url is None:
+        return None
+    parts = [part.rpartition("@") for part in url.split(",")]
+    return ",".join(
+        f"{who.partition('//')[0]}//{_HIDDEN}@{where}" if at else where for who, at, where in parts
+    )
+
+
+def default_home(env: Mapping[str, str]) -> Path:
+    """Return the fabric's folder (XDG Base Directory: state)."""
+    base = env.get("XDG_STATE_HOME") or Path(env.get("HOME", "~")).expanduser() / ".local/state"
+    return Path(base) / "rescind"
+
+
+def load(
+    overrides: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
+) -> Loaded:
+    """Read the settings; raises `BadConfig` naming the setting, where it stands, and a remedy."""
+    env = os.environ if env is None else env
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    home = Path(given.get("home") or env.get(PREFIX + "HOME") or default_home(env)).absolute()
+    file = _find_file(env, home)
+    layers = [
+        (str(file), _read_file(file, home) if file else {}),
+        ("environment", _read_environment(env)),
+        ("argument", given),
+    ]
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        for name, value in layer.items():
+            values[name], origins[name] = value, origin
+    values["home"] = str(home)
+    try:
+        settings = msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadConfig(_explain(str(error), origins)) from error
+    return Loaded(settings, origins, file, home)
+
+
+def _find_file(env: Mapping[str, str], home: Path) -> Path | None:
+    named = env.get(PREFIX + "CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise BadConfig(f"{PREFIX}CONFIG names {named}, which is not a file")
+        return Path(named).absolute()
+    return home / FILE_NAME if (home / FILE_NAME).is_file() else None
+
+
+def _read_file(file: Path, home: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise BadConfig(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"{file} is not TOML: {error}") from error
+    _check_names(values, str(file))
+    if file.parent != home:
+        values = {name: _from_folder(name, value, file.parent) for name, value in values.items()}
+    return values
+
+
+_PATHS = ("trust_file", "publisher_key", "approver_key", "issuer_key")
+
+
+def _from_folder(name: str, value: Any, folder: Path) -> Any:
+    if name in _PATHS and isinstance(value, str):
+        return str(folder / Path(value).expanduser())
+    if name == "issuers" and isinstance(value, dict):
+        return {iss: str(folder / Path(str(path)).expanduser()) for iss, path in value.items()}
+    return value
+
+
+def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        name: env[PREFIX + name.upper()]
+        for name in Settings.__struct_fields__
+        if PREFIX + name.upper() in env
+    }
+    if "issuers" in values:
+        pairs = [part.partition("=") for part in values["issuers"].split(",") if part.strip()]
+        if any(not separator for _, separator, _ in pairs):
+            raise BadConfig(f"{PREFIX}ISSUERS: write origin=path,origin=path")
+        values["issuers"] = {iss.strip(): path.strip() for iss, _, path in pairs}
+    return values
+
+
+def _check_names(values: Mapping[str, Any], where: str) -> None:
+    known = Settings.__struct_fields__
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise BadConfig(f"{where}: there is no setting {name!r}{hint}")
+
+
+def _explain(error: str, origins: Mapping[str, str]) -> str:
+    """Turn msgspec's `Expected `int`, got `str` - at `$.x`` into a sentence."""
+    what, _, at = error.partition(" - at `$.")
+    name = at.rstrip("`").partition(".")[0].partition("[")[0]
+    return f"setting {name!r} ({origins.get(name, 'default')}): {what}" if name else error

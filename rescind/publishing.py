@@ -1,0 +1,115 @@
+"""A publisher of this process, put together from settings, and the choice of who does the work."""
+
+import socket
+from collections.abc import Sequence
+
+from rescind import compose, home
+from rescind.config import Loaded
+from rescind_publisher.config import PublisherConfig
+from rescind_publisher.control_client import ControlClient
+from rescind_publisher.engine import Publisher
+from rescind_publisher.keyfiles import read_private
+from rescind_publisher.receipts import Receipt
+from rescind_publisher.requests import Order
+from rescind_publisher.sinks.base import Sink
+from rescind_publisher.status import Status
+from rescind_publisher.switch import Engine
+from rescind_subscriber.config import SubscriberConfig
+from rescind_subscriber.sources.base import Source
+from rescind_subscriber.subscriber import Subscriber
+
+PUBLISHER_INBOX = "_INBOX_pub"
+SYSTEM_INBOX = "_INBOX_sys"
+
+
+class LocalPublisher:
+    """A publisher, and a subscriber that tells it what others have killed: one truth."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        settings = loaded.settings
+        trust = compose.make_trust(loaded)
+        approver = settings.approver_key
+        self.subscriber = Subscriber(
+            trust,
+            lambda: _sources(loaded),
+            config=SubscriberConfig(
+                name=f"publisher-{settings.publisher}",
+                heartbeat_s=settings.heartbeat_s,
+                stale_after_s=settings.stale_after_s,
+            ),
+            state_dir=loaded.home / home.SUBSCRIBERS,
+        )
+        self.publisher = Publisher(
+            PublisherConfig(
+                fabric=settings.fabric,
+                publisher=settings.publisher,
+                spool=loaded.home / home.SPOOL,
+                control=loaded.home / home.CONTROL,
+                heartbeat_s=settings.heartbeat_s,
+                stale_after_s=settings.stale_after_s,
+            ),
+            key=read_private(loaded.path(settings.publisher_key)),
+            approver=read_private(loaded.path(approver)) if approver else None,
+            trust=trust,
+            sinks=_sinks(loaded),
+            follower=self.subscriber,
+        )
+
+    def __repr__(self) -> str:
+        return f"<LocalPublisher {self.publisher!r}>"
+
+    def start(self) -> None:
+        """Open the spool, connect, beat; raises what `Publisher.start` does."""
+        self.publisher.start()
+        self.subscriber.start()
+
+    def close(self) -> None:
+        """Stop; what no broker has yet stays in the spool."""
+        self.subscriber.stop()
+        self.publisher.close()
+
+    def submit(self, order: Order) -> Receipt:
+        """Do what is asked."""
+        return self.publisher.submit(order)
+
+    def status(self) -> Status:
+        """How the publisher is."""
+        return self.publisher.status()
+
+
+def _url(loaded: Loaded) -> str:
+    return loaded.settings.publisher_nats_url or loaded.settings.nats_url
+
+
+def _sources(loaded: Loaded) -> Sequence[Source]:
+    from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415 - NATS only when used
+    from rescind_subscriber.sources.nats import NatsSource  # noqa: PLC0415
+
+    options = NatsOptions(
+        url=_url(loaded), inbox_prefix=PUBLISHER_INBOX, name=f"rescind on {socket.gethostname()}"
+    )
+    return [NatsSource(loaded.settings.fabric, options)]
+
+
+def _sinks(loaded: Loaded) -> Sequence[Sink]:
+    from rescind_publisher.sinks.nats import NatsSink  # noqa: PLC0415
+    from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415
+
+    settings = loaded.settings
+    options = NatsOptions(
+        url=_url(loaded),
+        inbox_prefix=PUBLISHER_INBOX,
+        name=f"rescind publisher {settings.publisher}",
+    )
+    system = (
+        NatsOptions(url=settings.system_nats_url, inbox_prefix=SYSTEM_INBOX)
+        if settings.system_nats_url
+        else None
+    )
+    return [NatsSink(settings.fabric, options, system=system, replicas=settings.replicas)]
+
+
+def make_engine(loaded: Loaded) -> Engine:
+    """Return the publisher that runs on this host if one answers, else a new one of our own."""
+    client = ControlClient(loaded.home / home.CONTROL)
+    return client if client.answers() else LocalPublisher(loaded)
