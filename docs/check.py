@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import parts
+
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"(?:\]\(\s*|^\[[^\]\n]+\]:\s*)<?([^)\s>]+)", re.MULTILINE)
@@ -52,6 +54,8 @@ def adr_index(root: Path) -> str:
 GENERATORS: dict[str, Callable[[Path], str]] = {
     "make help": make_help,
     "adr index": adr_index,
+    "state table": parts.state_table,
+    "settings": parts.settings,
 }
 
 

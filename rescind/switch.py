@@ -4,7 +4,7 @@ from typing import Any
 
 from rescind import config
 from rescind.publishing import make_engine
-from rescind_publisher import switch
+from rescind_publisher import async_switch, switch
 
 
 class KillSwitch(switch.KillSwitch):
@@ -18,7 +18,7 @@ class KillSwitch(switch.KillSwitch):
         super().__init__(make_engine(config.load(settings)))
 
 
-class AsyncKillSwitch(switch.AsyncKillSwitch):
+class AsyncKillSwitch(async_switch.AsyncKillSwitch):
     """The same, for programs with an event loop."""
 
     def __init__(self, **settings: Any) -> None:

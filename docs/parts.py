@@ -1,0 +1,28 @@
+"""Parts of the documents that are made from the program itself."""
+
+import ast
+import inspect
+from pathlib import Path
+
+from rescind import config
+from rescind_subscriber.states import TABLE
+
+
+def state_table(_root: Path) -> str:
+    """Return the states of a subscription, as the program derives them."""
+    rows = ["| state | when | what it means |", "|---|---|---|"]
+    rows += [f"| `{row.state}` | {row.when} | {row.means} |" for row in TABLE]
+    return "\n".join(rows) + "\n"
+
+
+def settings(_root: Path) -> str:
+    """Return every setting with its default and its docstring."""
+    rows = ["| setting | default | |", "|---|---|---|"]
+    (tree,) = ast.parse(inspect.getsource(config.Settings)).body
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    for field, text in zip(body, body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            name = field.target.id
+            says = ast.literal_eval(text.value) if isinstance(text, ast.Expr) else ""
+            rows.append(f"| `{name}` | `{getattr(config.Settings(), name)!r}` | {says} |")
+    return "\n".join(rows) + "\n"
