@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+from itertools import pairwise
 from pathlib import Path
 
 from rescind import config
@@ -20,7 +21,7 @@ def settings(_root: Path) -> str:
     rows = ["| setting | default | |", "|---|---|---|"]
     (tree,) = ast.parse(inspect.getsource(config.Settings)).body
     body = tree.body if isinstance(tree, ast.ClassDef) else []
-    for field, text in zip(body, body[1:], strict=False):
+    for field, text in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             name = field.target.id
             says = ast.literal_eval(text.value) if isinstance(text, ast.Expr) else ""
