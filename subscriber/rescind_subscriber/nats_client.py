@@ -18,6 +18,7 @@ from typing import Any
 
 from nats import errors
 from nats.aio.client import Client
+from nats.protocol.parser import Parser
 
 from rescind_subscriber.errors import SourceRefused
 
@@ -28,12 +29,22 @@ MAX_FRAME_BYTES = 1024 * 1024
 """One message with headers; events end at 256 KiB, an answer of the server's API is far below."""
 
 
+class _BoundedParser(Parser):
+    """The library's parser, which would buffer a message of any announced size."""
+
+    async def parse(self, data: bytes = b"") -> None:
+        await super().parse(data)
+        if len(self.buf) > MAX_FRAME_BYTES:
+            self.nc.abort("the server announced a message beyond every limit")
+
+
 class LeanClient(Client):
     """One connection: it is replaced when it is lost, never revived."""
 
     def __init__(self, *, tls_required: bool) -> None:
         super().__init__()
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._ps = _BoundedParser(self)
         self._tls_required = tls_required
         self._handlers: dict[int, Handler] = {}
         self._never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -57,8 +68,6 @@ class LeanClient(Client):
         handler = self._handlers.get(sid)
         if handler is None:
             await super()._process_msg(sid, subject, reply, data, headers)
-        elif len(data) > MAX_FRAME_BYTES:
-            self.abort(f"the server sent a message of {len(data)} bytes")
         else:
             handler(subject.decode("utf-8", "replace"), data, headers or b"")
 
@@ -81,11 +90,6 @@ class LeanClient(Client):
     def clustered(self) -> bool:
         """Whether the server is one of several."""
         return "cluster" in self._server_info
-
-    @property
-    def buffered_bytes(self) -> int:
-        """Bytes of a message that is not complete yet."""
-        return len(self._ps.buf)
 
 
 def check_library() -> None:

@@ -22,7 +22,7 @@ import msgspec
 from nats import errors
 
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
-from rescind_subscriber.nats_client import MAX_FRAME_BYTES, Handler, LeanClient, check_library
+from rescind_subscriber.nats_client import Handler, LeanClient, check_library
 
 MIN_SERVER = (2, 11)
 """Batched direct get (ADR-31, server 2.11)."""
@@ -178,10 +178,11 @@ class Link:
             with contextlib.suppress(SourceUnavailable):
                 await self._guarded(self._client.flush(1), 1.0)
         runner, self._runner = self._runner, None
-        if runner is not None:
+        while runner is not None and not runner.done():
+            # Again and again: before Python 3.12 `wait_for` swallows a cancellation that meets a
+            # result (python/cpython#86296), and nats-py uses it everywhere.
             runner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await runner
+            await asyncio.wait((runner,), timeout=RECONNECT_WAIT_S)
 
     async def listen(self, subject: str, handler: Handler) -> None:
         """Subscribe a plain function on the present connection (again on each new one)."""
@@ -265,10 +266,12 @@ class Link:
 
         return fenced
 
-    def _lose(self, why: str) -> None:
-        """Give up the connection; the next one brings a catch-up."""
-        if self._client is not None:
-            self._client.abort(why)
+    def _lose(self, why: str) -> str:
+        """Give up the connection, the next brings a catch-up; return why it was lost."""
+        if self._client is None:
+            return why
+        self._client.abort(why)
+        return self._client.lost.result()
 
     async def _guarded(
         self, call: Coroutine[Any, Any, T], timeout_s: float = REQUEST_TIMEOUT_S
@@ -279,8 +282,8 @@ class Link:
                 return await call
         except TimeoutError as error:
             # A late PONG to a flush given up on would end the library's read loop: cut it first.
-            self._lose(f"no answer within {timeout_s:g} s")
-            raise SourceUnavailable(f"NATS at {self.options.shown} does not answer") from error
+            why = self._lose(f"no answer within {timeout_s:g} s")
+            raise SourceUnavailable(f"NATS at {self.options.shown}: {why}") from error
         except (errors.Error, OSError) as error:
             raise SourceUnavailable(f"NATS at {self.options.shown}: {error}") from error
 
@@ -315,21 +318,14 @@ class Link:
             self.reconnects += first.done()
             if not first.done():
                 first.set_result(None)
-            await self._serve(client)
+            raise SourceUnavailable(f"NATS at {self.options.shown}: {await client.lost}")
         finally:
             self._client = None
             self._waiting.clear()
             client.abort("closed")
             with contextlib.suppress(errors.Error, OSError, TimeoutError):
-                await asyncio.wait_for(client.close(), 1.0)
-
-    async def _serve(self, client: LeanClient) -> None:
-        """Return never: raise when the connection is lost."""
-        while not client.lost.done():
-            if client.buffered_bytes > MAX_FRAME_BYTES:
-                client.abort("the server announced a message beyond every limit")
-            await asyncio.wait((client.lost,), timeout=PING_INTERVAL_S)
-        raise SourceUnavailable(f"NATS at {self.options.shown}: {client.lost.result()}")
+                async with asyncio.timeout(1.0):
+                    await client.close()
 
     def _answered(self, subject: str, data: bytes, headers: bytes) -> None:
         plain = self._waiting.get(subject.rpartition(".")[2])
@@ -349,8 +345,8 @@ async def connect(options: NatsOptions, on_problem: Callable[[str], None]) -> Le
             on_problem(f"NATS at {options.shown}: {error}")
 
     try:
-        call = client.connect(error_cb=noticed, **options.connect_arguments())
-        await asyncio.wait_for(call, FIRST_ATTEMPT_S)
+        async with asyncio.timeout(FIRST_ATTEMPT_S):
+            await client.connect(error_cb=noticed, **options.connect_arguments())
         _check_version(client, options)
     except BaseException as error:
         client.abort("not connected")

@@ -1,0 +1,190 @@
+"""The link: what it refuses, what it never reveals, what it survives."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from rescind.embedded import EmbeddedServer
+from rescind_subscriber import nats_client, nats_link
+from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.nats_link import NatsOptions
+from tests.fakes.nats import Watched, linked, options
+from tests.fakes.waiting import until
+
+INFO = {"server_id": "X", "version": "2.11.0", "headers": True, "max_payload": 1048576}
+
+
+class FakeServer:
+    """A TCP server that says INFO and PONG, then `after`; it keeps what clients sent."""
+
+    def __init__(self, info: dict[str, Any], after: bytes = b"") -> None:
+        self.hello = b"INFO " + json.dumps(info).encode() + b"\r\n"
+        self.after = after
+        self.got = b""
+        self.url = ""
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Talk to one client."""
+        self.writers.append(writer)
+        writer.write(self.hello)
+        while line := await reader.readline():
+            self.got += line
+            if line.startswith(b"PING"):
+                writer.write(b"PONG\r\n" + self.after)
+
+
+@asynccontextmanager
+async def fake(info: dict[str, Any], after: bytes = b"") -> AsyncIterator[FakeServer]:
+    """Give a running fake server."""
+    talker = FakeServer(INFO | info, after)
+    server = await asyncio.start_server(talker.serve, "127.0.0.1", 0)
+    talker.url = f"nats://user:secret@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield talker
+    finally:
+        server.close()
+        for writer in talker.writers:
+            writer.transport.abort()
+        await server.wait_closed()
+
+
+def watched(url: str, **changes: Any) -> Watched:
+    return Watched(NatsOptions(url=url, inbox_prefix="_INBOX_sub", **changes))
+
+
+async def test_too_old_is_refused() -> None:
+    """A server before 2.11 is refused with its version and the one needed."""
+    async with fake({"version": "2.9.10"}) as server:
+        with pytest.raises(SourceRefused, match=r"version 2.9.10: 2.11 or newer is needed"):
+            await watched(server.url).link.start()
+
+
+async def test_password_is_not_sent_in_clear_where_tls_is_wanted() -> None:
+    """A server that offers no TLS gets no CONNECT, hence no password, from a `tls://` address."""
+    async with fake({}) as server:
+        with pytest.raises(SourceRefused, match="offers no TLS"):
+            await watched(server.url.replace("nats://", "tls://")).link.start()
+        assert b"secret" not in server.got
+        control = watched(server.url)
+        await control.link.start()
+        assert b"secret" in server.got
+        await control.link.stop()
+
+
+async def test_not_a_nats_server_is_weather() -> None:
+    """Something else on the port is told in a sentence; the link goes on trying."""
+
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del reader
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(web, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    link = watched(f"nats://127.0.0.1:{port}")
+    await link.link.start()
+    assert "cannot be reached" in link.told[0]
+    await link.link.stop()
+    server.close()
+
+
+async def test_an_endless_message_cuts_the_link() -> None:
+    """A server that announces a gigabyte does not get the memory for it."""
+    flood = b"MSG x 1 1000000000\r\n" + bytes(3 * 1024 * 1024)
+    async with fake({}, flood) as server:
+        link = watched(server.url)
+        await link.link.start()
+        await until(lambda: any("beyond every limit" in told for told in link.told))
+        await link.link.stop()
+
+
+@pytest.mark.parametrize("url", ["", "nats://127.0.0.1:port", "nats://"])
+async def test_an_unusable_address_is_refused(url: str) -> None:
+    """An address that no server can have is refused, not tried for ever."""
+    with pytest.raises(SourceRefused):
+        await watched(url).link.start()
+
+
+async def test_missing_key_file_is_refused(nats: EmbeddedServer, tmp_path: Path) -> None:
+    """A creds or nkey file that is not there is refused."""
+    for which in ("creds_file", "nkey_file"):
+        with pytest.raises(SourceRefused):
+            await watched(nats.url, **{which: tmp_path / "none"}).link.start()
+
+
+async def test_anonymous_is_refused(nats: EmbeddedServer) -> None:
+    """Nobody connects without credentials, nor with those of another user."""
+    for url in (nats.url, nats.url.replace("//", "//token@")):
+        with pytest.raises(SourceRefused, match="refused our credentials"):
+            await watched(url).link.start()
+
+
+async def test_an_unknown_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A nats-py whose insides have changed is refused instead of being half overridden."""
+    nats_client.check_library()
+    monkeypatch.delattr(Client, "_process_msg")
+    with pytest.raises(SourceRefused, match=r"nats-py 2\.16"):
+        nats_client.check_library()
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither repr nor reason shows a password, a token or a second server's password."""
+    given = NatsOptions(
+        url="nats://user:s3cret@one:4222, tls://t0ken@two:4222", inbox_prefix="_INBOX_sub"
+    )
+    assert given.shown == "one:4222,two:4222"
+    assert "s3cret" not in repr(given)
+    assert "t0ken" not in f"{given}"
+
+
+def test_credentials_in_the_address_are_decoded() -> None:
+    """A password may hold '@', ':' and '/', percent-encoded in the address (RFC 3986 §2.1)."""
+    given = NatsOptions(url="nats://user:p%40%2F%3Ax@one:4222", inbox_prefix="_INBOX_sub")
+    assert given.connect_arguments()["password"] == "p@/:x"
+    token = NatsOptions(url="nats://t%40ken@one:4222", inbox_prefix="_INBOX_sub")
+    assert token.connect_arguments()["token"] == "t@ken"
+
+
+async def test_stops_though_a_cancellation_is_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library call that swallows one cancellation does not keep the link from stopping."""
+    swallowed = asyncio.Event()
+
+    async def stubborn(*_: object) -> nats_client.LeanClient:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            swallowed.set()
+        raise SourceUnavailable("swallowed")
+
+    monkeypatch.setattr(nats_link, "connect", stubborn)
+    link = watched("nats://127.0.0.1:1")
+    starting = asyncio.create_task(link.link.start())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(link.link.stop(), 5)
+    assert swallowed.is_set()
+    starting.cancel()
+
+
+async def test_a_second_address_is_tried(nats: EmbeddedServer) -> None:
+    """With several addresses, one that is dead does not matter."""
+    url = f"nats://subscriber:x@127.0.0.1:1,{nats.url_for('subscriber')}"
+    link = watched(url.replace("subscriber:x@", nats.url_for("subscriber")[7:].rpartition("@")[0] + "@"))
+    await link.link.start()
+    await until(lambda: link.link.connected)
+    await link.link.stop()
+
+
+async def test_requests_without_a_link_fail_at_once(nats: EmbeddedServer) -> None:
+    """Nothing is kept for later: what a caller has given up on is never sent."""
+    async with linked(nats, "publisher") as publisher:
+        pass
+    with pytest.raises(SourceUnavailable, match="not connected"):
+        await publisher.link.publish("rescind.test.log.a", b"")
+    assert options(nats, "publisher").connect_arguments()["allow_reconnect"] is False
