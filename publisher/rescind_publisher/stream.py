@@ -17,7 +17,7 @@ DUPLICATE_WINDOW_NS = 120 * 10**9
 
 
 def wanted(fabric: str, replicas: int) -> dict[str, Any]:
-    """Return the configuration to create the fabric's stream with (JetStream API, STREAM.CREATE)."""
+    """Return the configuration that the fabric's stream is created with (STREAM.CREATE)."""
     return {
         "name": subjects.stream(fabric),
         "description": f"rescind: signed kills of fabric {fabric}",

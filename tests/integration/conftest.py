@@ -13,35 +13,35 @@ from tests.fakes.nats import FABRIC, RecordingFeed, Watched, admin_server, linke
 
 @pytest.fixture
 def nats(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """A running nats-server with the packaged configuration and a user `admin` beside."""
+    """Give a running nats-server with the packaged configuration and a user `admin` beside."""
     with admin_server(tmp_path) as server:
         yield server
 
 
 @pytest.fixture
 async def admin(nats: EmbeddedServer) -> AsyncIterator[Watched]:
-    """A link that may do everything in the publishers' account."""
+    """Give a link that may do everything in the publishers' account."""
     async with linked(nats, "admin") as watched:
         yield watched
 
 
 @pytest.fixture
 async def publisher(nats: EmbeddedServer) -> AsyncIterator[Watched]:
-    """A link with the publisher's rights."""
+    """Give a link with the publisher's rights."""
     async with linked(nats, "publisher") as watched:
         yield watched
 
 
 @pytest.fixture
 async def subscriber(nats: EmbeddedServer) -> AsyncIterator[Watched]:
-    """A link with the subscriber's rights."""
+    """Give a link with the subscriber's rights."""
     async with linked(nats, "subscriber") as watched:
         yield watched
 
 
 @pytest.fixture
 async def sink(nats: EmbeddedServer) -> AsyncIterator[NatsSink]:
-    """A started sink: the stream exists."""
+    """Give a started sink: the stream exists."""
     started = NatsSink(FABRIC, options(nats, "publisher"), system=options(nats, "system"))
     await started.start()
     yield started
@@ -50,13 +50,15 @@ async def sink(nats: EmbeddedServer) -> AsyncIterator[NatsSink]:
 
 @pytest.fixture
 def feed() -> RecordingFeed:
-    """A feed that records."""
+    """Give a feed that records."""
     return RecordingFeed()
 
 
 @pytest.fixture
-async def source(nats: EmbeddedServer, sink: NatsSink, feed: RecordingFeed) -> AsyncIterator[NatsSource]:
-    """A started source on an existing stream."""
+async def source(
+    nats: EmbeddedServer, sink: NatsSink, feed: RecordingFeed
+) -> AsyncIterator[NatsSource]:
+    """Give a started source on an existing stream."""
     del sink
     started = NatsSource(FABRIC, options(nats, "subscriber"))
     await started.start(feed)

@@ -126,16 +126,30 @@ BAD_SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("allow_rollup_hdrs", {"allow_rollup_hdrs": True, "deny_purge": False}),
     ("allow_direct", {"allow_direct": False}),
     ("allow_msg_ttl", {"allow_msg_ttl": True}),
-    ("subject_delete_marker_ttl", {"subject_delete_marker_ttl": 10**9, "allow_msg_ttl": True,
-                                   "allow_rollup_hdrs": True, "deny_purge": False}),
+    (
+        "subject_delete_marker_ttl",
+        {
+            "subject_delete_marker_ttl": 10**9,
+            "allow_msg_ttl": True,
+            "allow_rollup_hdrs": True,
+            "deny_purge": False,
+        },
+    ),
     ("allow_msg_counter", {"allow_msg_counter": True, "discard": "old"}),
     ("allow_msg_schedules", {"allow_msg_schedules": True, "discard": "old"}),
     ("persist_mode", {"persist_mode": "async"}),
     ("no_ack", {"no_ack": True}),
     ("mirror", {"mirror": {"name": "OTHER"}, "subjects": None}),
     ("sources", {"sources": [{"name": "OTHER"}]}),
-    ("subject_transform", {"subject_transform": {"src": "rescind.test.log.*",
-                                                 "dest": "rescind.test.log.{{wildcard(1)}}"}}),
+    (
+        "subject_transform",
+        {
+            "subject_transform": {
+                "src": "rescind.test.log.*",
+                "dest": "rescind.test.log.{{wildcard(1)}}",
+            }
+        },
+    ),
     ("republish", {"republish": {"src": ">", "dest": "copy.>"}}),
     ("max_msg_size", {"max_msg_size": 1000}),
     ("duplicate_window", {"duplicate_window": 10**9}),
@@ -184,7 +198,7 @@ async def test_too_few_replicas_are_refused(nats: EmbeddedServer, sink: NatsSink
     """A stream with one copy where three are wanted is refused."""
     del sink
     wants_three = NatsSink(FABRIC, options(nats, "publisher"), replicas=3)
-    with pytest.raises(SinkRefused, match="num_replicas is 1: make it 3"):
+    with pytest.raises(SinkRefused, match=r"num_replicas is 1: make it 3"):
         await wants_three.start()
     await wants_three.stop()
 
@@ -230,7 +244,7 @@ async def test_no_server_is_unavailable_and_heals(tmp_path: Path) -> None:
     with server:
         pass
     sink = NatsSink(FABRIC, options(server, "publisher"))
-    with pytest.raises(SinkUnavailable, match="cannot be reached|not connected"):
+    with pytest.raises(SinkUnavailable, match=r"cannot be reached|not connected"):
         await sink.start()
     with pytest.raises(SinkUnavailable):
         await sink.append(RECORD)
@@ -271,7 +285,7 @@ async def test_jetstream_off_is_said(tmp_path: Path) -> None:
     )
     with admin_server(tmp_path, off) as server:
         sink = NatsSink(FABRIC, options(server, "publisher"))
-        with pytest.raises((SinkRefused, SinkUnavailable), match="(?i)jetstream"):
+        with pytest.raises((SinkRefused, SinkUnavailable), match=r"(?i)jetstream"):
             await sink.start()
         await sink.stop()
 

@@ -35,7 +35,9 @@ from tests.fakes.nats import (
 from tests.fakes.waiting import until
 
 
-async def read(source: NatsSource, after: Cursor | None = None) -> tuple[list[bytes], Cursor | None]:
+async def read(
+    source: NatsSource, after: Cursor | None = None
+) -> tuple[list[bytes], Cursor | None]:
     """Return everything behind the cursor, and the last cursor."""
     batches: list[Batch] = [batch async for batch in source.read(after)]
     events = [event for batch in batches for event in batch.events]
@@ -308,9 +310,10 @@ async def test_bad_credentials_are_refused(nats: EmbeddedServer, feed: Recording
 
 async def test_a_user_who_may_not_listen_is_refused(tmp_path: Path, feed: RecordingFeed) -> None:
     """A source that would be deaf for want of a permission is refused at the start."""
-    with admin_server(tmp_path, ('"rescind.*.head.*"\n            "_INBOX_sub', '"_INBOX_sub')) as nats:
+    heads = ('"rescind.*.head.*"\n            "_INBOX_sub', '"_INBOX_sub')
+    with admin_server(tmp_path, heads) as nats:
         source = NatsSource(FABRIC, options(nats, "subscriber"))
-        with pytest.raises(SourceRefused, match="(?i)permissions violation"):
+        with pytest.raises(SourceRefused, match=r"(?i)permissions violation"):
             await source.start(feed)
         await source.stop()
 
@@ -318,7 +321,7 @@ async def test_a_user_who_may_not_listen_is_refused(tmp_path: Path, feed: Record
 async def test_a_failing_feed_costs_the_link_not_the_event(
     source: NatsSource, sink: NatsSink, feed: RecordingFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A feed that raises is a missed event: unlinked and linked, hence a catch-up, never silence."""
+    """A feed that raises is a missed event: the link is made anew, hence a catch-up."""
 
     def fail(*_: object) -> None:
         raise RuntimeError("boom")
