@@ -1,7 +1,9 @@
-"""nats-py's client with the four changes that a kill switch needs; the one use of its insides.
+"""nats-py's client with the five changes that a kill switch needs; the one use of its insides.
 
 - Messages go straight to a plain function, with their raw headers: no queue that drops when it is
   full, no task per subscription, no header dictionary (measured: x2 in the rate of reading).
+- A PING goes out behind what was sent before it. The library writes it past its own buffer, so its
+  `flush` may be answered before the subscriptions above it were even sent.
 - Losing the connection is known before anything is awaited, and the socket is aborted: the
   library's own close first drains a buffer that a frozen server never empties.
 - TLS that was asked for is insisted on before the password is sent; the library follows the
@@ -17,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nats import errors
-from nats.aio.client import Client
+from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import Parser
 
 from rescind_subscriber.errors import SourceRefused
@@ -71,6 +73,11 @@ class LeanClient(Client):
         else:
             handler(subject.decode("utf-8", "replace"), data, headers or b"")
 
+    async def _send_ping(self, future: "asyncio.Future[Any] | None" = None) -> None:
+        self._pongs.append(future or asyncio.get_running_loop().create_future())
+        await self._send_command(PING_PROTO)
+        await self._flush_pending()
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's signature
         if initial_connection and self._tls_required and not info.get("tls_required"):
             raise errors.SecureConnRequiredError
@@ -98,6 +105,7 @@ def check_library() -> None:
         "_process_msg": ["self", "sid", "subject", "reply", "data", "headers"],
         "_process_info": ["self", "info", "initial_connection"],
         "_process_err": ["self", "err_msg"],
+        "_send_ping": ["self", "future"],
         "_close": ["self", "status", "do_cbs"],
     }
     for name, parameters in known.items():

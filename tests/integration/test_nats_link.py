@@ -1,20 +1,28 @@
 """The link: what it refuses, what it never reveals, what it survives."""
 
 import asyncio
+import datetime as dt
+import ipaddress
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from nats.aio.client import Client
 
 from rescind.embedded import EmbeddedServer
 from rescind_subscriber import nats_client, nats_link
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_link import NatsOptions
-from tests.fakes.nats import Watched, linked, options
+from tests.fakes.nats import Watched, admin_server, linked, options
 from tests.fakes.waiting import until
 
 INFO = {"server_id": "X", "version": "2.11.0", "headers": True, "max_payload": 1048576}
@@ -127,6 +135,24 @@ async def test_anonymous_is_refused(nats: EmbeddedServer) -> None:
             await watched(url).link.start()
 
 
+async def test_a_flush_follows_what_was_sent_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `flush` the server has the subscription; control: the library's own PING overtakes."""
+
+    async def sent() -> list[bytes]:
+        async with fake({}) as server:
+            link = watched(server.url)
+            await link.link.start()
+            await link.link.listen("subject", lambda *_: None)
+            await link.link.flush()
+            lines = server.got.splitlines()
+            await link.link.stop()
+            return [line[:8] for line in lines[-2:]]
+
+    assert await sent() == [b"SUB subj", b"PING"]
+    monkeypatch.setattr(nats_client.LeanClient, "_send_ping", Client._send_ping)
+    assert await sent() != [b"SUB subj", b"PING"]
+
+
 async def test_an_unknown_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A nats-py whose insides have changed is refused instead of being half overridden."""
     nats_client.check_library()
@@ -171,6 +197,45 @@ async def test_stops_though_a_cancellation_is_swallowed(monkeypatch: pytest.Monk
     await asyncio.wait_for(link.link.stop(), 5)
     assert swallowed.is_set()
     starting.cancel()
+
+
+def certificate(directory: Path) -> Path:
+    """Write a self-signed certificate for 127.0.0.1 and its key into one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    built = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    pem = directory / "server.pem"
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem.write_bytes(built.public_bytes(Encoding.PEM) + key.private_bytes(*form))
+    return pem
+
+
+async def test_tls_with_a_trusted_certificate(tmp_path: Path) -> None:
+    """The context given is used: the certificate it trusts is taken, another one is refused."""
+    pem = certificate(tmp_path)
+    tls = (
+        "max_payload: 512KB",
+        f'tls {{ cert_file: "{pem}", key_file: "{pem}" }}\nmax_payload: 512KB',
+    )
+    with admin_server(tmp_path, tls) as server:
+        trusting = ssl.create_default_context(cafile=str(pem))
+        good = Watched(options(server, "subscriber", tls=trusting))
+        await good.link.start()
+        assert good.told == ["up"]
+        await good.link.stop()
+        wary = Watched(options(server, "subscriber", tls=ssl.create_default_context()))
+        with pytest.raises(SourceRefused, match="certificate is not trusted"):
+            await wary.link.start()
 
 
 async def test_a_second_address_is_tried(nats: EmbeddedServer) -> None:

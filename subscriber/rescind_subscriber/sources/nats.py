@@ -12,6 +12,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from hashlib import sha256
 
@@ -22,6 +23,8 @@ from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_client import MAX_FRAME_BYTES
 from rescind_subscriber.nats_link import Link, NatsOptions, status
 from rescind_subscriber.sources.base import Batch, Cursor, Feed
+
+log = logging.getLogger("rescind.subscriber")
 
 BATCH_EVENTS = 1000
 BATCH_BYTES = 4 * 1024 * 1024
@@ -159,6 +162,8 @@ class NatsSource:
             self._feed.unlinked(self.name, why)
 
     def _noticed_problem(self, why: str) -> None:
+        if why != self._problem:
+            log.warning("%s", why)
         self._problem = why
 
     def _heard(self, _subject: str, raw: bytes, _headers: bytes) -> None:
