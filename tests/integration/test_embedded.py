@@ -70,7 +70,7 @@ time.sleep(600)
 def server_of_a_killed_parent(store: Path, how: str) -> tuple[int, int]:
     """Start a parent with a server, kill it with SIGKILL; return the server's pid and port."""
     command = [sys.executable, "-c", PARENT, str(store), how]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid, port = (int(word) for word in parent.stdout.readline().split())
         assert alive(pid)

@@ -230,6 +230,27 @@ async def test_an_unsynced_server_is_refused(tmp_path: Path) -> None:
         await blind.stop()
 
 
+async def test_a_right_that_is_missing_is_named(tmp_path: Path) -> None:
+    """A publisher who may not append is refused with the server's own words, not by silence."""
+    logs = '"rescind.*.log.*"\n            "rescind.*.head.*"\n            "$JS'
+    with admin_server(tmp_path, (logs, '"$JS')) as server:
+        sink = NatsSink(FABRIC, options(server, "publisher"))
+        await sink.start()
+        with pytest.raises(SinkRefused, match=r"(?i)permissions violation for publish"):
+            await sink.append(RECORD)
+        await sink.stop()
+
+
+async def test_wrong_system_credentials_are_refused(nats: EmbeddedServer) -> None:
+    """A system user that is not let in fails the start; it is not taken for `unverified`."""
+    system = options(nats, "system", url=nats.url.replace("//", "//system:wrong@"))
+    sink = NatsSink(FABRIC, options(nats, "publisher"), system=system)
+    with pytest.raises(SinkRefused, match="refused our credentials"):
+        await sink.start()
+    assert sink.sync == "unverified"
+    await sink.stop()
+
+
 async def test_too_large_never_leaves(sink: NatsSink) -> None:
     """An event beyond the limit is refused before it is sent; one at the limit is stored."""
     with pytest.raises(SinkRefused, match="too large"):

@@ -10,6 +10,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
@@ -25,6 +26,8 @@ from rescind_publisher.stream import refusals, wanted
 from rescind_publisher.sync import SyncState, storage_sync
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_link import Link, NatsOptions, Reply
+
+log = logging.getLogger("rescind.publisher")
 
 ACK_TIMEOUT_S = 2.0
 READ_BACK_ATTEMPTS = 3
@@ -160,15 +163,18 @@ class NatsSink:
         self._why_down = why
 
     def _noticed_problem(self, why: str) -> None:
+        if why != self._problem:
+            log.warning("%s", why)
         self._problem = why
 
     async def _request(self, subject: str, payload: bytes, **how: Any) -> Reply:
         """Ask; a permission that is missing is named instead of the silence it causes."""
-        self._problem = ""
         try:
             return await _mapped(self._link.request(subject, payload, **how))
         except SinkUnavailable as error:
-            if self._problem:
+            if (
+                f'"{subject}"'.lower() in self._problem.lower()
+            ):  # nats-py hands it over in lower case
                 raise SinkRefused(self._problem) from error
             raise
 
