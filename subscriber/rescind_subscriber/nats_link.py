@@ -12,97 +12,25 @@ import asyncio
 import contextlib
 import random
 import secrets
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 from nats import errors
 
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_client import Handler, LeanClient, check_library
+from rescind_subscriber.nats_connect import RECONNECT_WAIT_S, NatsOptions, connect
 
-MIN_SERVER = (2, 11)
-"""Batched direct get (ADR-31, server 2.11)."""
-CONNECT_TIMEOUT_S = 0.5
-PING_INTERVAL_S = 1
-MAX_PINGS_OUTSTANDING = 2
-RECONNECT_WAIT_S = 0.1
+__all__ = ["Link", "NatsOptions", "Reply", "status"]
+
 REFUSED_WAIT_S = 2.0
 """Between attempts while the server refuses us: no storm of failed log-ins."""
-FIRST_ATTEMPT_S = 3.0
-"""All addresses, TCP, TLS and log-in together."""
 REQUEST_TIMEOUT_S = 2.0
-
-_UNUSABLE = (
-    *(errors.InvalidUserCredentialsError, FileNotFoundError, PermissionError),
-    *(ImportError, ValueError),
-)
 
 T = TypeVar("T")
 Plain = Callable[[bytes, bytes], None]
 """Called on the loop with (payload, raw header block)."""
-
-
-class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Where and as whom to connect; everything else is the same for every link.
-
-    `url` is one or more addresses with a comma between them, `nats://` or `tls://`, with
-    `user:password@` or `token@` if that is how the server knows us; or `creds_file` (JWT) or
-    `nkey_file` (seed). `tls` passes a context through and insists on TLS.
-    """
-
-    url: str
-    inbox_prefix: str
-    name: str = "rescind"
-    tls: ssl.SSLContext | None = None
-    creds_file: Path | None = None
-    nkey_file: Path | None = None
-
-    @property
-    def shown(self) -> str:
-        """The addresses without their secrets."""
-        return ",".join(part.rpartition("@")[2].rpartition("//")[2] for part in self.urls)
-
-    @property
-    def urls(self) -> list[str]:
-        """Each address on its own."""
-        return [part.strip() for part in self.url.split(",") if part.strip()]
-
-    def __repr__(self) -> str:
-        return f"<NatsOptions {self.shown}>"
-
-    def connect_arguments(self) -> dict[str, Any]:
-        """Return the arguments of nats-py's `connect`; the only place that names them."""
-        if not self.urls:
-            raise ValueError("no address is given")
-        return {
-            "servers": self.urls,
-            "name": self.name,
-            "inbox_prefix": self.inbox_prefix,
-            "allow_reconnect": False,  # the link replaces a lost connection itself
-            "max_reconnect_attempts": 1,  # here: rounds over the addresses in one attempt
-            "reconnect_time_wait": RECONNECT_WAIT_S,
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "ping_interval": PING_INTERVAL_S,
-            "max_outstanding_pings": MAX_PINGS_OUTSTANDING,
-            **self._identity(),
-        }
-
-    def _identity(self) -> dict[str, Any]:
-        arguments: dict[str, Any] = {"tls": self.tls} if self.tls is not None else {}
-        if self.creds_file is not None:
-            return arguments | {"user_credentials": str(self.creds_file)}
-        if self.nkey_file is not None:
-            return arguments | {"nkeys_seed": str(self.nkey_file)}
-        first = urlsplit(self.urls[0])
-        if first.username and first.password:
-            # Given apart, for the library would not decode them: a password may hold '@' or '/'.
-            user, password = unquote(first.username), unquote(first.password)
-            return arguments | {"user": user, "password": password}
-        return arguments | ({"token": unquote(first.username)} if first.username else {})
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -331,51 +259,3 @@ class Link:
         plain = self._waiting.get(subject.rpartition(".")[2])
         if plain is not None:
             plain(data, headers)
-
-
-async def connect(options: NatsOptions, on_problem: Callable[[str], None]) -> LeanClient:
-    """Return a new connection, or raise `SourceRefused` or `SourceUnavailable`."""
-    wants_tls = options.tls is not None or any(url.startswith("tls://") for url in options.urls)
-    client = LeanClient(tls_required=wants_tls)
-    last: list[Exception] = []
-
-    async def noticed(error: Exception) -> None:
-        last[:] = [error]
-        if "permissions violation" in str(error).lower():
-            on_problem(f"NATS at {options.shown}: {error}")
-
-    try:
-        async with asyncio.timeout(FIRST_ATTEMPT_S):
-            await client.connect(error_cb=noticed, **options.connect_arguments())
-        _check_version(client, options)
-    except BaseException as error:
-        client.abort("not connected")
-        if isinstance(error, (errors.Error, OSError, TimeoutError, ValueError, ImportError)):
-            root = last[0] if last and isinstance(error, errors.NoServersError) else error
-            raise _mapped(root, options) from error
-        raise
-    return client
-
-
-def _check_version(client: LeanClient, options: NatsOptions) -> None:
-    version = client.connected_server_version
-    if (version.major, version.minor) < MIN_SERVER:
-        raise SourceRefused(
-            f"NATS at {options.shown} is version {version.major}.{version.minor}.{version.patch}: "
-            f"{MIN_SERVER[0]}.{MIN_SERVER[1]} or newer is needed (batched direct get)"
-        )
-
-
-def _mapped(error: BaseException, options: NatsOptions) -> SourceRefused | SourceUnavailable:
-    """Return our error for one of nats-py or the socket, by whose fault it is."""
-    where = f"NATS at {options.shown}"
-    text = str(error) or type(error).__name__
-    if "authorization violation" in text.lower() or isinstance(error, errors.AuthorizationError):
-        return SourceRefused(f"{where} refused our credentials: check user, password or key")
-    if isinstance(error, errors.SecureConnRequiredError):
-        return SourceRefused(f"{where} offers no TLS, which these settings insist on")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return SourceRefused(f"{where}: its certificate is not trusted: {error.verify_message}")
-    if isinstance(error, _UNUSABLE) or text.startswith("nats: invalid"):
-        return SourceRefused(f"{where}: address or credentials cannot be used: {text}")
-    return SourceUnavailable(f"{where} cannot be reached: {text}")

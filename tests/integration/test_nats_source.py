@@ -14,7 +14,7 @@ from rescind.embedded import EmbeddedServer
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.sinks.nats import NatsSink
 from rescind_publisher.stream import wanted
-from rescind_subscriber import nats_link
+from rescind_subscriber import nats_connect
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
 from rescind_subscriber.sources import nats as nats_source
 from rescind_subscriber.sources.base import Batch, Cursor
@@ -31,7 +31,7 @@ from tests.fakes.nats import (
     options,
     store,
 )
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WITHIN_S, until
 
 
 async def read(
@@ -48,7 +48,7 @@ async def fill(watched: Watched, count: int, size: int = 16) -> list[bytes]:
     events = [(b"event %d " % at).ljust(size, b".") for at in range(count)]
     for event in events[:-1]:
         await watched.link.publish(LOG, event)
-    await store(watched.link, events[-1])
+    await watched.link.request(LOG, events[-1], timeout_s=WITHIN_S)
     return events
 
 
@@ -271,7 +271,7 @@ async def test_control_without_pings_a_frozen_server_stays_linked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Negative control: with nats-py's own 120 s between pings, the freeze is not noticed."""
-    monkeypatch.setattr(nats_link, "PING_INTERVAL_S", 120)
+    monkeypatch.setattr(nats_connect, "PING_INTERVAL_S", 120)
     deaf, deaf_feed = NatsSource(FABRIC, options(nats, "subscriber")), RecordingFeed()
     await deaf.start(deaf_feed)
     del sink, source
