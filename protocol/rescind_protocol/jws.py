@@ -45,6 +45,9 @@ def _read_header(segment: bytes) -> Header:
     if "crit" in members:
         # RFC 7515 §4.1.11: an extension marked critical and not understood must be refused.
         raise Malformed("JWS header has a critical extension")
+    if members.get("b64", True) is not True:
+        # RFC 7797 §6: such a payload is not base64url, and `crit` must have said so.
+        raise Malformed("JWS header has an unencoded payload")
     header = to_type(members, Header)
     if header.alg not in ALGORITHMS:
         raise Malformed(f"JWS alg {header.alg[:20]!r} is not EdDSA")
