@@ -26,6 +26,7 @@ from rescind_protocol.limits import (
     RECENT_DIGESTS,
     SKEW_S,
 )
+from rescind_protocol.names import Names
 from rescind_protocol.table import ALIVE, Entry, Table, TableEdit, entry
 from rescind_protocol.trust import LOG_PREFIX_CHARS
 
@@ -55,7 +56,7 @@ class Replica:
         self.table = Table()
         self.vector: dict[str, Position] = {}
         self.above: dict[str, dict[int, Link]] = {}
-        self.named: set[Name] = set()
+        self.named = Names()
         self.horizons: dict[str, int] = {}
         self.forked: set[str] = set()
         self.live_count: dict[str, int] = {}
@@ -171,14 +172,14 @@ class Replica:
                 self._end(edit, target, change.names)
                 if isinstance(change, Reinstate):
                     self._raise_floor(edit, Floor(target, change.floor, event.log))
+        self.named.drop(event.log, event.seq)
         self.table = edit.done()
 
     def _kill(self, edit: TableEdit, name: RevocationId, kill: Kill, at: int) -> None:
         target = kill.target.digest
-        key = Name(name, target)
-        if key in self.named:
-            self.named.discard(key)
-        elif kill.expires_at is None or kill.expires_at > self.horizons.get(name.log, ALIVE):
+        if Name(name, target) in self.named:
+            return
+        if kill.expires_at is None or kill.expires_at > self.horizons.get(name.log, ALIVE):
             self._add(edit, target, Revocation(name, kill, at))
 
     def _add(self, edit: TableEdit, target: bytes, revocation: Revocation) -> None:
@@ -195,7 +196,9 @@ class Replica:
         old = edit.get(target)
         if old is not None:
             self._keep(edit, target, [r for r in old.revocations if r.id not in ended])
-        self.named |= {Name(name, target) for name in ended if not self.seen(name)}
+        for name in ended:
+            if not self.seen(name):
+                self.named.add(Name(name, target))
 
     def _keep(self, edit: TableEdit, target: bytes, kept: list[Revocation]) -> None:
         old = edit.get(target) or Entry(ALIVE, ())
@@ -266,7 +269,6 @@ class Replica:
         """Join another state into this one (I2, last rule)."""
         edit = TableEdit(self.table)
         live_there = {Name(r.id, r.kill.target.digest) for r in image.revocations}
-        named = self.named | set(image.named)
         for target, old in self.table.items() if self.table.size else ():
             kept = [r for r in old.revocations if self._survives(r, target, image, live_there)]
             if len(kept) != len(old.revocations):
@@ -278,7 +280,9 @@ class Replica:
                 self._add(edit, target, revocation)
         for floor in image.floors:
             self._raise_floor(edit, floor)
-        self.named = {n for n in named if not (self.seen(n.id) or image.seen(n.id))}
+        for name in image.named:
+            self.named.add(name)
+        self.named.keep_unseen(self, image)
         self.table = edit.done()
         self._merge_positions(image)
 

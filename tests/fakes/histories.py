@@ -1,0 +1,163 @@
+"""Histories of several logs, as hypothesis makes them, and the model that the join must equal."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from hypothesis import strategies as st
+
+from rescind_protocol.changes import Change, Effect, Kill, Reinstate, Retract, RevocationId
+from rescind_protocol.events import GENESIS, Event
+from rescind_protocol.heads import Head, Position
+from rescind_protocol.image import Image, id_number
+from rescind_protocol.join import FLOOR_LIFE_S, Replica
+from rescind_protocol.limits import DEFAULT_QUOTA
+from rescind_protocol.table import ALIVE, ALL
+from rescind_protocol.targets import agent, everyone, session
+from tests.fakes.fabric import PUBLISHER, SECOND, log_id
+
+LOGS = (log_id(PUBLISHER, "run 1"), log_id(PUBLISHER, "run 2"), log_id(SECOND, "run 1"))
+TARGETS = (agent("did:web:acme.example:x7"), session("s"), everyone())
+MAX_EVENTS = 5
+TIMES = (10, 20, 30)
+HORIZONS = (15, 25, FLOOR_LIFE_S + 15, FLOOR_LIFE_S + 25)
+
+
+def event_of(
+    log: str, seq: int, *changes: Change, branch: str = "", quota: int = DEFAULT_QUOTA
+) -> Event:
+    """Return a verified event without signing it; another `branch` is a fork."""
+    return Event(
+        log=log,
+        seq=seq,
+        prev=digest(log, seq - 1, branch) if seq > 1 else GENESIS,
+        digest=digest(log, seq, branch),
+        publisher="soc",
+        quota=quota,
+        at=0,
+        changes=tuple(enumerate(changes)),
+        void=0,
+    )
+
+
+def digest(log: str, seq: int, branch: str = "") -> bytes:
+    """The digest of such an event."""
+    return sha256(f"{log} {seq} {branch}".encode()).digest()
+
+
+def horizon_of(log: str, until: int) -> Head:
+    """Return a head that moves the horizon of one log."""
+    return Head("soc", until, 1, 1, until, {log: Position(0, GENESIS)}, 0)
+
+
+_targets = st.sampled_from(TARGETS)
+_ids = st.builds(RevocationId, st.sampled_from(LOGS), st.integers(1, MAX_EVENTS), st.integers(0, 2))
+_names = st.lists(_ids, min_size=1, max_size=3).map(tuple)
+_kills = st.builds(
+    Kill,
+    target=_targets,
+    effect=st.sampled_from(Effect),
+    issued_before=st.none() | st.sampled_from(TIMES),
+    expires_at=st.none() | st.sampled_from(TIMES),
+)
+_changes = (
+    _kills
+    | _kills
+    | st.builds(Reinstate, target=_targets, names=_names, floor=st.sampled_from(TIMES))
+    | st.builds(Retract, target=_targets, names=_names)
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """All events of up to three logs, each log contiguous."""
+    found = []
+    for log in LOGS:
+        for number in range(draw(st.integers(0, MAX_EVENTS))):
+            changes = draw(st.lists(_changes, min_size=1, max_size=3))
+            found.append(event_of(log, number + 1, *changes))
+    return found
+
+
+View = dict[bytes, tuple[frozenset[RevocationId], int, int, int]]
+
+
+def view(replica: Replica) -> View:
+    """What a replica's table says: target → live ids, cut, floor, cut of suspensions."""
+    return {
+        target: (frozenset(r.id for r in e.revocations), e.cut, e.floor, e.suspended)
+        for target, e in replica.table.items()
+    }
+
+
+def state(image: Image) -> tuple[object, ...]:
+    """An image without the order in which things arrived."""
+    return (
+        image.vector,
+        image.above,
+        image.named,
+        image.horizons,
+        sorted(image.revocations, key=lambda r: r.id),
+        sorted(image.floors, key=lambda f: (f.target, f.log)),
+    )
+
+
+@dataclass
+class Model:
+    """What must hold of a replica that knows a set of events and horizons; no order, no merging."""
+
+    events: list[Event] = field(default_factory=list)
+    horizons: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: "Model") -> None:
+        """Know what the other knows, too."""
+        self.events += [e for e in other.events if e not in self.events]
+        for log, until in other.horizons.items():
+            self.horizons[log] = max(until, self.horizons.get(log, ALIVE))
+
+    def live(self) -> list[tuple[RevocationId, Kill]]:
+        """Every kill that is neither named nor expired."""
+        said = [(e, i, c) for e in self.events for i, c in e.changes]
+        named = {(n, c.target) for _, _, c in said if not isinstance(c, Kill) for n in c.names}
+        kills = [(RevocationId(e.log, e.seq, i), c) for e, i, c in said if isinstance(c, Kill)]
+        return [
+            (name, kill)
+            for name, kill in kills
+            if (name, kill.target) not in named and not self._over(name.log, kill.expires_at)
+        ]
+
+    def _over(self, log: str, until: int | None) -> bool:
+        return until is not None and until <= self.horizons.get(log, ALIVE)
+
+    def view(self) -> View:
+        """The table that follows."""
+        floors: dict[bytes, int] = {}
+        for event in self.events:
+            for _, change in event.changes:
+                if isinstance(change, Reinstate) and not self._over(
+                    event.log, change.floor + FLOOR_LIFE_S
+                ):
+                    target = change.target.digest
+                    floors[target] = max(floors.get(target, ALIVE), change.floor)
+        live: dict[bytes, list[tuple[RevocationId, Kill]]] = {t: [] for t in floors}
+        for name, kill in self.live():
+            live.setdefault(kill.target.digest, []).append((name, kill))
+        return {t: self._entry(kills, floors.get(t, ALIVE)) for t, kills in live.items()}
+
+    @staticmethod
+    def _entry(
+        kills: list[tuple[RevocationId, Kill]], floor: int
+    ) -> tuple[frozenset[RevocationId], int, int, int]:
+        def cut(effect: Effect) -> int:
+            cuts = [
+                ALL if k.issued_before is None else k.issued_before
+                for _, k in kills
+                if k.effect is effect
+            ]
+            return max(cuts, default=ALIVE)
+
+        ids = frozenset(name for name, _ in kills)
+        return ids, max(cut(Effect.USE), floor), floor, cut(Effect.ISSUANCE)
+
+    def live_sum(self, log: str) -> int:
+        """The sum that heads carry."""
+        return sum(id_number(name) for name, _ in self.live() if name.log == log) % 2**128
