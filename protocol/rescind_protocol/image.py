@@ -44,6 +44,8 @@ class Image(msgspec.Struct, frozen=True):
     horizons: dict[LogId, Seconds] = {}
     revocations: tuple[Revocation, ...] = ()
     floors: tuple[Floor, ...] = ()
+    forked: tuple[LogId, ...] = ()
+    """Logs with two events of one number: never covered again."""
 
     def seen(self, name: RevocationId) -> bool:
         """Whether the event that holds this id is part of the state."""

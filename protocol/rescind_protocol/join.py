@@ -109,7 +109,7 @@ class Replica:
         at = self.vector.get(log, _START)
         pending = self.above.get(log, {})
         if seq <= at.seq or seq in pending:
-            known = pending[seq].digest if seq in pending else self._recent.get(log, {}).get(seq)
+            known = self._known(log, seq)
             return Outcome.SEEN if known in (None, event.digest) else self._fork(event)
         if seq == at.seq + 1 and event.prev != at.digest:
             return self._fork(event)
@@ -263,20 +263,36 @@ class Replica:
             horizons=dict(self.horizons),
             revocations=tuple(r for _, e in entries for r in e.revocations),
             floors=tuple(Floor(d, e.floor, e.floor_log) for d, e in entries if e.floor != ALIVE),
+            forked=tuple(sorted(self.forked)),
         )
 
     def merge(self, image: Image) -> None:
-        """Join another state into this one (I2, last rule)."""
+        """Join another state into this one (I2, last rule).
+
+        In a forked log an id does not say which branch's kill it is, so that "seen, and not live"
+        proves nothing: there the kills of both sides stay, unless named.
+        """
+        self.forked |= set(image.forked) | self._conflicts(image)
         edit = TableEdit(self.table)
+        named_there = set(image.named)
         live_there = {Name(r.id, r.kill.target.digest) for r in image.revocations}
         for target, old in self.table.items() if self.table.size else ():
-            kept = [r for r in old.revocations if self._survives(r, target, image, live_there)]
+            kept = [
+                r
+                for r in old.revocations
+                if Name(r.id, target) in live_there
+                or (
+                    Name(r.id, target) not in named_there
+                    and (r.id.log in self.forked or not image.seen(r.id))
+                )
+            ]
             if len(kept) != len(old.revocations):
                 self._keep(edit, target, kept)
         for revocation in image.revocations:
             target = revocation.kill.target.digest
             key = Name(revocation.id, target)
-            if key not in self.named and not self.seen(revocation.id):
+            new = revocation.id.log in self.forked or not self.seen(revocation.id)
+            if new and key not in self.named:
                 self._add(edit, target, revocation)
         for floor in image.floors:
             self._raise_floor(edit, floor)
@@ -286,12 +302,20 @@ class Replica:
         self.table = edit.done()
         self._merge_positions(image)
 
-    @staticmethod
-    def _survives(r: Revocation, target: bytes, image: Image, live_there: set[Name]) -> bool:
-        key = Name(r.id, target)
-        if image.seen(r.id):
-            return key in live_there
-        return key not in image.named
+    def _conflicts(self, image: Image) -> set[str]:
+        """Logs in which the other side has an event whose bytes differ from ours."""
+        theirs = [(log, at.seq, at.digest) for log, at in image.vector.items()]
+        theirs += [
+            (log, n, k.digest) for log, links in image.above.items() for n, k in links.items()
+        ]
+        return {log for log, seq, digest in theirs if self._known(log, seq) not in (None, digest)}
+
+    def _known(self, log: str, seq: int) -> bytes | None:
+        """The digest of an event of ours, as far back as digests are kept."""
+        at, link = self.vector.get(log, _START), self.above.get(log, {}).get(seq)
+        if link is not None:
+            return link.digest
+        return at.digest if at.seq == seq else self._recent.get(log, {}).get(seq)
 
     def _merge_positions(self, image: Image) -> None:
         for log, at in image.vector.items():
@@ -299,7 +323,7 @@ class Replica:
                 self.vector[log] = at
                 self._recent.setdefault(log, {})[at.seq] = at.digest
         for log, links in image.above.items():
-            self.above.setdefault(log, {}).update(links)
+            self.above[log] = {**links, **self.above.get(log, {})}
         for log in list(self.above):
             reached = self.vector.get(log, _START).seq
             self.above[log] = {s: k for s, k in self.above[log].items() if s > reached}
