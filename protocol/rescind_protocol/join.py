@@ -147,6 +147,8 @@ class Replica:
     def _fork(self, event: Event) -> Outcome:
         """Over-block: the kills of both branches count, the second one's reinstatements do not."""
         self.forked.add(event.log)
+        if self._over_quota(event):
+            return Outcome.OVER_QUOTA
         edit = TableEdit(self.table)
         for index, change in event.changes:
             if isinstance(change, Kill):
@@ -155,10 +157,22 @@ class Replica:
         return Outcome.FORK
 
     def _over_quota(self, event: Event) -> bool:
-        """Bound what one key can make every guard hold (red-team D); names to come count too."""
+        """Bound what one key can make every guard hold (red-team D); names to come count too.
+
+        What only ends kills already here makes room, and is never refused: a key at its quota
+        could otherwise not take anything back.
+        """
         held = self.live_count.get(event.log[:LOG_PREFIX_CHARS], 0)
-        names = sum(len(c.names) for _, c in event.changes if not isinstance(c, Kill))
-        return held + len(self.named) * bool(names) + len(event.changes) + names > event.quota
+        said = [change for _, change in event.changes]
+        kills = sum(isinstance(change, Kill) for change in said)
+        names = sum(
+            not self.seen(name)
+            for change in said
+            if not isinstance(change, Kill)
+            for name in change.names
+        )
+        more = kills + names
+        return more > 0 and held + len(self.named) * bool(names) + more > event.quota
 
     def _effect(self, event: Event) -> None:
         """Kills first: a reinstatement in the same event may name them."""
