@@ -3,7 +3,7 @@
 - A kill lives until its own `expires_at` (as the horizon of its log passes it), or until a
   reinstatement names its id. Nothing else ends it: no clock, no order, no newer kill.
 - A reinstatement ends the kills it names, known or yet to come, and leaves a floor: badges whose
-  `iat` is up to it stay dead. The greatest floor wins.
+  `iat` is up to it stay dead. The greatest floor wins, and the horizon of its own log ends it.
 - There are no tombstones. What was seen is: up to the contiguous position of each log, and the
   numbers above a gap. A name is remembered only until its kill has been seen.
 - Merging a snapshot keeps a kill if the other side has not seen its id, or has it live.
@@ -200,7 +200,7 @@ class Replica:
         old = edit.get(target) or Entry(ALIVE, ())
         if revocation in old.revocations:
             return
-        edit.put(target, entry((*old.revocations, revocation), old.floor, old.floor_log))
+        edit.put(target, entry((*old.revocations, revocation), old.floors))
         self._count(revocation.id, 1)
         if revocation.kill.expires_at is not None:
             self._expiry.add(revocation.id.log, revocation.kill.expires_at, target)
@@ -219,14 +219,16 @@ class Replica:
         for gone in old.revocations:
             if gone not in kept:
                 self._count(gone.id, -1)
-        edit.put(target, entry(tuple(kept), old.floor, old.floor_log))
+        edit.put(target, entry(tuple(kept), old.floors))
 
     def _raise_floor(self, edit: TableEdit, floor: Floor) -> None:
-        if floor.iat + FLOOR_LIFE_S <= self.horizons.get(floor.log, ALIVE):
+        if self._floor_over(floor.log, floor.iat):
             return
         old = edit.get(floor.target) or Entry(ALIVE, ())
-        if (floor.iat, floor.log) > (old.floor, old.floor_log):
-            edit.put(floor.target, entry(old.revocations, floor.iat, floor.log))
+        mine = dict(old.floors)
+        if floor.iat > mine.get(floor.log, ALIVE):
+            mine[floor.log] = floor.iat
+            edit.put(floor.target, entry(old.revocations, tuple(sorted(mine.items()))))
             self._expiry.add(floor.log, floor.iat + FLOOR_LIFE_S, floor.target)
 
     def _count(self, name: RevocationId, by: int) -> None:
@@ -256,14 +258,18 @@ class Replica:
             if old is None:
                 continue
             self._keep(edit, target, [r for r in old.revocations if not self._expired(r)])
-            if old.floor_log == log and old.floor + FLOOR_LIFE_S <= horizon:
-                left = edit.get(target)
-                edit.put(target, entry(left.revocations if left else (), ALIVE, ""))
+            left = edit.get(target)
+            if left is not None:
+                floors = tuple(f for f in left.floors if not self._floor_over(*f))
+                edit.put(target, entry(left.revocations, floors))
         self.table = edit.done()
 
     def _expired(self, revocation: Revocation) -> bool:
         until = revocation.kill.expires_at
         return until is not None and until <= self.horizons.get(revocation.id.log, ALIVE)
+
+    def _floor_over(self, log: str, iat: int) -> bool:
+        return iat + FLOOR_LIFE_S <= self.horizons.get(log, ALIVE)
 
     # --- snapshots ---
 
@@ -276,7 +282,7 @@ class Replica:
             named=tuple(sorted(self.named, key=lambda n: (n.id, n.target))),
             horizons=dict(self.horizons),
             revocations=tuple(r for _, e in entries for r in e.revocations),
-            floors=tuple(Floor(d, e.floor, e.floor_log) for d, e in entries if e.floor != ALIVE),
+            floors=tuple(Floor(d, iat, log) for d, e in entries for log, iat in e.floors),
             forked=tuple(sorted(self.forked)),
         )
 

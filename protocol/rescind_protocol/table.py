@@ -30,8 +30,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     revocations: tuple[Revocation, ...]
     floor: int = ALIVE
     """Greatest floor of its reinstatements: `iat` up to it stays dead."""
-    floor_log: str = ""
-    """Log of that reinstatement; its horizon ends the floor."""
+    floors: tuple[tuple[str, int], ...] = ()
+    """The greatest floor of each log that set one; the horizon of its own log ends it."""
     suspended: int = ALIVE
     """The cut of the kills whose effect is `issuance` only."""
 
@@ -43,13 +43,14 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return None
 
 
-def entry(revocations: tuple[Revocation, ...], floor: int, floor_log: str) -> Entry | None:
+def entry(revocations: tuple[Revocation, ...], floors: tuple[tuple[str, int], ...]) -> Entry | None:
     """Build the entry of a target, or None where nothing is left to say."""
-    if not revocations and floor == ALIVE:
+    if not revocations and not floors:
         return None
+    floor = max((iat for _, iat in floors), default=ALIVE)
     use = _cut(revocations, Effect.USE)
     suspended = _cut(revocations, Effect.ISSUANCE)
-    return Entry(max(use, floor), revocations, floor, floor_log, suspended)
+    return Entry(max(use, floor), revocations, floor, floors, suspended)
 
 
 def _cut(revocations: tuple[Revocation, ...], effect: Effect) -> int:

@@ -222,7 +222,7 @@ class Ledger:
     def _in_force(self) -> set[str]:
         found: set[str] = set()
         for _, entry in self._replica.table.items():  # noqa: PERF102 - a Table has no values()
-            found.add(entry.floor_log)
+            found.update(log for log, _ in entry.floors)
             found.update(r.id.log for r in entry.revocations)
         return found
 

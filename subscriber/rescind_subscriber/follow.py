@@ -23,7 +23,7 @@ from rescind_guard.metrics import Counter
 from rescind_guard.view import View
 from rescind_protocol.clock import Clock
 from rescind_protocol.image import Floor, Image
-from rescind_protocol.table import ALIVE, Table
+from rescind_protocol.table import Table
 from rescind_protocol.trust import Trust
 from rescind_subscriber.checkpoint import (
     Checkpoint,
@@ -249,5 +249,5 @@ def image_of(table: Table) -> Image:
     entries = list(table.items())
     return Image(
         revocations=tuple(r for _, e in entries for r in e.revocations),
-        floors=tuple(Floor(d, e.floor, e.floor_log) for d, e in entries if e.floor != ALIVE),
+        floors=tuple(Floor(d, iat, log) for d, e in entries for log, iat in e.floors),
     )
