@@ -48,6 +48,8 @@ def _read_header(segment: bytes) -> Header:
     if members.get("b64", True) is not True:
         # RFC 7797 §6: such a payload is not base64url, and `crit` must have said so.
         raise Malformed("JWS header has an unencoded payload")
+    if members.get("typ", "") is None or members.get("kid", "") is None:
+        raise Malformed("JWS header member without a value")  # strings: RFC 7515 §4.1.4, §4.1.9
     header = to_type(members, Header)
     if header.alg not in ALGORITHMS:
         raise Malformed(f"JWS alg {header.alg[:20]!r} is not EdDSA")

@@ -79,6 +79,8 @@ HOSTILE = {
     "alg twice": token(b'{"alg":"none","alg":"EdDSA"}'),
     "alg twice, escaped": token(b'{"\\u0061lg":"none","alg":"EdDSA"}'),
     "kid a number": token({"alg": "EdDSA", "kid": 5}),
+    "kid null": token({"alg": "EdDSA", "kid": None}),
+    "typ null": token({"alg": "EdDSA", "typ": None}),
     "typ a list": token({"alg": "EdDSA", "typ": ["JWT"]}),
     "crit unknown": token({"alg": "EdDSA", "crit": ["x"], "x": 1}),
     "crit known to nobody": token({"alg": "EdDSA", "crit": ["alg"]}),
@@ -170,6 +172,7 @@ _members = st.dictionaries(
     st.binary(max_size=20),
 )
 @example("EdDSA", {"b64": False}, b"{}")
+@example("EdDSA", {"kid": None}, b"{}")
 def test_never_laxer_than_pyjwt_on_any_header(
     alg: str, members: dict[str, object], payload: bytes
 ) -> None:
