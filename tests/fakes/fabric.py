@@ -4,7 +4,7 @@ Every key is derived from its name, so that a failing example fails again in the
 here is simulated: files, events and heads are signed and read by the real code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -157,7 +157,7 @@ def sign_claims(
     return jws.sign(payload, typ=typ, key=key, kid=kid)
 
 
-def event_claims(log: Log, changes: list[Mapping[str, object]]) -> dict[str, object]:
+def event_claims(log: Log, changes: Sequence[Mapping[str, object]]) -> dict[str, object]:
     """Return the claims of the next event of `log` as plain JSON, to be bent by a test."""
     return {
         "iss": log.publisher,

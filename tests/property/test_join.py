@@ -1,6 +1,8 @@
 """The join (I2): any order, duplicates, gaps, horizons and snapshot merges give one state."""
 
-from hypothesis import HealthCheck, find, given, settings
+from random import Random
+
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from rescind_protocol.changes import Kill
@@ -68,11 +70,10 @@ class Fleet:
 
 
 @given(histories(), _steps, st.randoms(use_true_random=False))
-@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_every_replica_equals_the_model_at_every_moment_and_all_agree_at_the_end(
     history: list[Event],
     steps: list[tuple[str, int, int]],
-    random: "st.random.Random",  # type: ignore[name-defined]
+    random: Random,
 ) -> None:
     """With gaps open, snapshots merged and horizons apart; then everyone hears everything."""
     fleet = Fleet(history)
@@ -102,7 +103,6 @@ def _load(*images: Image) -> Image:
 
 
 @given(histories(), _steps)
-@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_merging_is_idempotent_commutative_and_associative(
     history: list[Event], steps: list[tuple[str, int, int]]
 ) -> None:
@@ -117,7 +117,6 @@ def test_merging_is_idempotent_commutative_and_associative(
 
 
 @given(histories(), _steps)
-@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_a_merge_never_loses_a_kill(
     history: list[Event], steps: list[tuple[str, int, int]]
 ) -> None:
@@ -135,7 +134,7 @@ def test_a_merge_never_loses_a_kill(
 @given(histories(), st.randoms(use_true_random=False))
 def test_no_reinstatement_ends_a_kill_that_it_does_not_name(
     history: list[Event],
-    random: "st.random.Random",  # type: ignore[name-defined]
+    random: Random,
 ) -> None:
     """A kill by nobody named outlives everything said of its target, in any order."""
     extra = event_of(LOGS[0], 1, Kill(target=TARGETS[0]), branch="")

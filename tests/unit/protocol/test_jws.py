@@ -126,7 +126,7 @@ def test_a_hostile_token_is_malformed(case: str) -> None:
 
 def test_a_token_beyond_the_limit_is_too_large() -> None:
     """Refused by its length alone."""
-    assert jws.read(GOOD, limit=len(GOOD))
+    assert jws.read(GOOD, limit=len(GOOD)).payload
     with pytest.raises(TooLarge):
         jws.read(GOOD, limit=len(GOOD) - 1)
 

@@ -6,6 +6,7 @@ import pytest
 from rescind_protocol import events
 from rescind_protocol.approvals import Approval
 from rescind_protocol.changes import Change, Kill, Reinstate, Retract, RevocationId
+from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.join import Replica
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.targets import Kind, agent, badge, everyone, issuer, session
@@ -111,7 +112,7 @@ def test_an_approval_serves_exactly_one_event(attached: list[str], void: int) ->
 
 def test_an_approval_is_its_own_type() -> None:
     """The approver's signature under another typ approves nothing."""
-    good = Approval(1, "test", Log().id, 1, events.b64url_encode(events.digest_of(RAW)))
+    good = Approval(1, "test", Log().id, 1, b64url_encode(events.digest_of(RAW)))
     for typ, void in (("rescind-approval+jwt", 0), ("JWT", 1), (events.TYP, 1)):
         attached = sign_claims(good, key=APPROVER, typ=typ).decode()
         raw = sign_claims({**event_claims(Log(), WIDE), "approvals": [attached]})

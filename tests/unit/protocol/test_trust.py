@@ -5,7 +5,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from rescind_protocol import jws, trust
+from rescind_protocol import trust
+from rescind_protocol.changes import Kill
+from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.errors import Malformed, RescindError, TooLarge, Unreadable, Untrusted
 from rescind_protocol.limits import MAX_TRUST_BYTES
 from rescind_protocol.targets import Kind, badge
@@ -100,7 +102,7 @@ FAULTS: dict[str, Callable[[], bytes]] = {
     ),
     "issuer that is none": lambda: keyed(rights={"issuers": ["reg.example"], "head": True}),
     "key too short": lambda: keyed(x="AAAA"),
-    "key with padding": lambda: keyed(x=jws.b64url_encode(PUBLISHER.public) + "="),
+    "key with padding": lambda: keyed(x=b64url_encode(PUBLISHER.public) + "="),
     "publisher with a dot": lambda: keyed(publisher="soc.a"),
     "publisher with a line feed": lambda: keyed(publisher="soc\n"),
     "version 0": lambda: bent(version=0),
@@ -115,8 +117,8 @@ FAULTS: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("fault", list(FAULTS))
 def test_a_faulty_file_is_malformed(fault: str) -> None:
     """Each fault by itself; the unbent file is the control."""
-    assert read(bent())
-    assert read(keyed())
+    assert read(bent()).signers
+    assert read(keyed()).signers
     with pytest.raises(Malformed):
         read(FAULTS[fault]())
 
@@ -141,7 +143,7 @@ def test_rights_for_an_issuer_written_canonically_work() -> None:
     """The control for the issuer spelled otherwise: that right would never have matched."""
     raw = keyed(rights={"kill": ["badge"], "issuers": ["https://reg.example"], "head": True})
     rights = read(raw).signer(PUBLISHER.kid).rights
-    kill = trust.Kill(target=badge("https://REG.example/", "1"))
+    kill = Kill(target=badge("https://REG.example/", "1"))
     assert rights.permit(kill)
     assert not ALL_RIGHTS.approve
     assert Kind.BADGE in rights.kill
