@@ -81,12 +81,11 @@ class Replica:
         return all(self._covers(log, at) for log, at in head.logs.items())
 
     def _covers(self, log: str, at: Position) -> bool:
-        mine = self.vector.get(log, _START)
-        if log in self.forked or mine.seq < at.seq:
+        if log in self.forked or self.vector.get(log, _START).seq < at.seq:
             return False
-        known = mine.digest if mine.seq == at.seq else self._recent.get(log, {}).get(at.seq)
-        # A head older than the digests we keep: our chain descends from the event it names.
-        return known is None or at.seq == 0 or known == at.digest
+        # A head so old that its event's digest is not kept proves nothing: a thief's chain may
+        # have outrun the publisher's.
+        return at.seq == 0 or self._known(log, at.seq) == at.digest
 
     def agrees(self, head: Head) -> bool | None:
         """Whether live revocations equal the head's sum; None where the two are not comparable."""

@@ -5,6 +5,7 @@ import pytest
 from rescind_protocol.changes import Kill, Retract, RevocationId
 from rescind_protocol.heads import Head, Position
 from rescind_protocol.join import Outcome, Replica
+from rescind_protocol.limits import RECENT_DIGESTS
 from rescind_protocol.targets import Target, agent, session
 from tests.fakes.fabric import NOW, PUBLISHER, SECOND, log_id
 from tests.fakes.histories import digest, event_of
@@ -116,3 +117,13 @@ def test_a_fork_is_remembered_by_a_snapshot() -> None:
     head = Head("soc", NOW, 1, 1, 0, {A: Position(1, digest(A, 1))}, 0)
     assert not replica.covers(head)
     assert not loaded(replica).covers(head)
+
+
+def test_a_thief_cannot_outrun_the_digests_kept() -> None:
+    """A head so far behind us that nothing shows its event in our chain freshens nothing (I4)."""
+    replica = Replica()
+    for seq in range(1, RECENT_DIGESTS + 10):
+        replica.apply(event_of(A, seq, Kill(target=Y), branch="thief"))
+    replica.apply(event_of(A, 5, Kill(target=X)))
+    assert not killed(replica, X)  # not to be told from an old event that is read again
+    assert not replica.covers(Head("soc", NOW, 1, 1, 0, {A: Position(5, digest(A, 5))}, 0))
