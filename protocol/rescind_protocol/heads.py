@@ -14,7 +14,7 @@ from rescind_protocol.changes import LogId, Seconds, Sha256
 from rescind_protocol.encoding import b64url_decode, b64url_encode, check_json, to_type
 from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
 from rescind_protocol.keys import SigningKey
-from rescind_protocol.limits import MAX_HEAD_BYTES
+from rescind_protocol.limits import MAX_HEAD_BYTES, SKEW_S
 from rescind_protocol.trust import Signer, Trust
 
 TYP = "rescind-head+jwt"
@@ -109,9 +109,10 @@ def _read_claims(payload: bytes, signer: Signer, trust: Trust) -> Head:
         }
     except (Malformed, UnicodeEncodeError) as error:
         raise Unreadable(f"head by {signer.publisher!r} cannot be read: {error}") from error
-    if claims.horizon * 1000 > claims.time_ms:
-        # What expires later is still in force by the publisher's own clock (I8).
-        raise Unreadable(f"head by {signer.publisher!r} has a horizon ahead of its own time")
+    if (claims.horizon - SKEW_S) * 1000 > claims.time_ms:
+        # What expires later is still in force by the publisher's own clock (I8). Not `Unreadable`:
+        # a clock that was set back makes such heads, and its heads count again when it is right.
+        raise Untrusted(f"head by {signer.publisher!r} has a horizon ahead of its own time")
     _check_ownership(claims, signer, trust)
     return Head(
         publisher=signer.publisher,

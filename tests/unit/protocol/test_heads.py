@@ -7,7 +7,7 @@ from rescind_protocol import heads, jws
 from rescind_protocol.changes import Kill
 from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
 from rescind_protocol.heads import Head, Position
-from rescind_protocol.limits import MAX_HEAD_BYTES
+from rescind_protocol.limits import MAX_HEAD_BYTES, SKEW_S
 from rescind_protocol.targets import agent
 from rescind_protocol.trust import Rights
 from tests.fakes.fabric import (
@@ -119,7 +119,6 @@ def test_another_fabrics_head_and_another_typ() -> None:
         {"time_ms": 2**64},
         {"horizon": -1},
         {"horizon": 2**64},
-        {"horizon": NOW + 1},
         {"trust": "1"},
         {"count": -1},
         {"live": "0" * 31},
@@ -134,10 +133,17 @@ def test_another_fabrics_head_and_another_typ() -> None:
     ],
 )
 def test_a_trusted_head_that_cannot_be_read_is_unreadable(bent: dict[str, object]) -> None:
-    """A newer version, or a value that no head may have; a horizon lies in the past."""
+    """A newer version, or a value that no head may have."""
     assert read(claims()).logs
     with pytest.raises(Unreadable):
         read(claims(**bent))
+
+
+def test_a_horizon_ahead_of_the_heads_own_time_does_not_count() -> None:
+    """It would end kills in force; and a clock set back is no reason to distrust for good (I8)."""
+    assert read(claims(horizon=NOW + SKEW_S)).horizon == NOW + SKEW_S
+    with pytest.raises(Untrusted):
+        read(claims(horizon=NOW + SKEW_S + 1))
 
 
 def test_a_head_that_is_too_large_is_neither_made_nor_read() -> None:
