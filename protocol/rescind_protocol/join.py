@@ -215,9 +215,8 @@ class Replica:
 
     def _keep(self, edit: TableEdit, target: bytes, kept: list[Revocation]) -> None:
         old = edit.get(target) or Entry(ALIVE, ())
-        for gone in old.revocations:
-            if gone not in kept:
-                self._count(gone.id, -1)
+        for gone in set(old.revocations).difference(kept):
+            self._count(gone.id, -1)
         edit.put(target, entry(tuple(kept), old.floors))
 
     def _raise_floor(self, edit: TableEdit, floor: Floor) -> None:
