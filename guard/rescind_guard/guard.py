@@ -150,13 +150,15 @@ class Guard:
         except Refused as refused:
             return self._refuse(refused, claims, published)
         finally:
-            self._keep(str(token), claims, decision, published)
+            self._keep(token, claims, decision, published)
         return decision if self._policy is None else self._ask_policy(decision, tool)
 
     def read(self, token: str | None) -> Badge:
         """Parse (2); raises `Refused`."""
         if token is None:
             raise Refused(Code.TOOL_AUTH_MISSING, "no badge was given")
+        if not isinstance(token, str):
+            raise Refused(Code.BADGE_MALFORMED, "badge is malformed: it is not text")
         return badges.read(token, lenient=self._lenient)
 
     def keys(self, badge: Badge) -> tuple[IssuerKey, ...]:
@@ -212,11 +214,16 @@ class Guard:
         if self._policy is not None:
             policy.ask(self._policy, claims, tool)
 
-    def _keep(self, token: str, claims: Claims, decision: Decision | None, at: Published) -> None:
+    def _keep(
+        self, token: str | None, claims: Claims, decision: Decision | None, at: Published
+    ) -> None:
         """Cache: for how long depends on the badge and on the proof of freshness (red-team B1).
 
-        A decision with a warning is not kept, since a newer head takes the warning away.
+        A decision with a warning is not kept, since a newer head takes the warning away. Nor is
+        anything under a token that is not exactly a `str`: what it says of itself may differ.
         """
+        if type(token) is not str:
+            return
         if decision is not None and decision.warnings and not self._skip:
             decision = None
         limit = inf if self._skip else self._rule.stale_after_s

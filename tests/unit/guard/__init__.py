@@ -1,0 +1,1 @@
+"""The guard: badges, view, freshness, cache, decision."""
