@@ -9,15 +9,16 @@ _MULTICODEC = b"\xed\x01"
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
 _BASE = len(_ALPHABET)
-_LENGTH = 48
-"""Characters of base58btc for 34 bytes that begin with 0xed01, after the `z`: 47 or 48."""
+_LENGTH = 47
+"""Characters of base58btc for 34 bytes that begin with 0xed01, after the `z`. One more would be a
+leading zero: a second name of the same key, which no kill of the first would stop."""
 
 
 @lru_cache(maxsize=4096)
 def public_key(did: str) -> bytes:
     """Return the 32 bytes of the key that `did` is, else raise `Malformed`."""
     text = did.removeprefix(PREFIX)
-    if text == did or not text.startswith("z") or len(text) > _LENGTH + 1:
+    if text == did or not text.startswith("z") or len(text) != _LENGTH + 1:
         raise Malformed("not a did:key")
     number = 0
     for letter in text[1:]:

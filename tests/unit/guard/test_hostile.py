@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rescind_guard import Code, Mode, Outcome, Rule
 from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.limits import MAX_BADGE_BYTES
-from tests.fakes.badges import Issuer, Scene, split
+from tests.fakes.badges import Issuer, Scene, own_badge, self_signed, split
 from tests.fakes.fabric import STRANGER
 
 SCENE = Scene()
@@ -183,3 +183,13 @@ def test_any_claim_may_hold_anything(name: str, said: object) -> None:
 def test_anything_may_stand_in_for_a_token(said: Any) -> None:
     """Any object at all given as a token is decided, never allowed, never an exception."""
     assert not GUARD.check(said)
+
+
+@pytest.mark.parametrize("blank", ["1", "11"])
+def test_a_did_key_has_one_spelling(blank: str) -> None:
+    """A leading zero in base58 would be another name for the same key, and escape its kill."""
+    loner = self_signed()
+    alias = loner.iss.replace(":z", f":z{blank}")
+    guard = SCENE.guard(accept_self_signed=True)
+    assert guard.check(own_badge(loner))
+    assert guard.check(own_badge(loner, iss=alias, sub=alias)).code is Code.BADGE_CLAIMS_INVALID
