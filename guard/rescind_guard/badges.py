@@ -13,6 +13,7 @@ from rescind_guard import didkey
 from rescind_guard.codes import Code
 from rescind_guard.errors import Refused
 from rescind_protocol import jws, targets
+from rescind_protocol.changes import Seconds
 from rescind_protocol.encoding import check_json, to_type
 from rescind_protocol.errors import Malformed
 from rescind_protocol.keys import public_from_jwk, thumbprint
@@ -43,11 +44,11 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     jti: str
     iss: str
     sub: str
-    iat: int
-    exp: int
+    iat: Seconds
+    exp: Seconds
     ial: str
     vc: _Credential
-    nbf: int | None = None
+    nbf: Seconds | None = None
     aud: tuple[str, ...] | None = None
     key: dict[str, Any] | None = None
     cnf: _Confirmation | None = None

@@ -8,8 +8,9 @@ import msgspec
 from rescind_guard import badges
 from rescind_guard.badges import Badge, Claims
 from rescind_guard.errors import Refused
-from rescind_guard.guard import Guard, check_view
+from rescind_guard.guard import Guard
 from rescind_guard.issuers import IssuerKey
+from rescind_guard.lookup import check_view
 from rescind_guard.view import Published
 
 T = TypeVar("T")

@@ -28,6 +28,7 @@ from rescind_guard.decision import Decision, refusal
 from rescind_guard.errors import BadGuard, Refused
 from rescind_guard.freshness import Mode, Rule, SystemClock
 from rescind_guard.issuers import IssuerKey, Issuers
+from rescind_guard.lookup import check_view, claims_despite
 from rescind_guard.metrics import Counter
 from rescind_guard.view import Published, View
 from rescind_protocol.clock import Clock
@@ -35,12 +36,12 @@ from rescind_protocol.errors import Malformed
 from rescind_protocol.jws import verify
 from rescind_protocol.keys import thumbprint
 from rescind_protocol.limits import SKEW_S
-from rescind_protocol.table import Entry, Table
 
 Recorder = Callable[[Decision, str | None], None]
 """Takes (decision, tool); must return at once and must not raise."""
 
 CACHED_BADGES = 10_000
+_FAULTS_OF_FORM = frozenset({Code.BADGE_MALFORMED, Code.BADGE_CLAIMS_INVALID})
 
 
 class Guard:
@@ -142,7 +143,7 @@ class Guard:
             else:
                 claims = self.verify(self.read(token))  # (2) to (4)
         except Refused as refused:
-            return self._soften(refusal(refused, None, ()))
+            return self._refuse(refused, self.despite(token, refused), published)
         decision: Decision | None = None
         try:
             warnings = self._judge(claims, tool, published)  # (5) to (8)
@@ -163,9 +164,12 @@ class Guard:
 
     def keys(self, badge: Badge) -> tuple[IssuerKey, ...]:
         """Find the keys the badge may be signed with (3); raises `Refused`."""
-        if badge.iss.startswith(didkey.PREFIX) and self._accept_self_signed:
-            return (self_signed_key(badge.iss),)
-        return self._issuers.candidates(badge.iss, badge.token.header.kid)
+        return self._find_keys(badge.iss, badge.token.header.kid)
+
+    def _find_keys(self, iss: str, kid: str | None) -> tuple[IssuerKey, ...]:
+        if iss.startswith(didkey.PREFIX) and self._accept_self_signed:
+            return (self_signed_key(iss),)
+        return self._issuers.candidates(iss, kid)
 
     def verify(self, badge: Badge) -> Claims:
         """Verify the signature (3, 4) and return the claims; raises `Refused`."""
@@ -173,6 +177,12 @@ class Guard:
             if verify(badge.token, key.public):
                 return badges.claims(badge, key.thumbprint)
         raise Refused(Code.BADGE_SIGNATURE_INVALID, "badge signature does not verify")
+
+    def despite(self, token: str | None, refused: Refused) -> Claims | None:
+        """Return who a badge is that was refused for its form (2), if its signature verifies."""
+        if not isinstance(token, str) or refused.answer not in _FAULTS_OF_FORM:
+            return None
+        return claims_despite(token, refused.reason, self._find_keys)
 
     def _judge(self, claims: Claims, tool: str | None, published: Published) -> tuple[str, ...]:
         now = self._wall()
@@ -248,9 +258,9 @@ class Guard:
                 return self._soften(refusal(refused, claims, decision.warnings))
         return decision
 
-    def _refuse(self, refused: Refused, claims: Claims, published: Published) -> Decision:
+    def _refuse(self, refused: Refused, claims: Claims | None, published: Published) -> Decision:
         """I3: what else is wrong with a killed badge hides the kill in no mode."""
-        if not self._skip and refused.answer is not Code.BADGE_REVOKED:
+        if claims is not None and not self._skip and refused.answer is not Code.BADGE_REVOKED:
             try:
                 check_view(claims, published.table)
             except Refused as killed:
@@ -278,26 +288,3 @@ def self_signed_key(iss: str) -> IssuerKey:
     except Malformed as error:
         raise Refused(Code.BADGE_CLAIMS_INVALID, f"badge claims: {error}") from error
     return IssuerKey(iss, public, thumbprint(public))
-
-
-def check_view(claims: Claims, table: Table) -> None:
-    """Look every target up (7); raise `Refused` with `BADGE_REVOKED` for a known kill."""
-    if not table.size:
-        return
-    for target in claims.targets:
-        entry = table.get(target)
-        if entry is not None and claims.iat <= entry.cut:
-            raise _revoked(entry, claims.iat)
-
-
-def _revoked(entry: Entry, iat: int) -> Refused:
-    why = entry.why(iat)
-    if why is None:
-        return Refused(Code.BADGE_REVOKED, "badge was issued before its agent was reinstated")
-    reason_user = why.kill.reason_user
-    return Refused(
-        Code.BADGE_REVOKED,
-        f"badge is revoked ({why.kill.reason})",
-        revocation=why.id,
-        reason_user=reason_user,
-    )

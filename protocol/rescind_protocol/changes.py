@@ -10,11 +10,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from rescind_protocol.limits import MAX_NAMES, MAX_REASON_CHARS
+from rescind_protocol.limits import MAX_NAMES, MAX_REASON_CHARS, MAX_UNIX_S
 from rescind_protocol.targets import Target
 
 Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARS)]
-Seconds = Annotated[int, Meta(ge=0, lt=2**40)]
+Seconds = Annotated[int, Meta(ge=0, lt=MAX_UNIX_S)]
 """Unix seconds."""
 LogId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{11}-[A-Za-z0-9_-]{22}\Z")]
 """`<first 11 characters of the key's thumbprint>-<128 random bits>`: a log id names its key."""

@@ -19,6 +19,8 @@ MAX_REASON_CHARS = 1024
 """`reason_admin`, `reason_user` and `actor`."""
 
 # Times, in seconds.
+MAX_UNIX_S = 2**40
+"""Unix seconds stay below this, the year 36812: far from where a sum or a cut could overflow."""
 SKEW_S = 60
 """Clock skew allowed between any two hosts (RFC-002 §7)."""
 MAX_BADGE_TTL_S = 3600

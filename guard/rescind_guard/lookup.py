@@ -1,0 +1,104 @@
+"""The look-up of a badge's targets in the view (7), and who a badge is that cannot be read in full.
+
+I3 holds for every badge an issuer's key has signed, also for one that breaks the rules of form: in
+`observe` such a badge passes, unless it is killed; and a kill shows as revoked, never as invalid.
+"""
+
+from collections.abc import Callable
+
+from rescind_guard.badges import Claims
+from rescind_guard.codes import Code
+from rescind_guard.errors import Refused
+from rescind_guard.issuers import IssuerKey
+from rescind_protocol import jws, targets
+from rescind_protocol.encoding import check_json
+from rescind_protocol.errors import Malformed
+from rescind_protocol.limits import MAX_BADGE_BYTES, MAX_UNIX_S
+from rescind_protocol.table import Entry, Table
+from rescind_protocol.targets import Target, canonical_issuer
+
+FindKeys = Callable[[str, str | None], tuple[IssuerKey, ...]]
+"""(issuer, kid) → the keys a badge may be signed with; raises `Refused`."""
+
+
+def check_view(claims: Claims, table: Table) -> None:
+    """Look every target up (7); raise `Refused` with `BADGE_REVOKED` for a known kill."""
+    if not table.size:
+        return
+    for target in claims.targets:
+        entry = table.get(target)
+        if entry is not None and claims.iat <= entry.cut:
+            raise _revoked(entry, claims.iat)
+
+
+def _revoked(entry: Entry, iat: int) -> Refused:
+    why = entry.why(iat)
+    if why is None:
+        return Refused(Code.BADGE_REVOKED, "badge was issued before its agent was reinstated")
+    return Refused(
+        Code.BADGE_REVOKED,
+        f"badge is revoked ({why.kill.reason})",
+        revocation=why.id,
+        reason_user=why.kill.reason_user,
+    )
+
+
+def claims_despite(token: str, fault: str, find_keys: FindKeys) -> Claims | None:
+    """Return what can be said of a badge with a `fault` of form, None if nobody trusted signed it.
+
+    Enough to look kills up, and no more: a name that cannot be read is left out, and a badge that
+    does not say when it was issued is older than any kill.
+    """
+    try:
+        parts = jws.read(token.encode("ascii"), limit=MAX_BADGE_BYTES)
+        said = check_json(parts.payload)
+        if not isinstance(said, dict):
+            return None
+        iss = canonical_issuer(_text(said, "iss"))
+        keys = find_keys(iss, parts.header.kid)
+    except (Malformed, Refused, UnicodeEncodeError):
+        return None
+    for key in keys:
+        if jws.verify(parts, key.public):
+            return _claims(said, iss, key.thumbprint, fault)
+    return None
+
+
+def _claims(said: dict[str, object], iss: str, thumbprint: str, fault: str) -> Claims:
+    named = (
+        _named(lambda: targets.badge(iss, _text(said, "jti"))),
+        _named(lambda: targets.agent(_text(said, "sub"))),
+        _named(lambda: targets.session(_text(said, "sid"))),
+        targets.key(thumbprint),
+        targets.issuer(iss),
+        targets.everyone(),
+    )
+    iat = said.get("iat")
+    return Claims(
+        iss=iss,
+        sub=_text(said, "sub"),
+        jti=_text(said, "jti"),
+        iat=iat if type(iat) is int and 0 <= iat < MAX_UNIX_S else 0,
+        exp=0,
+        nbf=None,
+        level=0,
+        ial="0",
+        aud=None,
+        domain=None,
+        sid=None,
+        key_thumbprint=thumbprint,
+        targets=tuple(target.digest for target in named if target is not None),
+        fault=fault,
+    )
+
+
+def _text(said: dict[str, object], name: str) -> str:
+    value = said.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _named(make: Callable[[], Target]) -> Target | None:
+    try:
+        return make()
+    except Malformed:
+        return None
