@@ -1,8 +1,10 @@
 """How fresh is fresh enough: by level, by action, by mode; the strictest wins (RFC-001 §4.3)."""
 
 import time
+from collections.abc import Collection
 from enum import StrEnum
 
+from rescind_guard.errors import BadGuard
 from rescind_protocol.limits import MAX_STALENESS_S
 
 STRICT_FROM_LEVEL = 2
@@ -29,15 +31,27 @@ class Rule:
         self,
         mode: Mode = Mode.BEST_EFFORT,
         stale_after_s: float = MAX_STALENESS_S,
-        strict_tools: frozenset[str] = frozenset(),
+        strict_tools: Collection[str] = (),
     ) -> None:
-        self.mode = mode
+        """Raise `BadGuard` for what would be weaker than it looks."""
+        if mode not in tuple(Mode):
+            raise BadGuard(f"mode {mode!r} is none of {', '.join(Mode)}")
+        if not 0 < stale_after_s <= MAX_STALENESS_S:  # NaN too
+            raise BadGuard(
+                f"stale_after_s must be above 0, {MAX_STALENESS_S} at most (RFC-001 §4.3)"
+            )
+        if isinstance(strict_tools, str):
+            raise BadGuard("strict_tools must be a set of names, not one text")
+        self.mode = Mode(mode)
         self.stale_after_s = stale_after_s
-        self._strict_tools = strict_tools
+        self._strict_tools = frozenset(strict_tools)
 
     def needs_fresh(self, level: int, tool: str | None) -> bool:
         """Whether this call may not pass on a stale view."""
-        return level >= STRICT_FROM_LEVEL or self.mode is Mode.STRICT or tool in self._strict_tools
+        if level >= STRICT_FROM_LEVEL or self.mode is Mode.STRICT:
+            return True
+        # What is no text is no name that could be left out of the set.
+        return tool is not None and (not isinstance(tool, str) or tool in self._strict_tools)
 
 
 class SystemClock:

@@ -1,0 +1,226 @@
+"""I4 and the freshness rule: what a guard may say when its view may have missed a kill."""
+
+from math import inf, nan
+from typing import Any
+
+import pytest
+
+from rescind_guard import Code, Guard, Mode, Outcome, Rule, View
+from rescind_guard.cache import Kept, TokenCache
+from rescind_guard.errors import BadGuard
+from rescind_protocol import targets
+from rescind_protocol.limits import MAX_STALENESS_S, SKEW_S
+from tests.fakes.badges import AGENT, Issuer, Scene, own_badge, self_signed
+from tests.fakes.fabric import NOW
+
+LEVELS = ["0", "1", "2", "3", "4"]
+LONER = self_signed()
+
+
+def badge(scene: Scene, level: str) -> str:
+    """Return a badge of a level, good for an hour."""
+    if level == "0":
+        return own_badge(LONER, exp=NOW + 3600)
+    return scene.issuer.badge(level, exp=NOW + 3600)
+
+
+def guard(scene: Scene, mode: Mode = Mode.BEST_EFFORT, **options: Any) -> Guard:
+    """Return a guard of a mode that accepts every level."""
+    return scene.guard(rule=Rule(mode, **options), accept_self_signed=True)
+
+
+def cannot_tell(g: Guard, token: str, tool: str | None = None) -> bool:
+    """Whether the answer is "cannot tell", which is neither allowed nor denied."""
+    decision = g.check(token, tool=tool)
+    if decision.outcome is not Outcome.CANNOT_TELL:
+        return False
+    assert decision.code is Code.REVOCATION_CHECK_FAILED
+    assert not decision
+    return True
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_never_synced_is_stale(level: str) -> None:
+    """A guard that has heard nothing cannot tell for levels 2 to 4, and warns for 0 and 1."""
+    scene = Scene()
+    g = Guard(View(), scene.issuers, clock=scene.clock, accept_self_signed=True)
+    token = badge(scene, level)
+    assert cannot_tell(g, token) == (level >= "2")
+    if level < "2":
+        assert g.check(token).warnings == ("view of revocations is stale",)
+    else:
+        assert g.check(token).reason == "cannot tell: the view of revocations was never synced"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("mode", Mode)
+def test_a_stale_view_is_judged_by_level_and_mode(level: str, mode: Mode) -> None:
+    """Strict: no level passes; best effort: 0 and 1 with a warning; observe: all, recorded."""
+    scene = Scene()
+    g = guard(scene, mode)
+    token = badge(scene, level)
+    assert g.check(token).warnings == ()
+    scene.clock.advance(MAX_STALENESS_S + 1)
+    denied = mode is Mode.STRICT or (mode is Mode.BEST_EFFORT and level >= "2")
+    assert cannot_tell(g, token) == denied
+    if not denied:
+        assert g.check(token)
+        assert g.check(token).warnings
+
+
+def test_observe_says_what_it_would_have_said() -> None:
+    """In `observe` the code and the would-be outcome are recorded, and the call passes."""
+    scene = Scene()
+    scene.clock.advance(MAX_STALENESS_S + 1)
+    decision = guard(scene, Mode.OBSERVE).check(scene.issuer.badge("4", exp=NOW + 3600))
+    assert decision
+    assert decision.code is Code.REVOCATION_CHECK_FAILED
+    assert decision.warnings[0].startswith("observe: would cannot_tell: cannot tell")
+
+
+def test_an_action_may_be_strict() -> None:
+    """A tool named strict needs a fresh view at every level; other tools do not."""
+    scene = Scene()
+    g = guard(scene, strict_tools=frozenset({"refund"}))
+    token = badge(scene, "1")
+    assert g.check(token, tool="refund")
+    scene.clock.advance(MAX_STALENESS_S + 1)
+    assert cannot_tell(g, token, "refund")
+    assert g.check(token, tool="search")
+    assert g.check(token)
+
+
+@pytest.mark.parametrize("clock", ["wall", "boot"])
+@pytest.mark.parametrize("seen_before", [False, True])
+def test_the_older_of_two_ages_counts(clock: str, *, seen_before: bool) -> None:
+    """Either clock alone makes a view stale; within the limit by both it is fresh."""
+    scene = Scene()
+    g, token = guard(scene), badge(scene, "2")
+    if seen_before:
+        assert g.check(token)
+    setattr(scene.clock, f"{clock}_s", getattr(scene.clock, f"{clock}_s") + MAX_STALENESS_S - 0.1)
+    assert g.check(token)
+    setattr(scene.clock, f"{clock}_s", getattr(scene.clock, f"{clock}_s") + 0.2)
+    assert cannot_tell(g, token)
+
+
+def test_a_wall_clock_set_back_makes_nothing_younger() -> None:
+    """Set back by an hour while time goes on: the boot clock ends freshness all the same."""
+    scene = Scene()
+    g, token = guard(scene), badge(scene, "2")
+    assert g.check(token)
+    scene.clock.wall_s -= 30
+    scene.clock.advance(MAX_STALENESS_S + 1)
+    assert scene.clock.wall_s - NOW < MAX_STALENESS_S
+    assert cannot_tell(g, token)
+
+
+def test_a_suspended_laptop_wakes_up_stale() -> None:
+    """CLOCK_BOOTTIME goes on during suspend, even if the wall clock woke up in the past."""
+    scene = Scene()
+    g, token = guard(scene), badge(scene, "2")
+    assert g.check(token)
+    scene.clock.boot_s += 8 * 3600
+    assert cannot_tell(g, token)
+
+
+def test_a_newer_proof_ends_staleness_and_its_warnings() -> None:
+    """A head that is covered makes the next check fresh, also for a cached badge."""
+    scene = Scene()
+    g = guard(scene)
+    strong, weak = badge(scene, "2"), badge(scene, "1")
+    scene.clock.advance(MAX_STALENESS_S + 1)
+    assert cannot_tell(g, strong)
+    assert g.check(weak).warnings
+    scene.revocations.freshen()
+    assert g.check(strong)
+    assert g.check(weak).warnings == ()
+
+
+def test_a_kill_is_no_proof_of_freshness() -> None:
+    """One pushed event leaves a stale view stale (a fault of the reference's cache)."""
+    scene = Scene()
+    g, token = guard(scene), badge(scene, "2")
+    scene.clock.advance(MAX_STALENESS_S + 1)
+    scene.revocations.kill(targets.agent("did:web:acme.example:other"))
+    assert cannot_tell(g, token)
+
+
+def test_a_view_not_trusted_is_stale_and_forgets_no_kill() -> None:
+    """I10: after an event that cannot be read levels 2 to 4 wait, and the killed stay killed."""
+    scene = Scene()
+    g, token = guard(scene), badge(scene, "2")
+    assert g.check(token)
+    scene.revocations.view.distrust()
+    assert cannot_tell(g, token)
+    scene.revocations.kill(targets.agent(AGENT))
+    assert g.check(token).code is Code.BADGE_REVOKED
+
+
+def serves_past_the_limit(scene: Scene) -> bool:
+    """Run red-team B1: the broker dies, nothing is swapped, and a cached badge goes on."""
+    g, token = guard(scene), badge(scene, "4")
+    assert g.check(token)
+    assert g.check(token)
+    scene.clock.advance(MAX_STALENESS_S + 1)
+    return bool(g.check(token))
+
+
+def test_a_cached_decision_ends_with_its_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cached badge of level 4 is not served beyond the freshness limit (red-team B1).
+
+    Negative control: kept until the badge's own end, it is.
+    """
+    assert not serves_past_the_limit(Scene())
+    put = TokenCache.put
+
+    def until_exp(cache: TokenCache, token: str, kept: Kept) -> None:
+        end = kept.claims.exp + SKEW_S
+        longer = Kept(kept.claims, kept.issuers, kept.generation, end, inf, kept.decision)
+        put(cache, token, longer)
+
+    monkeypatch.setattr(TokenCache, "put", until_exp)
+    assert serves_past_the_limit(Scene())
+
+
+def test_a_cached_decision_ends_with_its_badge() -> None:
+    """A cached badge is denied when it expires, on a view that is fresh throughout."""
+    scene = Scene()
+    g, token = guard(scene), Issuer().badge(exp=NOW + 60)
+    assert g.check(token)
+    scene.clock.advance(60 + SKEW_S - 0.1)
+    assert g.check(token)
+    scene.clock.advance(0.1)
+    assert g.check(token).code is Code.BADGE_EXPIRED
+
+
+@pytest.mark.parametrize("limit", [0, -1, nan, inf, MAX_STALENESS_S + 1])
+def test_a_limit_that_proves_nothing_is_refused(limit: float) -> None:
+    """The limit is above 0 and at most 300 s (RFC-001 §4.3)."""
+    with pytest.raises(BadGuard, match="stale_after_s"):
+        Rule(stale_after_s=limit)
+
+
+def test_a_mode_given_as_text_is_that_mode() -> None:
+    """`"strict"` is strict, and a mode that does not exist is an error, never a weaker one."""
+    scene = Scene()
+    scene.clock.advance(MAX_STALENESS_S + 1)
+    strict = scene.guard(rule=Rule("strict"))  # type: ignore[arg-type]
+    assert cannot_tell(strict, scene.issuer.badge("1", exp=NOW + 3600))
+    with pytest.raises(BadGuard, match="'stricter' is none of strict, best_effort, observe"):
+        Rule("stricter")  # type: ignore[arg-type]
+
+
+def test_one_name_is_no_set_of_tools() -> None:
+    """A text as `strict_tools` would be taken for its letters."""
+    with pytest.raises(BadGuard, match="strict_tools"):
+        Rule(strict_tools="refund")
+
+
+def test_a_tool_that_is_no_text_is_judged_like_any_other() -> None:
+    """An unhashable tool raises nothing."""
+    scene = Scene()
+    token = badge(scene, "1")
+    scene.clock.advance(MAX_STALENESS_S + 1)
+    g = guard(scene, strict_tools=frozenset({"refund"}))
+    assert cannot_tell(g, token, ["refund"])  # type: ignore[arg-type]
