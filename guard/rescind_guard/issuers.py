@@ -18,6 +18,8 @@ MAX_TRIES = 5
 """Keys tried for a badge that names none (RFC-002 §7)."""
 MAX_KEYS = 256
 """Keys of one issuer."""
+_PRIVATE = frozenset({"d", "k"})
+"""Members of private and of shared keys, of whatever kind (RFC 7518 §6)."""
 
 
 class IssuerKey(msgspec.Struct, frozen=True, gc=False):
@@ -34,7 +36,13 @@ class Issuers:
     __slots__ = ("_by_kid", "_keys")
 
     def __init__(self, keys: Mapping[str, Iterable[IssuerKey]]) -> None:
-        self._keys = {canonical_issuer(iss): tuple(found) for iss, found in keys.items()}
+        """Raise `BadGuard` for a name that is no issuer, or one that is given twice."""
+        self._keys: dict[str, tuple[IssuerKey, ...]] = {}
+        for name, found in keys.items():
+            iss = _issuer(name)
+            if iss in self._keys:
+                raise BadGuard(f"issuer {iss} is given twice, spelled differently")
+            self._keys[iss] = tuple(found)
         self._by_kid = {
             (iss, key.kid): key for iss, found in self._keys.items() for key in reversed(found)
         }
@@ -68,9 +76,20 @@ class Issuers:
         return (key,)
 
 
+def _issuer(name: str) -> str:
+    try:
+        return canonical_issuer(name)
+    except Malformed as error:
+        raise BadGuard(f"allowlist of issuers: {error}") from error
+
+
 def _read_jwks(iss: str, raw: bytes) -> tuple[IssuerKey, ...]:
     try:
-        found = [_read_jwk(m) for m in _members(check_json(raw)) if m.get("kty") == "OKP"]
+        members = _members(check_json(raw))
+        for member in members:
+            if not _PRIVATE.isdisjoint(member):
+                raise Malformed("it holds a private key; publish the public part only")
+        found = [_read_jwk(member) for member in members if _is_ours(member)]
     except Malformed as error:
         raise BadGuard(f"JWKS of issuer {iss}: {error}") from error
     if not found:
@@ -85,9 +104,12 @@ def _members(document: object) -> list[dict[str, object]]:
     return [member for member in members if isinstance(member, dict)]
 
 
+def _is_ours(member: dict[str, object]) -> bool:
+    """RFC 7517 §5: keys of a kind that is not understood are passed over."""
+    return member.get("kty") == "OKP" and member.get("crv") == "Ed25519"
+
+
 def _read_jwk(members: dict[str, object]) -> IssuerKey:
-    if "d" in members:
-        raise Malformed("it holds a private key; publish the public part only")
     public = public_from_jwk(members)
     print_ = thumbprint(public)
     kid = members.get("kid", print_)
