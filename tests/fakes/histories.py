@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+import msgspec
 from hypothesis import strategies as st
 
 from rescind_protocol.changes import Change, Effect, Kill, Reinstate, Retract, RevocationId
@@ -12,7 +13,7 @@ from rescind_protocol.image import Image, id_number
 from rescind_protocol.join import FLOOR_LIFE_S, Replica
 from rescind_protocol.limits import DEFAULT_QUOTA
 from rescind_protocol.table import ALIVE, ALL
-from rescind_protocol.targets import agent, everyone, session
+from rescind_protocol.targets import Target, agent, everyone, session
 from tests.fakes.fabric import PUBLISHER, SECOND, log_id
 
 LOGS = (log_id(PUBLISHER, "run 1"), log_id(PUBLISHER, "run 2"), log_id(SECOND, "run 1"))
@@ -69,13 +70,29 @@ _changes = (
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
-    """All events of up to three logs, each log contiguous."""
-    found = []
-    for log in LOGS:
-        for number in range(draw(st.integers(0, MAX_EVENTS))):
-            changes = draw(st.lists(_changes, min_size=1, max_size=3))
-            found.append(event_of(log, number + 1, *changes))
-    return found
+    """All events of up to three logs, each contiguous; most reinstatements name a kill in them."""
+    said = {
+        (log, number + 1): draw(st.lists(_changes, min_size=1, max_size=3))
+        for log in LOGS
+        for number in range(draw(st.integers(0, MAX_EVENTS)))
+    }
+    kills = [
+        (RevocationId(log, seq, index), change.target)
+        for (log, seq), changes in said.items()
+        for index, change in enumerate(changes)
+        if isinstance(change, Kill)
+    ]
+    aims = st.sampled_from([*kills, *kills, None] if kills else [None])
+    return [
+        event_of(log, seq, *(_aim(change, draw(aims)) for change in changes))
+        for (log, seq), changes in said.items()
+    ]
+
+
+def _aim(change: Change, at: tuple[RevocationId, Target] | None) -> Change:
+    if at is None or isinstance(change, Kill):
+        return change
+    return msgspec.structs.replace(change, target=at[1], names=(at[0], *change.names[1:]))
 
 
 View = dict[bytes, tuple[frozenset[RevocationId], int, int, int]]
