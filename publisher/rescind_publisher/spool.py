@@ -91,7 +91,7 @@ _open_spools: weakref.WeakSet["Spool"] = weakref.WeakSet()
 
 
 def _leave_to_parent() -> None:
-    """Never close a connection that a fork copied: SQLite would fold and remove the parent's WAL."""
+    """Never close what a fork copied: SQLite would fold and remove the parent's WAL."""
     for spool in _open_spools:
         spool.leak()
 

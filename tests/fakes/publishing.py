@@ -24,7 +24,7 @@ def target(number: int = 7) -> Target:
 
 def config(tmp_path: Path, **changes: Any) -> PublisherConfig:
     """Return a configuration whose waits are short."""
-    quick = {
+    quick: dict[str, Any] = {
         "heartbeat_s": 0.05,
         "connect_timeout_s": 5.0,
         "retry_min_s": 0.01,
