@@ -40,7 +40,10 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         subjects.check_fabric(self.fabric)
-        subjects.check_fabric(self.publisher)
+        if not subjects.FABRIC.fullmatch(self.publisher):
+            raise Malformed(
+                f"publisher id {self.publisher!r}: use 1 to 32 letters, digits, '_' or '-'"
+            )
         positive = {name: getattr(self, name) for name in _TIMES}
         if wrong := [name for name, value in positive.items() if not value > 0]:
             raise Malformed(f"{wrong[0]} must be more than 0 s")

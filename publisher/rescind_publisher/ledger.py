@@ -211,7 +211,7 @@ class Ledger:
         spent = [log for log in drained if log not in in_force and log != self.log]
         with self._lock:
             order = [log for log in self._positions if log in set(spent)]
-            self._closed = set(order[:-SPENT_LOGS_HEADED])
+            self._closed = set(order[: max(0, len(order) - SPENT_LOGS_HEADED)])
             gone = [log for log in order if log in self._closed and self._only_expired(log)]
             self._spool.drop(gone)
             for log in gone:

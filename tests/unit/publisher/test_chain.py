@@ -31,7 +31,9 @@ def test_events_are_numbered_and_chained() -> None:
 def test_number_without_advance_changes_nothing() -> None:
     """Signing again gives the same number: nothing is used up before the commit."""
     log = Chain(VOICE)
-    assert log.number([(Kill(target=target()),)], NOW) == log.number([(Kill(target=target()),)], NOW)
+    assert log.number([(Kill(target=target()),)], NOW) == log.number(
+        [(Kill(target=target()),)], NOW
+    )
 
 
 def test_log_ids_never_repeat_and_name_their_key() -> None:

@@ -214,7 +214,9 @@ def test_several_events_are_accepted_together_or_not_at_all(spool: Spool) -> Non
     """A batch that does not fit leaves nothing, not even its log's name."""
     chain = Chain(VOICE)
     write(spool, Chain(VOICE))
-    batch = chain.number([(Kill(target=target(n), reason_admin="x" * 900),) for n in range(99)], NOW)
+    batch = chain.number(
+        [(Kill(target=target(n), reason_admin="x" * 900),) for n in range(99)], NOW
+    )
     size = (spool.directory / f"{FILE}-wal").stat().st_size
     with full_disk(size + 20_000), pytest.raises(SpoolFailed):
         spool.append(batch)
