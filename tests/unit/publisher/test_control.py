@@ -1,0 +1,218 @@
+"""The control socket: the running publisher takes kills of other programs on this host."""
+
+import os
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rescind_protocol.targets import everyone
+from rescind_publisher import control
+from rescind_publisher.control_client import ControlClient
+from rescind_publisher.engine import Publisher
+from rescind_publisher.errors import (
+    BadRequest,
+    ControlFailed,
+    ControlInUse,
+    ControlUncertain,
+    NothingLive,
+    NotPermitted,
+)
+from rescind_publisher.switch import KillSwitch
+from tests.fakes.publishing import publisher, switched, target
+from tests.fakes.sink import FakeSink
+from tests.fakes.waiting import wait_until
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the socket is."""
+    return tmp_path / "run" / "control.sock"
+
+
+@pytest.fixture
+def running(tmp_path: Path, path: Path) -> Iterator[Publisher]:
+    """A publisher that listens."""
+    with publisher(tmp_path, FakeSink(), control=path) as engine:
+        yield engine
+
+
+def ask(path: Path, line: bytes) -> bytes:
+    """Send raw bytes and return the answer, b"" where there is none."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        try:
+            connection.sendall(line)
+            return connection.makefile("rb").readline()
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
+
+
+def test_the_client_is_a_kill_switch(running: Publisher, path: Path) -> None:
+    """Kill, reinstate and retract work through the socket, with the same receipts."""
+    with KillSwitch(ControlClient(path)) as switch:
+        receipt = switch.kill(target(), reason_admin="INC-412")
+        assert receipt.durable == ("fake",)
+        (found,) = running.live(target())
+        assert (found.id, found.kill.reason_admin) == (receipt.ids[0], "INC-412")
+        assert switch.reinstate(target()).ended == receipt.ids
+        with pytest.raises(NothingLive, match="no kill of agent"):
+            switch.retract(target())
+
+
+def test_typed_errors_cross_with_their_sentence(running: Publisher, path: Path) -> None:
+    """The client raises what the publisher raised."""
+    del running
+    with pytest.raises(NotPermitted, match="takes a second key"):
+        KillSwitch(ControlClient(path)).kill(everyone())
+
+
+def test_status(running: Publisher, path: Path) -> None:
+    """The client sees the very status of the publisher."""
+    client = ControlClient(path)
+    KillSwitch(client).kill(target())
+    status = client.status()
+    assert (status.pid, status.live, status.log) == (os.getpid(), 1, running.status().log)
+    assert status.sinks[0].ready
+
+
+def test_only_its_user_can_connect(running: Publisher, path: Path) -> None:
+    """The directory is 0700 and the socket 0600."""
+    del running
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_directory_open_to_others_is_refused(tmp_path: Path, path: Path) -> None:
+    """The publisher does not start, and names the command that mends it."""
+    path.parent.mkdir(mode=0o755)
+    with pytest.raises(ControlFailed, match=f"chmod 700 {path.parent}"):
+        publisher(tmp_path, FakeSink(), control=path).start()
+    with switched(tmp_path, FakeSink()) as switch:  # the spool was let go again
+        assert switch.kill(target()).durable
+
+
+def test_a_stale_socket_is_removed(tmp_path: Path, path: Path) -> None:
+    """What a dead process left is no obstacle."""
+    path.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    assert not ControlClient(path).answers()
+    with publisher(tmp_path, FakeSink(), control=path):
+        assert ControlClient(path).answers()
+    assert not path.exists()
+
+
+def test_a_live_socket_is_an_error(running: Publisher, path: Path, tmp_path: Path) -> None:
+    """A second publisher on one socket is refused, and the first one goes on."""
+    del running
+    with pytest.raises(ControlInUse, match="listens on"):
+        publisher(tmp_path / "other", FakeSink(), control=path).start()
+    assert ControlClient(path).answers()
+
+
+def test_a_file_in_its_place_is_left_alone(tmp_path: Path, path: Path) -> None:
+    """Only sockets are removed."""
+    path.parent.mkdir(mode=0o700)
+    path.write_text("precious")
+    with pytest.raises(ControlFailed, match="not a socket"):
+        publisher(tmp_path, FakeSink(), control=path).start()
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"garbage\n",
+        b"[]\n",
+        b'{"op":"drop"}\n',
+        b'{"op":"kill","kills":[]}\n',
+        b'{"op":"kill","kills":[{"target":{"kind":"agent","id":"x"}}],"timeout_s":1e9}\n',
+        b'{"op":"status","extra":1}\n',
+    ],
+)
+def test_bad_requests_get_one_sentence(running: Publisher, path: Path, line: bytes) -> None:
+    """Nothing is accepted, and the publisher goes on."""
+    assert b'"code":"BAD_REQUEST"' in ask(path, line)
+    assert running.status().counters["rescind_publisher_events_accepted_total"] == 0
+
+
+def test_a_request_that_is_too_long_is_cut_off(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server reads no more than the limit, and serves the next one."""
+    monkeypatch.setattr(control, "MAX_REQUEST_BYTES", 1000)
+    with publisher(tmp_path, FakeSink(), control=path):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(path))
+            try:
+                connection.sendall(b"x" * 100_000)
+                assert connection.recv(1) == b""
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it hung up in the middle
+        assert ControlClient(path).answers()
+
+
+def test_a_silent_client_is_let_go(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends nothing holds a connection for a bounded time only."""
+    monkeypatch.setattr(control, "READ_TIMEOUT_S", 0.05)
+    with publisher(tmp_path, FakeSink(), control=path):
+        assert ask(path, b'{"op":"status"') == b""
+
+
+def test_connections_are_limited(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit a connection is closed at once; a place that is given back is used."""
+    monkeypatch.setattr(control, "MAX_CONNECTIONS", 1)
+    with publisher(tmp_path, FakeSink(), control=path):
+        with socket.socket(socket.AF_UNIX) as holder:
+            holder.connect(str(path))
+            holder.sendall(b'{"op":"status"}\n')
+            assert holder.recv(10)
+            with pytest.raises(ControlUncertain):
+                ControlClient(path).status()
+        wait_until(lambda: _serves(path))
+
+
+def _serves(path: Path) -> bool:
+    return b'"status"' in ask(path, b'{"op":"status"}\n')
+
+
+def test_an_answer_that_is_lost_is_not_called_refused(path: Path) -> None:
+    """Once the request was sent, the client says that it may have been accepted."""
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def hang_up() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+
+        threading.Thread(target=hang_up).start()
+        with pytest.raises(ControlUncertain, match="may have been accepted"):
+            KillSwitch(ControlClient(path)).kill(target())
+
+
+def test_nobody_there(path: Path) -> None:
+    """No socket: one sentence that names it."""
+    with pytest.raises(ControlFailed, match=f"no publisher answers on {path}"):
+        KillSwitch(ControlClient(path)).kill(target())
+    with pytest.raises(ControlFailed), KillSwitch(ControlClient(path)):
+        pass
+
+
+def test_a_request_too_large_is_not_sent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused where it was made."""
+    monkeypatch.setattr("rescind_publisher.control_client.MAX_REQUEST_BYTES", 10)
+    with pytest.raises(BadRequest, match="limit 10"):
+        ControlClient(path).status()
