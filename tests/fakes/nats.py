@@ -31,9 +31,7 @@ def admin_server(directory: Path, *edits: tuple[str, str], port: int = 0) -> Emb
     """Return a server, not started, with a user `admin` beside the publishers who may do all."""
     admin = f"{{ user: admin, password: ${password_variable('admin')} }}\n"
     config = edited_config(
-        directory / "admin.conf",
-        ("users: [\n      {\n        user: publisher", _insert(admin)),
-        *edits,
+        directory / "admin.conf", ("users: [\n      {\n        user: publisher", _insert(admin)), *edits
     )
     passwords = {**new_passwords(), "admin": "padmin"}
     return EmbeddedServer(directory / "store", config=config, passwords=passwords, port=port)

@@ -72,6 +72,9 @@ class NatsSink:
     see whether the server fsyncs before it acks. `sync` says what is known about that.
     """
 
+    any_order = True
+    """The stream keeps every event whatever their order, so that none waits for another's ack."""
+
     def __init__(
         self,
         fabric: str,
