@@ -31,9 +31,8 @@ def config(tmp_path: Path, **changes: Any) -> PublisherConfig:
         "retry_max_s": 0.05,
         "close_timeout_s": 5.0,
     }
-    return PublisherConfig(
-        **{"fabric": FABRIC, "publisher": "soc", "spool": tmp_path / "spool"} | quick | changes
-    )
+    names = {"fabric": FABRIC, "publisher": "soc", "spool": tmp_path / "spool"}
+    return PublisherConfig(**{**names, **quick, **changes})
 
 
 def publisher(

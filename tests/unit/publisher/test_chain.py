@@ -7,6 +7,7 @@ from rescind_protocol.changes import Kill, Reinstate, Retract, RevocationId
 from rescind_protocol.errors import Malformed
 from rescind_protocol.events import GENESIS, digest_of
 from rescind_protocol.heads import Position, authenticate
+from rescind_protocol.limits import MAX_EVENT_BYTES
 from rescind_protocol.targets import Target, everyone, issuer
 from rescind_publisher import chain
 from rescind_publisher.chain import Chain, Standing, Voice
@@ -58,7 +59,7 @@ def test_batches_fit_into_events() -> None:
     assert len(split) > 1
     assert [c for batch in split for c in batch] == kills
     made = Chain(VOICE).number(split, NOW)
-    assert max(len(m.raw) for m in made) <= events.MAX_EVENT_BYTES
+    assert max(len(m.raw) for m in made) <= MAX_EVENT_BYTES
 
 
 def test_batches_are_not_split_needlessly() -> None:

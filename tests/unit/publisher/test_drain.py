@@ -210,7 +210,7 @@ async def test_a_store_that_keeps_nothing_is_never_durable() -> None:
     async def nothing(_: object) -> bytes | None:
         return None
 
-    sink.read_back = nothing  # type: ignore[method-assign]
+    sink.read_back = nothing  # type: ignore[method-assign, assignment]
     async with running(sink) as bench:
         progress = bench.take()
         await until(lambda: bench.counters.read()[metrics.REPAIRS] > 3)
@@ -357,7 +357,9 @@ async def test_heads_do_not_queue() -> None:
         await until(lambda: sink.heads)
         assert sink.heads == [b"1"]
         sink.down = True
-        await until(lambda: bench.drain.outlets[0]._announcing.done())  # type: ignore[union-attr]
+        announcing = bench.drain.outlets[0]._announcing
+        assert announcing is not None
+        await until(announcing.done)
         bench.drain.announce("soc", b"3")
         await until(lambda: bench.counters.read()[metrics.HEAD_FAILURES])
     assert sink.heads == [b"1"]

@@ -21,7 +21,7 @@ def test_a_private_key_is_written_and_read(tmp_path: Path) -> None:
         os.umask(old)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert keyfiles.read_private(path).kid == PUBLISHER.kid
-    assert os.listdir(tmp_path) == ["key.pem"]
+    assert [p.name for p in tmp_path.iterdir()] == ["key.pem"]
 
 
 def test_a_private_key_replaces_nothing(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_a_private_key_replaces_nothing(tmp_path: Path) -> None:
     with pytest.raises(BadKeyFile, match="exists"):
         keyfiles.write_private(path, SECOND)
     assert keyfiles.read_private(path).kid == PUBLISHER.kid
-    assert os.listdir(tmp_path) == ["key.pem"]
+    assert [p.name for p in tmp_path.iterdir()] == ["key.pem"]
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o620])
@@ -94,7 +94,7 @@ def test_a_trust_file_replaces_the_one_before(tmp_path: Path) -> None:
     keyfiles.write_trust(path, b"one")
     keyfiles.write_trust(path, b"two")
     assert keyfiles.read_trust(path) == b"two"
-    assert os.listdir(tmp_path) == ["trust.jwt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["trust.jwt"]
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -35,11 +35,12 @@ class Bench:
         self.path, self.voice, self.clock = tmp_path, voice, FakeClock()
         self.handed: list[Numbered] = []
         self.other = Replica()
+        self.spool: Spool
         self.reopen()
 
     def reopen(self) -> None:
         """Close the spool, as a restart does, and open it."""
-        if hasattr(self, "spool"):
+        if hasattr(self, "ledger"):
             self.spool.close()
         self.spool = Spool(self.path / "spool", fabric=FABRIC, kid=PUBLISHER.kid)
         self.ledger = Ledger(self.spool, self.voice, TRUST, self.clock)
@@ -98,7 +99,7 @@ def in_order(handed: list[Numbered]) -> bool:
 
 
 def test_concurrent_kills_are_contiguous(bench: Bench) -> None:
-    """8 callers, 400 kills: none is lost, and they are handed over in the order of their numbers."""
+    """8 callers, 400 kills: none is lost, and they are handed over in their order."""
     assert hammer(bench) == 400
     assert in_order(bench.handed)
     assert len(bench.spool.read(bench.ledger.log, 0, 1000)) == 400
@@ -114,7 +115,7 @@ def test_without_the_lock_kills_are_lost(bench: Bench) -> None:
         threading.Event().wait(0.0005)  # as long as a commit takes: another caller gets in
         return made
 
-    bench.ledger._chain.number = number  # type: ignore[method-assign]
+    bench.ledger._chain.number = number  # type: ignore[method-assign, assignment]
     assert hammer(bench) < 400 or not in_order(bench.handed)
 
 
@@ -228,7 +229,7 @@ def test_a_flipped_bit_in_the_spool_is_found(bench: Bench) -> None:
     bench.say(Kill(target=target(1)))
     (raw,) = bench.spool._db.execute("SELECT raw FROM events").fetchone()
     bench.spool._db.execute("UPDATE events SET raw = ?", (raw[:-9] + b"AAAAAAAAA",))
-    with pytest.raises(SpoolFailed, match="event 1 of log .* give every kill in it again"):
+    with pytest.raises(SpoolFailed, match=r"event 1 of log .* give every kill in it again"):
         bench.reopen()
 
 

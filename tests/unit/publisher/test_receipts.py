@@ -6,6 +6,7 @@ from rescind_protocol.changes import RevocationId
 from rescind_publisher.receipts import Progress, Receipt, SinkReceipt, State
 
 DOWN = SinkReceipt(State.ACCEPTED, problem="nats: cannot be reached")
+KEPT = "it is kept in the spool and sent as soon as that is possible"
 DURABLE = SinkReceipt(State.DURABLE, 1.04, 2.11)
 ID = RevocationId("a" * 11 + "-" + "b" * 22, 3, 0)
 
@@ -22,13 +23,11 @@ def receipt(**sinks: SinkReceipt) -> Receipt:
         ({"nats": SinkReceipt(State.ACKED, 1.04)}, "accepted, acked on nats after 1.0 ms"),
         (
             {"nats": DOWN},
-            "accepted and PENDING: no broker has it yet; nats: cannot be reached; it is kept in "
-            "the spool and sent as soon as that is possible",
+            f"accepted and PENDING: no broker has it yet; nats: cannot be reached; {KEPT}",
         ),
         (
             {"nats": DOWN, "redis": DURABLE},
-            "accepted, durable on redis after 2.1 ms; PENDING on nats; nats: cannot be reached; "
-            "it is kept in the spool and sent as soon as that is possible",
+            f"accepted, durable on redis after 2.1 ms; PENDING on nats; {DOWN.problem}; {KEPT}",
         ),
         ({}, "accepted and PENDING: no broker is configured"),
     ],

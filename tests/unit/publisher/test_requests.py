@@ -148,7 +148,7 @@ def test_very_many_kills_are_ended_in_several_changes() -> None:
 
 def test_nothing_live_is_an_error() -> None:
     """Reinstating what is not killed would be reported and mean nothing."""
-    with pytest.raises(NothingLive, match="no kill of agent did:web:acme.example:x7 is in force"):
+    with pytest.raises(NothingLive, match=r"no kill of agent did:web:acme\.example:x7 is in force"):
         end_of([])
 
 

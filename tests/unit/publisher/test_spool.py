@@ -109,8 +109,9 @@ def test_two_publishers_on_one_spool_in_one_process(spool: Spool) -> None:
     for _ in range(2):
         with pytest.raises(SpoolInUse, match=f"is in use by process {os.getpid()}"):
             opened(spool.directory.parent)
-    code = f"import sqlite3; sqlite3.connect({str(spool.directory / FILE)!r}, timeout=0).execute('SELECT * FROM meta')"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    code = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN EXCLUSIVE')"
+    file = str(spool.directory / FILE)
+    other = subprocess.run([sys.executable, "-c", code, file], capture_output=True, check=False)
     assert b"database is locked" in other.stderr
 
 

@@ -35,7 +35,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.fabric import APPROVER, FABRIC, SECOND, Log, make_trust
 from tests.fakes.publishing import publisher, switched, target
 from tests.fakes.sink import FakeSink
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import until, wait_until
 
 TRUST = make_trust()
 
@@ -246,9 +246,13 @@ def test_a_store_that_would_lose_kills_is_refused(tmp_path: Path) -> None:
 
 def test_a_clock_that_was_never_set(tmp_path: Path) -> None:
     """Nothing is accepted, and nothing was spooled."""
-    with switched(tmp_path, FakeSink(), clock=FakeClock(0.0)) as switch:
-        with pytest.raises(ClockWrong, match="1970"):
-            switch.kill(target())
+    sink = FakeSink()
+    with (
+        switched(tmp_path, sink, clock=FakeClock(0.0)) as switch,
+        pytest.raises(ClockWrong, match="1970"),
+    ):
+        switch.kill(target())
+    assert (sink.store, sink.heads) == ([], [])
 
 
 def test_after_a_close_nothing_is_accepted(tmp_path: Path) -> None:
@@ -295,8 +299,7 @@ async def test_a_cancelled_call_takes_nothing_back(tmp_path: Path) -> None:
     async with AsyncKillSwitch(publisher(tmp_path, sink)) as switch:
         sink.hold = asyncio.Event()
         call = asyncio.create_task(switch.kill(target(), timeout_s=0.2))
-        while not sink.attempts:
-            await asyncio.sleep(0)
+        await until(lambda: sink.attempts)
         call.cancel()
         engine = switch.switch._engine
         assert isinstance(engine, Publisher)
