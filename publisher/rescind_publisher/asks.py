@@ -3,6 +3,7 @@
 import getpass
 import socket
 from datetime import datetime, timedelta
+from functools import cache
 
 import msgspec
 
@@ -34,6 +35,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     badge_exp: int | None = None
 
 
+@cache  # a look-up in the system's user data each time
 def default_actor() -> str:
     """Who asks, where nobody says: `user@host`."""
     try:

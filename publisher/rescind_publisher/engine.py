@@ -242,9 +242,7 @@ class Publisher:
     def status(self) -> Status:
         """How the publisher is now."""
         self._check_running()
-        return self._on_loop(self._status())
-
-    async def _status(self) -> Status:
+        sinks = self._on_loop(self._sink_status())
         return Status(
             fabric=self.config.fabric,
             publisher=self.config.publisher,
@@ -252,12 +250,15 @@ class Publisher:
             pid=os.getpid(),
             log=self._ledger.log,
             live=self._ledger.live_count,
-            logs=len(self._ledger.standing.logs),
+            logs=len(self._ledger.standing().logs),
             horizon=self._ledger.horizon,
             clock_jumped=self._ledger.jumped,
-            sinks=tuple(SinkStatus(*each) for each in self._drain.status()),
+            sinks=sinks,
             counters=self.counters.read(),
         )
+
+    async def _sink_status(self) -> tuple[SinkStatus, ...]:
+        return tuple(SinkStatus(*each) for each in self._drain.status())
 
     async def _fetch(self, log: str, after: int, limit: int) -> list[Record]:
         return await asyncio.to_thread(self._ledger.read, log, after, limit)

@@ -58,7 +58,9 @@ class Heartbeat:
             _log.error("the horizon stands still: %s", error)
         if self._ledger.jumped:
             self._counters.add(metrics.CLOCK_JUMPS)
-        self._drain.announce(self._config.publisher, self._ledger.head())
+        # Not on the loop: the ledger's lock may be held by a commit.
+        head = await asyncio.to_thread(self._ledger.head)
+        self._drain.announce(self._config.publisher, head)
         await asyncio.to_thread(self.save_marks)
         if review:
             for log in await asyncio.to_thread(self._ledger.review, self._drain.drained()):

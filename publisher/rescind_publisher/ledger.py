@@ -3,6 +3,9 @@
 Quota, number, signature, commit, hand-over, own state: in this order, by one caller at a time.
 Without the lock two callers sign the same number, and one of the kills is lost (red-team A2). The
 hand-over is inside it, so that events reach the drain in the order of their numbers.
+
+Own state follows behind: whoever looks at it next brings it up to date, so that a kill on its way
+to the broker does not wait for that.
 """
 
 import threading
@@ -31,8 +34,8 @@ HandOver = Callable[[list[Numbered]], None]
 _READ_AT_ONCE = 512
 _NO_QUOTA = 2**62
 """What lies in the spool was accepted, and stays so if the quota was lowered since."""
-SPENT_LOGS_HEADED = 256
-"""Logs with nothing left in force that heads go on to name, the newest; a head holds about 700."""
+SPENT_LOGS_HEADED = 128
+"""Logs with nothing left in force that heads go on to name, the newest; a head holds about 500."""
 
 
 class Ledger:
@@ -45,13 +48,13 @@ class Ledger:
         self._replica = Replica()
         self._positions = spool.positions()
         self._closed: set[str] = set()
+        self._unjoined: list[Numbered] = []
         self._horizon = Horizon(clock, spool.horizon)
         self._chain = Chain(voice)
         for log, at in self._positions.items():
             self._rebuild(log, at)
         self._count = 0
         self._purge()
-        self.standing = self._stand()
 
     @property
     def log(self) -> str:
@@ -61,7 +64,8 @@ class Ledger:
     @property
     def positions(self) -> dict[str, Position]:
         """Where each log in the spool stands."""
-        return dict(self._positions)
+        with self._lock:
+            return dict(self._positions)
 
     @property
     def horizon(self) -> int:
@@ -75,6 +79,8 @@ class Ledger:
 
     def live(self, target: Target) -> tuple[Revocation, ...]:
         """Own kills in force on a target."""
+        with self._lock:
+            self._join()
         found = self._replica.table.get(target.digest)
         return found.revocations if found else ()
 
@@ -85,6 +91,11 @@ class Ledger:
     @property
     def live_count(self) -> int:
         """Live revocations that this key holds."""
+        with self._lock:
+            return self._held()
+
+    def _held(self) -> int:
+        self._join()
         return self._replica.live_count.get(self._voice.key.kid[:LOG_PREFIX_CHARS], 0)
 
     # --- accepting ---
@@ -105,27 +116,35 @@ class Ledger:
                 raise
             self._chain.advance(made)
             hand_over(made)
-            self._join(made)
+            self._unjoined += made
+            self._note_position(made[0].event.log)
         return made
 
     def _check_quota(self, changes: tuple[Change, ...]) -> None:
         """As strict as the subscribers are: an event they refuse would leave its log uncovered."""
-        held = self.live_count + len(self._replica.named)
+        held = self._held() + len(self._replica.named)
         if held + weight(changes) > self._voice.quota:
             raise QuotaExceeded(
                 f"this key holds {held} of {self._voice.quota} revocations; "
                 f"{weight(changes)} more are beyond its quota in the trust file"
             )
 
-    def _join(self, made: list[Numbered]) -> None:
-        for each in made:
-            self._replica.apply(each.event)
-        log = made[0].event.log
+    def _note_position(self, log: str) -> None:
         new = log not in self._positions
         self._positions[log] = self._chain.at
         if new:
             self._purge()  # the new log goes by the current horizon too
-        self.standing = self._stand()
+
+    def _join(self) -> None:
+        for each in self._unjoined:
+            self._replica.apply(each.event)
+        self._unjoined.clear()
+
+    def standing(self) -> Standing:
+        """Where all own logs stand, and the sum of what is in force in them."""
+        with self._lock:
+            self._join()
+            return self._stand()
 
     def _stand(self) -> Standing:
         logs = {log: at for log, at in self._positions.items() if log not in self._closed}
@@ -165,8 +184,8 @@ class Ledger:
         with self._lock:
             self._spool.save_horizon(step)
             self._horizon.advance(step)
+            self._join()
             self._purge()
-            self.standing = self._stand()
 
     def _purge(self) -> None:
         """Drop what expired from our own state, exactly as every subscriber will."""
@@ -183,7 +202,7 @@ class Ledger:
             )
         self._count += 1
         return chain.head(
-            self.standing,
+            self.standing(),
             self._voice,
             at=now,
             count=self._count,
@@ -207,6 +226,9 @@ class Ledger:
 
         `drained`: logs that every sink holds for certain. Returns the forgotten ones.
         """
+        drained = list(drained)  # first: what is drained by now, is joined below
+        with self._lock:
+            self._join()
         in_force = self._in_force()
         spent = [log for log in drained if log not in in_force and log != self.log]
         with self._lock:
@@ -216,7 +238,6 @@ class Ledger:
             self._spool.drop(gone)
             for log in gone:
                 del self._positions[log]
-            self.standing = self._stand()
         return gone
 
     def _in_force(self) -> set[str]:
