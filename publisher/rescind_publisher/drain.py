@@ -13,11 +13,11 @@ from rescind_protocol.heads import Position
 from rescind_publisher import metrics
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.errors import SinkRefused, SinkUnavailable
-from rescind_publisher.lane import Backoff, Fetch, Lane, limited
+from rescind_publisher.lane import NOTHING, Backoff, Fetch, Lane, limited
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress
 from rescind_publisher.sinks.base import Record, Sink
-from rescind_publisher.spool import Marks
+from rescind_publisher.spool import Mark, Marks
 
 _log = logging.getLogger(__name__)
 
@@ -45,14 +45,14 @@ class Outlet:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def lane(self, log: str, *, accepted: int = 0, durable: int = 0) -> Lane:
+    def lane(self, log: str, *, accepted: int = 0, mark: Mark = NOTHING) -> Lane:
         """Return the lane of a log, opened if the sink is."""
         if log not in self.lanes:
             self.lanes[log] = lane = Lane(
                 self.sink,
                 log,
                 accepted=accepted,
-                durable=durable,
+                mark=mark,
                 fetch=self._fetch,
                 tasks=self,
                 config=self._config,
@@ -135,15 +135,14 @@ class Drain:
     ) -> None:
         self._config = config
         self.outlets = [Outlet(s, fetch=fetch, config=config, counters=counters) for s in sinks]
-        self._saved: dict[tuple[str, str], int] = {}
+        self._saved: dict[tuple[str, str], Mark] = {}
 
-    def resume(self, sink: str, positions: dict[str, Position], marks: dict[str, int]) -> None:
+    def resume(self, sink: str, positions: dict[str, Position], marks: dict[str, Mark]) -> None:
         """Make the lanes of earlier runs: what the sink does not hold for certain goes again."""
         outlet = next(o for o in self.outlets if o.sink.name == sink)
         for log, at in positions.items():
-            durable = min(marks.get(log, 0), at.seq)
-            outlet.lane(log, accepted=at.seq, durable=durable)
-            self._saved[sink, log] = durable
+            self._saved[sink, log] = mark = marks.get(log, NOTHING)
+            outlet.lane(log, accepted=at.seq, mark=mark)
 
     async def start(self) -> None:
         """Begin to start the sinks; return when each was tried once, or at the timeout.
@@ -199,10 +198,16 @@ class Drain:
         for outlet in self.outlets:
             for log, lane in outlet.lanes.items():
                 key = (outlet.sink.name, log)
-                if lane.durable > self._saved.get(key, 0):
-                    self._saved[key] = lane.durable
-                    moved.append(Marks(*key, lane.durable))
+                if lane.mark != self._saved.get(key, NOTHING):
+                    self._saved[key] = lane.mark
+                    moved.append(Marks(*key, lane.mark))
         return moved
+
+    def look(self) -> None:
+        """Make sure that every sink still holds what it had."""
+        for outlet in self.outlets:
+            for lane in outlet.lanes.values():
+                lane.look()
 
     def close_log(self, log: str) -> None:
         """Give up the lanes of a log that is drained and dropped."""

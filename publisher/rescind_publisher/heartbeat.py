@@ -13,6 +13,8 @@ from rescind_publisher.metrics import Counters
 
 _log = logging.getLogger(__name__)
 
+LOOK_EVERY_HEADS = 30
+"""How often it is made sure that the sinks still hold what they had: one read for each log."""
 REVIEW_EVERY_HEADS = 600
 """How often old logs are looked at for something to close."""
 
@@ -42,7 +44,8 @@ class Heartbeat:
         due, count = loop.time(), 0
         while True:
             try:
-                await self._one_beat(review=count % REVIEW_EVERY_HEADS == 0)
+                await self._one_beat()
+                await self._keep_house(count)
             except RescindError as error:
                 _log.error("no head was signed: %s", error)
             except Exception:  # noqa: BLE001 - logged; a heart that stops makes the fleet stale
@@ -51,7 +54,7 @@ class Heartbeat:
             due = max(due + self._config.heartbeat_s, loop.time())
             await asyncio.sleep(due - loop.time())
 
-    async def _one_beat(self, *, review: bool) -> None:
+    async def _one_beat(self) -> None:
         try:
             await asyncio.to_thread(self._ledger.step_horizon)
         except SpoolFailed as error:
@@ -61,8 +64,12 @@ class Heartbeat:
         # Not on the loop: the ledger's lock may be held by a commit.
         head = await asyncio.to_thread(self._ledger.head)
         self._drain.announce(self._config.publisher, head)
+
+    async def _keep_house(self, count: int) -> None:
         await asyncio.to_thread(self.save_marks)
-        if review:
+        if count % LOOK_EVERY_HEADS == 0:
+            self._drain.look()
+        if count % REVIEW_EVERY_HEADS == 0:
             for log in await asyncio.to_thread(self._ledger.review, self._drain.drained()):
                 self._drain.close_log(log)
 

@@ -6,6 +6,10 @@ is not believed: the event is read back, and only equal bytes are durable (red-t
 bytes, or none, are repaired by sending it again without an id, for the sink's deduplication would
 answer "duplicate" for an empty store.
 
+A store can lose what it had: purged, made anew, restored from an old copy. At each opening and
+after each failure the lane looks for the newest event it knows there; where other bytes lie, or
+none, the whole log is sent again, for nobody but the publisher can heal that.
+
 Everything here runs on the loop's thread.
 """
 
@@ -22,6 +26,7 @@ from rescind_publisher.errors import SinkRefused, SinkUnavailable, SpoolFailed
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress
 from rescind_publisher.sinks.base import Record, Sink, Stored
+from rescind_publisher.spool import Mark
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -30,6 +35,9 @@ MAX_HELD = 1024
 """Events of one lane held in memory; a longer backlog stays in the spool until it is its turn."""
 WINDOW = 64
 """Events under way at once, where the store keeps every event whatever their order."""
+
+NOTHING = Mark(0, "")
+"""The mark of a log that the sink has nothing of."""
 
 Fetch = Callable[[str, int, int], Awaitable[list[Record]]]
 """Read up to n events of a log beyond a number from the spool."""
@@ -84,7 +92,7 @@ class Lane:
         log: str,
         *,
         accepted: int,
-        durable: int,
+        mark: Mark,
         fetch: Fetch,
         tasks: Tasks,
         config: PublisherConfig,
@@ -93,7 +101,7 @@ class Lane:
         self.sink, self.log = sink, log
         self.accepted = accepted
         """Newest number in the spool."""
-        self.durable = durable
+        self.mark = mark
         """Up to here everything was read back."""
         self.problem: str | None = None
         """Why the sink does not take the log now."""
@@ -101,13 +109,13 @@ class Lane:
         self._window = WINDOW if getattr(sink, "any_order", False) else 1
         self._fetch, self._tasks, self._config = fetch, tasks, config
         self._counters = counters
-        self._loaded = durable
+        self._loaded = mark.durable
         self._loading = False
         self._queue: deque[Record] = deque()
         self._failed: dict[int, Record] = {}
         self._repair: set[int] = set()
         self._acked: set[int] = set()
-        self._above: set[int] = set()
+        self._above: dict[int, str] = {}
         self._watch: dict[int, Progress] = {}
         self._in_flight = 0
         self._retry: asyncio.TimerHandle | None = None
@@ -116,6 +124,11 @@ class Lane:
     def __repr__(self) -> str:
         state = self.problem or ("open" if self.ready else "not open yet")
         return f"<Lane {self.log} to {self.sink.name}: {self.durable}/{self.accepted}, {state}>"
+
+    @property
+    def durable(self) -> int:
+        """Newest number up to which the sink holds everything for certain."""
+        return self.mark.durable
 
     @property
     def idle(self) -> bool:
@@ -149,6 +162,7 @@ class Lane:
     def open(self) -> None:
         """Begin to send: the sink has started."""
         self.ready, self.problem = True, None
+        self.look()
         self.pump()
 
     def close(self) -> None:
@@ -167,15 +181,50 @@ class Lane:
             self._loading = True
             self._tasks.spawn(self._load())
 
+    # --- what the sink had ---
+
+    def look(self) -> None:
+        """Make sure that the sink still holds what it had."""
+        if self.ready and self.mark.durable:
+            self._tasks.spawn(self._look(self.mark))
+
+    async def _look(self, mark: Mark) -> None:
+        backoff = Backoff(self._config)
+        while self.ready:
+            try:
+                raw = await self._limited(self.sink.read_back(Stored(mark.position, False)))  # noqa: FBT003
+                kept = await self._fetch(self.log, mark.durable - 1, 1)
+            except (SinkUnavailable, SinkRefused, SpoolFailed):
+                await asyncio.sleep(backoff.next_s())
+            else:
+                if kept and raw != kept[0].raw:
+                    self._rewind()
+                return
+
+    def _rewind(self) -> None:
+        _log.error(
+            "%s has lost events of log %s that it had: sending all of it again",
+            self.sink.name,
+            self.log,
+        )
+        self._counters.add(metrics.REWINDS)
+        self.mark = NOTHING
+        self._loaded = 0
+        for kept in (self._queue, self._failed, self._acked, self._above):
+            kept.clear()
+        self.pump()
+
     async def _load(self) -> None:
+        after = self._loaded
         try:
-            records = await self._fetch(self.log, self._loaded, MAX_HELD // 2)
+            records = await self._fetch(self.log, after, MAX_HELD // 2)
         except SpoolFailed as error:
             _log.error("%s", error)
             await asyncio.sleep(self._backoff.next_s())
         else:
-            self._queue.extend(r for r in records if r.seq > self._loaded)
-            self._loaded = max(self._loaded, records[-1].seq if records else 0)
+            if records and self._loaded == after:  # else the lane was rewound meanwhile
+                self._queue.extend(records)
+                self._loaded = records[-1].seq
         finally:
             self._loading = False
         self.pump()
@@ -206,10 +255,10 @@ class Lane:
     async def _confirm(self, record: Record, stored: Stored) -> None:
         raw = await self._limited(self.sink.read_back(stored))
         if raw != record.raw:
-            await self._mend(record, found_other=raw is not None)
-        self._note_durable(record.seq)
+            stored = await self._mend(record, found_other=raw is not None)
+        self._note_durable(record.seq, stored.position)
 
-    async def _mend(self, record: Record, *, found_other: bool) -> None:
+    async def _mend(self, record: Record, *, found_other: bool) -> Stored:
         self._counters.add(metrics.REPAIRS)
         self._repair.add(record.seq)
         _log.error(
@@ -222,6 +271,7 @@ class Lane:
         stored = await self._limited(self.sink.append(record, repair=True))
         if await self._limited(self.sink.read_back(stored)) != record.raw:
             raise SinkRefused(f"{self.sink.name}: acknowledges events and does not keep them")
+        return stored
 
     async def _limited(self, call: Awaitable[T]) -> T:
         return await limited(call, self.sink.name, self._config.send_timeout_s)
@@ -236,14 +286,14 @@ class Lane:
         if (progress := self._watch.get(record.seq)) is not None:
             progress.acked(self.sink.name)
 
-    def _note_durable(self, seq: int) -> None:
+    def _note_durable(self, seq: int, position: str) -> None:
         self._counters.add(metrics.DURABLE)
         self._acked.discard(seq)
         self._repair.discard(seq)
-        self._above.add(seq)
-        while self.durable + 1 in self._above:
-            self.durable += 1
-            self._above.discard(self.durable)
+        if seq > self.durable:
+            self._above[seq] = position
+        while (at := self._above.pop(self.durable + 1, None)) is not None:
+            self.mark = Mark(self.durable + 1, at)
         if (progress := self._watch.pop(seq, None)) is not None:
             progress.durable(self.sink.name)
 
@@ -272,4 +322,5 @@ class Lane:
         _log.warning("%s takes log %s again", self.sink.name, self.log)
         self.problem = None
         self._backoff.reset()
+        self.look()
         self._queue.extendleft(self._failed.pop(seq) for seq in sorted(self._failed, reverse=True))

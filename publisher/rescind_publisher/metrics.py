@@ -14,6 +14,8 @@ SEND_FAILURES = "rescind_publisher_send_failures_total"
 """Attempts to store or to read back that failed, and are tried again."""
 REPAIRS = "rescind_publisher_repairs_total"
 """Events that a sink acknowledged and did not hold as sent. Anything but 0 is an alarm."""
+REWINDS = "rescind_publisher_rewinds_total"
+"""Logs sent again from their start, for a sink no longer held what it had. An alarm too."""
 HEADS = "rescind_publisher_heads_total"
 """Heads announced; counted once for each sink."""
 HEAD_FAILURES = "rescind_publisher_head_failures_total"
@@ -28,6 +30,7 @@ NAMES = (
     DURABLE,
     SEND_FAILURES,
     REPAIRS,
+    REWINDS,
     HEADS,
     HEAD_FAILURES,
     CLOCK_JUMPS,

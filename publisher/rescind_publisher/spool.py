@@ -40,17 +40,26 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE logs (number INTEGER PRIMARY KEY, log TEXT NOT NULL UNIQUE);
 CREATE TABLE events (place INTEGER PRIMARY KEY, digest BLOB NOT NULL, raw BLOB NOT NULL);
 CREATE TABLE progress (
-  sink TEXT, number INTEGER, durable INTEGER NOT NULL, PRIMARY KEY (sink, number)
+  sink TEXT, number INTEGER, durable INTEGER NOT NULL, position TEXT NOT NULL,
+  PRIMARY KEY (sink, number)
 ) WITHOUT ROWID;
 """
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """How far a sink holds a log for certain: everything up to `durable` was read back."""
+
+    durable: int
+    position: str
+    """Where the sink holds that event, in its own notation: what a later look must find again."""
+
+
 class Marks(msgspec.Struct, frozen=True):
-    """How far one sink holds one log for certain: everything up to `durable` was read back."""
+    """The mark of one log in one sink."""
 
     sink: str
     log: str
-    durable: int
+    mark: Mark
 
 
 @contextmanager
@@ -202,7 +211,9 @@ class Spool:
 
     def read(self, log: str, after: int, limit: int) -> list[Record]:
         """Up to `limit` events of a log beyond number `after`, in order."""
-        number = self._numbers[log]
+        number = self._numbers.get(log)
+        if number is None:
+            return []
         base = number << _SEQ_BITS
         with _mapped(self.directory, "cannot be read"):
             rows = self._db.execute(
@@ -224,20 +235,24 @@ class Spool:
 
     # --- what lags behind ---
 
-    def marks(self, sink: str) -> dict[str, int]:
+    def marks(self, sink: str) -> dict[str, Mark]:
         """How far the sink holds each log, by what was saved."""
         logs = {number: log for log, number in self._numbers.items()}
         with _mapped(self.directory, "cannot be read"):
             rows = self._db.execute(
-                "SELECT number, durable FROM progress WHERE sink = ?", (sink,)
+                "SELECT number, durable, position FROM progress WHERE sink = ?", (sink,)
             ).fetchall()
-        return {logs[number]: durable for number, durable in rows}
+        return {logs[number]: Mark(durable, position) for number, durable, position in rows}
 
     def save_marks(self, marks: Iterable[Marks]) -> None:
         """Save how far sinks got; not synced, for the next commit of a kill does that."""
-        rows = [(m.sink, self._numbers[m.log], m.durable) for m in marks if m.log in self._numbers]
+        rows = [
+            (m.sink, self._numbers[m.log], m.mark.durable, m.mark.position)
+            for m in marks
+            if m.log in self._numbers
+        ]
         with _mapped(self.directory, "cannot be written"), self._unsynced(), self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO progress VALUES (?, ?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)", rows)
 
     def checkpoint(self) -> None:
         """Fold a long WAL into the file, so that no kill has to."""

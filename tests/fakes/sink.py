@@ -58,7 +58,8 @@ class FakeSink:
         self._check()
         if self.unreadable:
             raise SinkUnavailable(f"{self.name}: cannot be read")
-        return self.store[int(stored.position)]
+        place = int(stored.position)
+        return self.store[place] if place < len(self.store) else None
 
     async def announce(self, publisher: str, head: bytes) -> None:
         """Keep the head."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +75,19 @@ def test_a_broker_that_is_down(nats: EmbeddedServer, tmp_path: Path) -> None:
         nats.start()
         with following(nats) as subscriber:
             wait_until(lambda: killed(subscriber, *(target(n) for n in range(3))), 30)
+
+
+def test_a_broker_that_comes_back_empty(nats: EmbeddedServer, tmp_path: Path) -> None:
+    """A store that was lost is filled again from the spool, and a new subscriber has every kill."""
+    with KillSwitch(engine(tmp_path, nats)) as switch:
+        receipts = [switch.kill(target(n), timeout_s=15) for n in range(3)]
+        assert all(receipt.durable == ("nats",) for receipt in receipts)
+        nats.stop()
+        shutil.rmtree(tmp_path / "store")
+        nats.start()
+        switch.kill(target(3), timeout_s=0)
+        with following(nats) as subscriber:
+            wait_until(lambda: killed(subscriber, *(target(n) for n in range(4))), 30)
 
 
 def test_a_broker_that_is_not_there_at_the_start(tmp_path: Path) -> None:

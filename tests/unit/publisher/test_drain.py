@@ -16,6 +16,7 @@ from rescind_publisher.errors import SinkRefused
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress, State
 from rescind_publisher.sinks.base import Record
+from rescind_publisher.spool import Mark
 from tests.fakes.publishing import config
 from tests.fakes.sink import FakeSink
 from tests.fakes.waiting import until
@@ -192,7 +193,7 @@ async def test_without_the_read_back_a_lie_is_believed(monkeypatch: pytest.Monke
     """Negative control: whoever believes the acknowledgement calls garbage durable."""
 
     async def believe(lane: module.Lane, record: Record, _: object) -> None:
-        lane._note_durable(record.seq)
+        lane._note_durable(record.seq, "0")
 
     monkeypatch.setattr(module.Lane, "_confirm", believe)
     sink = FakeSink()
@@ -293,15 +294,75 @@ async def test_logs_of_earlier_runs_are_drained_from_where_they_were() -> None:
     sink = FakeSink()
     bench = Bench(sink)
     old = bench.write(5, "old")
-    bench.drain.resume("fake", {"old": Position(5, bytes(32))}, {"old": 3})
+    sink.store += [r.raw for r in old[:3]]
+    bench.drain.resume("fake", {"old": Position(5, bytes(32))}, {"old": Mark(3, "2")})
     await bench.drain.start()
     progress = bench.take()
     await until(lambda: progress.complete and bench.idle)
     assert sorted(sink.stored) == [(LOG, 1), ("old", old[3].seq), ("old", old[4].seq)]
-    assert {(m.log, m.durable) for m in bench.drain.marks()} == {("old", 5), (LOG, 1)}
+    assert {(m.log, m.mark.durable) for m in bench.drain.marks()} == {("old", 5), (LOG, 1)}
     assert bench.drain.marks() == []
     assert sorted(bench.drain.drained()) == sorted([LOG, "old"])
     await bench.drain.stop()
+
+
+@pytest.mark.parametrize("left", [[], [b"log 1"], [b"other"] * 3])
+async def test_a_store_that_lost_what_it_had_is_filled_again(
+    left: list[bytes | None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Emptied, restored from an old copy, or made anew: noticed at the next start, and healed."""
+    sink = FakeSink(any_order=True)
+    sink.store = left
+    bench = Bench(sink)
+    bench.write(3)
+    bench.drain.resume("fake", {LOG: Position(3, bytes(32))}, {LOG: Mark(3, "2")})
+    await bench.drain.start()
+    await until(lambda: bench.counters.read()[metrics.REWINDS] and bench.idle)
+    assert {f"log {n}".encode() for n in (1, 2, 3)} <= set(filter(None, sink.store))
+    assert "has lost events" in caplog.text
+    await bench.drain.stop()
+
+
+async def test_without_the_look_a_loss_goes_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: a mark is believed, and the store stays empty."""
+    monkeypatch.setattr(module.Lane, "look", lambda _: None)
+    sink = FakeSink()
+    bench = Bench(sink)
+    bench.write(3)
+    bench.drain.resume("fake", {LOG: Position(3, bytes(32))}, {LOG: Mark(3, "2")})
+    await bench.drain.start()
+    assert bench.idle
+    await bench.drain.stop()
+    assert sink.store == []
+
+
+async def test_a_store_that_is_emptied_meanwhile_is_filled_again() -> None:
+    """After an outage the lane looks again; the store's deduplication does not fool it."""
+    sink = FakeSink()
+    async with running(sink) as bench:
+        bench.take(3)
+        await until(lambda: bench.idle)
+        sink.store.clear()  # the ids are still known: every plain retry is a "duplicate"
+        sink.down = True
+        bench.take()
+        await until(lambda: bench.drain.status()[0][3])
+        sink.down = False
+        await until(lambda: sink.holds(4) and bench.idle)
+
+
+async def test_a_store_that_kept_everything_is_sent_nothing() -> None:
+    """Negative control of the look: nothing lost, nothing rewound."""
+    sink = FakeSink()
+    async with running(sink) as bench:
+        bench.take(3)
+        await until(lambda: bench.idle)
+        looks = [lane.mark for lane in bench.drain.outlets[0].lanes.values()]
+        bench.drain.look()
+        bench.take()
+        await until(lambda: bench.idle)
+        assert looks[0].durable == 3
+        assert bench.counters.read()[metrics.REWINDS] == 0
+    assert len(sink.attempts) == 4
 
 
 async def test_one_dead_sink_holds_up_no_other() -> None:
@@ -376,4 +437,4 @@ async def test_nobody_is_kept_waiting_for_in_memory() -> None:
         assert lane._watch == {}
         sink.down = False
         await until(lambda: bench.idle)
-        assert (lane._acked, lane._above, lane._failed) == (set(), set(), {})
+        assert (lane._acked, lane._above, lane._failed) == (set(), {}, {})

@@ -18,7 +18,7 @@ from rescind_protocol.changes import Kill
 from rescind_protocol.heads import Position
 from rescind_publisher.chain import Chain, Numbered
 from rescind_publisher.errors import SpoolFailed, SpoolForeign, SpoolInUse
-from rescind_publisher.spool import CHECKPOINT_PAGES, FILE, Marks, Spool
+from rescind_publisher.spool import CHECKPOINT_PAGES, FILE, Mark, Marks, Spool
 from tests.fakes.fabric import FABRIC, NOW, PUBLISHER, SECOND
 from tests.fakes.publishing import VOICE, target
 
@@ -76,7 +76,7 @@ def test_settings_that_make_a_commit_durable(spool: Spool) -> None:
     """WAL and synchronous=FULL hold from the start, and after progress was saved without a sync."""
     chain = Chain(VOICE)
     write(spool, chain)
-    spool.save_marks([Marks("nats", chain.log, 1)])
+    spool.save_marks([Marks("nats", chain.log, Mark(1, "7"))])
     pragma = {
         name: spool._db.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("journal_mode", "synchronous", "locking_mode")
@@ -237,10 +237,10 @@ def test_progress_is_kept_for_each_sink(spool: Spool) -> None:
     """How far one sink got says nothing of another; an unknown log is left out."""
     chain = Chain(VOICE)
     write(spool, chain, 2)
-    spool.save_marks([Marks("nats", chain.log, 2), Marks("nats", "gone", 1)])
+    spool.save_marks([Marks("nats", chain.log, Mark(2, "8")), Marks("nats", "gone", Mark(1, "9"))])
     spool.close()
     again = opened(spool.directory.parent)
-    assert (again.marks("nats"), again.marks("redis")) == ({chain.log: 2}, {})
+    assert (again.marks("nats"), again.marks("redis")) == ({chain.log: Mark(2, "8")}, {})
     again.close()
 
 
@@ -278,7 +278,7 @@ def test_a_dropped_log_is_gone(spool: Spool) -> None:
     old, new = Chain(VOICE), Chain(VOICE)
     write(spool, old, 2)
     write(spool, new, 2)
-    spool.save_marks([Marks("nats", old.log, 2)])
+    spool.save_marks([Marks("nats", old.log, Mark(2, "8"))])
     spool.drop([old.log])
     assert spool.positions() == {new.log: new.at}
     assert spool.marks("nats") == {}
