@@ -86,9 +86,6 @@ def _issuer(name: str) -> str:
 def _read_jwks(iss: str, raw: bytes) -> tuple[IssuerKey, ...]:
     try:
         members = _members(check_json(raw))
-        for member in members:
-            if not _PRIVATE.isdisjoint(member):
-                raise Malformed("it holds a private key; publish the public part only")
         found = [_read_jwk(member) for member in members if _is_ours(member)]
     except Malformed as error:
         raise BadGuard(f"JWKS of issuer {iss}: {error}") from error
@@ -101,6 +98,8 @@ def _members(document: object) -> list[dict[str, object]]:
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list) or len(members) > MAX_KEYS:
         raise Malformed(f"a JWKS has a list `keys` of at most {MAX_KEYS}")
+    if not all(_PRIVATE.isdisjoint(member) for member in members if isinstance(member, dict)):
+        raise Malformed("it holds a private key; publish the public part only")
     return [member for member in members if isinstance(member, dict)]
 
 

@@ -26,7 +26,6 @@ from rescind_publisher import chain
 from rescind_publisher.chain import Chain, Numbered, Standing, Voice
 from rescind_publisher.clock import Horizon, checked
 from rescind_publisher.errors import ClockWrong, QuotaExceeded, SpoolFailed
-from rescind_publisher.requests import weight
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.spool import Marks, Spool
 
@@ -121,12 +120,15 @@ class Ledger:
         return made
 
     def _check_quota(self, changes: tuple[Change, ...]) -> None:
-        """As strict as the subscribers are: an event they refuse would leave its log uncovered."""
-        held = self._held() + len(self._replica.named)
-        if held + weight(changes) > self._voice.quota:
+        """As strict as the subscribers are: an event they refuse would leave its log uncovered.
+
+        Taking kills back is never refused: it makes room.
+        """
+        held, more = self._held(), sum(isinstance(change, Kill) for change in changes)
+        if more and held + more > self._voice.quota:
             raise QuotaExceeded(
                 f"this key holds {held} of {self._voice.quota} revocations; "
-                f"{weight(changes)} more are beyond its quota in the trust file"
+                f"{more} more are beyond its quota in the trust file"
             )
 
     def _note_position(self, log: str) -> None:

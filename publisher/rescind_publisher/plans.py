@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rescind_protocol.changes import Change, Reinstate, Retract, Revocation, RevocationId
+from rescind_protocol.changes import Change, Effect, Reinstate, Retract, Revocation, RevocationId
 from rescind_protocol.limits import MAX_FLOOR_AHEAD_S, MAX_NAMES, SKEW_S
 from rescind_protocol.targets import Kind
 from rescind_publisher.errors import BadRequest, NothingLive
@@ -40,16 +40,26 @@ def end(
             "a badge is not reinstated, for its iat never changes: retract the kill if it was a "
             "mistake, else let the agent fetch a new badge"
         )
+    live = tuple(live)
     names = tuple(sorted({revocation.id for revocation in live}))
     if not names:
         raise NothingLive("; ".join([f"no kill of {target} is in force", *warnings]))
-    # A foreign issuer may run a skew ahead: its badges of before carry an iat up to now + 60 s.
-    floor = request.floor if request.floor is not None else int(now) + SKEW_S
+    floor = request.floor if request.floor is not None else _floor(live, now)
     if floor > now + MAX_FLOOR_AHEAD_S:
         raise BadRequest(f"the floor may be {MAX_FLOOR_AHEAD_S} s ahead at most: nothing ends it")
     parts = (names[i : i + MAX_NAMES] for i in range(0, len(names), MAX_NAMES))
     changes = tuple(_end(request, part, floor) for part in parts)
-    return Plan(changes, names, None if request.retract else floor, warnings)
+    return Plan(changes, names, None if request.retract or not floor else floor, warnings)
+
+
+def _floor(live: tuple[Revocation, ...], now: float) -> int:
+    """Up to which `iat` badges stay dead, where nobody says (DESIGN, reinstating).
+
+    A foreign issuer may run a skew ahead: its badges of before carry an iat up to now + 60 s. Where
+    only the issuing was stopped, no badge was ever dead, and none may die by its return.
+    """
+    used = any(revocation.kill.effect is Effect.USE for revocation in live)
+    return int(now) + SKEW_S if used else 0
 
 
 def _end(request: EndRequest, names: tuple[RevocationId, ...], floor: int) -> Change:

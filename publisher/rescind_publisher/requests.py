@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from rescind_protocol.changes import Change, Effect, Kill, Reason, Seconds
+from rescind_protocol.changes import Effect, Kill, Reason, Seconds
 from rescind_protocol.errors import Malformed
 from rescind_protocol.limits import (
     BADGE_KILL_MARGIN_S,
@@ -119,8 +119,3 @@ def text(what: str, value: str | None) -> str | None:
     if value is not None and len(value) > MAX_REASON_CHARS:
         raise BadRequest(f"{what} has {len(value)} characters, limit {MAX_REASON_CHARS}")
     return value
-
-
-def weight(changes: tuple[Change, ...]) -> int:
-    """How much of the key's quota an event may take: its changes, and every name in them."""
-    return len(changes) + sum(len(c.names) for c in changes if not isinstance(c, Kill))

@@ -13,7 +13,7 @@ from rescind_guard.freshness import SystemClock
 from rescind_protocol import jws, targets
 from rescind_protocol.changes import Kill, Revocation, RevocationId
 from rescind_protocol.keys import SigningKey, jwk
-from rescind_protocol.table import ALIVE, TableEdit, entry
+from rescind_protocol.table import TableEdit, entry
 
 ISSUER = "https://registry.example"
 LOG = "AAAAAAAAAAA-BBBBBBBBBBBBBBBBBBBBBB"
@@ -84,6 +84,6 @@ class Authority:
         with self._writing:  # the tools of a server run in any thread
             self._view.claim()
             edit = TableEdit(self._view.published.table)
-            edit.put(dead.digest, entry((revocation,), ALIVE, ""))
+            edit.put(dead.digest, entry((revocation,), ()))
             self._view.swap(edit.done())
             self._view.release()

@@ -30,9 +30,8 @@ def edited_config(path: Path, *edits: tuple[str, str]) -> Path:
 def admin_server(directory: Path, *edits: tuple[str, str], port: int = 0) -> EmbeddedServer:
     """Return a server, not started, with a user `admin` beside the publishers who may do all."""
     admin = f"{{ user: admin, password: ${password_variable('admin')} }}\n"
-    config = edited_config(
-        directory / "admin.conf", ("users: [\n      {\n        user: publisher", _insert(admin)), *edits
-    )
+    users = "users: [\n      {\n        user: publisher"
+    config = edited_config(directory / "admin.conf", (users, _insert(admin)), *edits)
     passwords = {**new_passwords(), "admin": "padmin"}
     return EmbeddedServer(directory / "store", config=config, passwords=passwords, port=port)
 

@@ -38,7 +38,7 @@ def orders(kill: Callable[[str], None]) -> MCPServer:
     def summary() -> str:
         return SECRET
 
-    @server.completion()
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator] # by mcp 2.3
     async def complete(*_: Any) -> types.Completion:
         return types.Completion(values=[SECRET])
 

@@ -216,6 +216,15 @@ def test_the_quota_is_refused_before_the_spool(tmp_path: Path) -> None:
     bench.spool.close()
 
 
+def test_a_key_at_its_quota_can_take_back(tmp_path: Path) -> None:
+    """Ending kills makes room, and is never refused for want of it."""
+    bench = Bench(tmp_path, msgspec.structs.replace(VOICE, quota=1))
+    only = bench.say(Kill(target=target(1)))
+    bench.say(Retract(target=target(1), names=(only,)))
+    bench.say(Kill(target=target(2)))
+    bench.spool.close()
+
+
 def test_a_lowered_quota_takes_nothing_back(bench: Bench) -> None:
     """What lies in the spool was accepted, whatever the quota is now."""
     bench.say(*(Kill(target=target(n)) for n in range(5)))

@@ -133,6 +133,16 @@ def test_a_reinstatement_names_every_live_kill_once() -> None:
     assert (plan.ended, plan.floor) == (names, NOW + 60)
 
 
+def test_the_end_of_a_suspension_kills_no_badge() -> None:
+    """Where only the issuing was stopped no badge was dead, and none dies by the agent's return."""
+    suspended = Kill(target=target(), effect=Effect.ISSUANCE)
+    plan = end_of([Revocation(RevocationId(LOG, 1, 0), suspended, NOW)])
+    assert [c.floor for c in plan.changes if isinstance(c, Reinstate)] == [0]
+    assert plan.floor is None
+    mixed = end_of([Revocation(RevocationId(LOG, 1, 0), suspended, NOW), *live(2)])
+    assert mixed.floor == NOW + 60
+
+
 def test_a_retraction_has_no_floor() -> None:
     """Every badge that it killed lives again."""
     plan = end_of(live(1), retract=True)
