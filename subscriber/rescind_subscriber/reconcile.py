@@ -18,6 +18,7 @@ from math import inf
 
 import msgspec
 
+from rescind_guard.errors import TwoWriters
 from rescind_guard.metrics import Counter
 from rescind_guard.view import View
 from rescind_protocol import events, heads
@@ -59,6 +60,8 @@ class Reconciler:
         self.heads = Counter()
         self.unreadable: str | None = None
         """Why the view cannot be fresh (I10)."""
+        self.held_back = 0
+        """Trusted events that were not joined: unreadable, over quota, too far above a gap."""
         self.on_applied: list[Callable[[Event], None]] = []
         """Called after the swap, on the writer's thread; must not block."""
         self._trust = trust
@@ -69,20 +72,24 @@ class Reconciler:
         self._newest: dict[str, float] = {}
         self._verified: OrderedDict[bytes, None] = OrderedDict()
         self._said: set[str] = set()
+        self._swapped = view.published.table
 
     # --- events ---
 
     def event(self, raw: bytes) -> bool:
         """Take one event; return whether events are missing below it."""
+        before = self.held_back
         event = self._join(raw)
         if event is None:
-            return False
+            return self.held_back > before
         self._publish([event])
         return self.replica.gap(event.log)
 
-    def batch(self, raws: Iterable[bytes]) -> None:
-        """Take many events that were stored, with one swap."""
-        self._publish([event for raw in raws if (event := self._join(raw)) is not None])
+    def batch(self, raws: Iterable[bytes]) -> int:
+        """Take many events that were stored, with one swap; return how many were new."""
+        joined = [event for raw in raws if (event := self._join(raw)) is not None]
+        self._publish(joined)
+        return len(joined)
 
     def _join(self, raw: bytes) -> Event | None:
         """Verify and join; return the event if it was new."""
@@ -97,12 +104,14 @@ class Reconciler:
             self._reject(self.events, error, "event")
             return None
         except Unreadable as error:
-            self._distrust(error)
+            self.held_back += 1
+            self._distrust(self.events, error)
             return None
         outcome = self.replica.apply(event)
         self.events.add(outcome)
         self._complain(event, outcome)
         if outcome in (Outcome.OVER_QUOTA, Outcome.TOO_FAR):
+            self.held_back += 1
             return None
         self._verified[digest] = None
         if len(self._verified) > VERIFIED_DIGESTS:
@@ -110,13 +119,28 @@ class Reconciler:
         return event if outcome is not Outcome.SEEN else None
 
     def _publish(self, applied: list[Event]) -> None:
-        if self.replica.table is not self._view.published.table:
-            self._view.swap(self.replica.table)
+        if self.replica.table is not self._swapped:
+            self._swap()
         for event in applied:
             for listener in self.on_applied:
-                listener(event)
+                self._tell(listener, event)
         for publisher in {event.publisher for event in applied}:
             self._prove(publisher)
+
+    def _swap(self) -> None:
+        if self._view.published.table is not self._swapped:
+            # The view knows its writer by the thread; two on one loop would undo each other.
+            raise TwoWriters("another subscriber writes to this view: one subscriber per view")
+        self._view.swap(self.replica.table)
+        self._swapped = self.replica.table
+
+    def _tell(self, listener: Callable[[Event], None], event: Event) -> None:
+        """Call a listener; what it gets wrong is its own fault, and stops no kill."""
+        try:
+            listener(event)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            self.events.add("listener_failed")
+            self._say("listener", f"a listener to applied events failed: {error!r}")
 
     def _complain(self, event: Event, outcome: Outcome) -> None:
         if outcome is Outcome.FORK:
@@ -137,7 +161,7 @@ class Reconciler:
             self._reject(self.heads, error, "head")
             return False
         except Unreadable as error:
-            self._distrust(error)
+            self._distrust(self.heads, error)
             return False
         if not self._admit(head):
             return False
@@ -145,7 +169,7 @@ class Reconciler:
         self._newest[head.publisher] = head.time_s
         self._heard[head.publisher] = Heard(head, boot, max(0.0, wall - head.time_s))
         if self.replica.advance_horizon(head):
-            self._view.swap(self.replica.table)
+            self._swap()
         return not self._prove(head.publisher)
 
     def _admit(self, head: Head) -> bool:
@@ -207,13 +231,14 @@ class Reconciler:
             self._newest[publisher] = max(time_s, self._newest.get(publisher, -inf))
 
     def publish_replica(self) -> None:
-        """Swap the view to the replica's table, after a merge."""
+        """Swap the view to the replica's table, after a merge; takes over what is published."""
+        self._swapped = self._view.published.table
         self._publish([])
 
     # --- saying what is wrong ---
 
-    def _distrust(self, error: Unreadable) -> None:
-        self.events.add("unreadable")
+    def _distrust(self, counter: Counter, error: Unreadable) -> None:
+        counter.add("unreadable")
         self.unreadable = str(error)
         self._say("unreadable", f"the view cannot be fresh: {error}; upgrade this program")
         self._view.distrust()

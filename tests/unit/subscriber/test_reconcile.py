@@ -1,0 +1,140 @@
+"""The pure step: forged, unreadable, repeated, forked, too much (I6, I10; red-team B3, C)."""
+
+from math import inf
+
+import pytest
+from msgspec.structs import replace
+
+from rescind_guard.errors import TwoWriters
+from rescind_protocol import heads
+from rescind_protocol.changes import Kill
+from rescind_protocol.events import VERSION, Event
+from rescind_protocol.trust import Rights
+from rescind_subscriber.reconcile import Reconciler
+from tests.fakes.fabric import (
+    FABRIC,
+    PUBLISHER,
+    SECOND,
+    STRANGER,
+    Log,
+    event_claims,
+    head_of,
+    make_trust,
+    sign_claims,
+    sign_head,
+    trust_file,
+)
+from tests.fakes.following import victim
+from tests.fakes.step import Step
+
+
+@pytest.mark.parametrize("key", [STRANGER, PUBLISHER])
+def test_forged_heads_and_events_are_counted_and_skipped(key: object) -> None:
+    """Nobody we know, or a body that was changed: no effect, no crash, said once."""
+    step = Step()
+    head, event = sign_head(head_of(step.log)), step.log.write(Kill(target=victim(1)))
+    if key is STRANGER:
+        head = sign_head(head_of(step.log), STRANGER)
+        event = Log(key=STRANGER).write(Kill(target=victim(1)))
+    else:
+        head, event = head[:-8] + b"AAAAAAAA", event[:-8] + b"AAAAAAAA"
+    for raw in (head, event, b"", b"." * 300_000):
+        step.at.head(raw)
+        step.at.event(raw)
+    assert step.age_s == inf
+    assert len(step.view.published.table) == 0
+    assert step.at.events.read().get("applied") is None
+
+
+def test_a_trusted_event_that_cannot_be_read_is_not_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The view is stale at once and stays so, keeps its kills, and says so once (I10)."""
+    step = Step()
+    step.say()
+    step.head()
+    assert step.age_s == 0
+    for _ in range(2):
+        step.at.event(sign_claims(event_claims(step.log, []) | {"ver": VERSION + 1}))
+    assert step.age_s == inf
+    step.head(after_s=1)
+    assert step.age_s == inf
+    assert step.view.published.table.get(victim(1).digest)
+    assert step.at.events.read()["unreadable"] == 2
+    assert caplog.text.count("the view cannot be fresh") == 1
+
+
+def test_an_untrusted_event_that_cannot_be_read_is_nothing() -> None:
+    """Else anyone could make the fleet stale."""
+    step = Step()
+    step.head()
+    step.at.event(sign_claims(event_claims(step.log, []) | {"ver": VERSION + 1}, key=STRANGER))
+    assert step.age_s == 0
+
+
+def test_a_head_that_cannot_be_read_is_counted_as_a_head() -> None:
+    """And makes the view stale like an event (I10)."""
+    step = Step()
+    step.head()
+    step.at.head(sign_claims({"aud": FABRIC, "ver": heads.VERSION + 1}, typ=heads.TYP))
+    assert step.age_s == inf
+    assert step.at.heads.read()["unreadable"] == 1
+    assert "unreadable" not in step.at.events.read()
+
+
+def test_duplicates_are_dropped_by_all_their_bytes_only() -> None:
+    """A forged event of the same number hides nothing (red-team C)."""
+    step = Step()
+    forged = Log(key=STRANGER).write(Kill(target=victim(1)))
+    true = step.log.write(Kill(target=victim(1)))
+    for raw in (forged, true, true, forged):
+        step.at.event(raw)
+    assert step.at.events.read() == {"untrusted": 2, "applied": 1, "seen": 1}
+
+
+def test_a_fork_is_never_fresh_and_kills_of_both_branches_count() -> None:
+    """Two histories of one log: over-block, and believe neither (I6)."""
+    step = Step()
+    step.say()
+    branch = step.log.branch(0)
+    step.at.event(branch.write(Kill(target=victim(7))))
+    step.head()
+    assert step.age_s == inf
+    assert step.view.published.table.get(victim(1).digest)
+    assert step.view.published.table.get(victim(7).digest)
+
+
+def test_over_quota_is_not_applied_and_not_covered() -> None:
+    """A stolen key cannot fill every guard's memory, nor be fresh over what it could not say."""
+    rights = replace(trust_file().keys[0].rights, quota=2)
+    assert isinstance(rights, Rights)
+    step = Step(make_trust(rights=rights))
+    step.say(3)
+    assert len(step.view.published.table) == 2
+    assert step.head()
+    assert step.age_s == inf
+
+
+def test_a_listener_that_fails_stops_no_kill(caplog: pytest.LogCaptureFixture) -> None:
+    """An observer's bug is its own: the next listener and the proof go on."""
+    step = Step()
+    told: list[Event] = []
+
+    def broken(_: Event) -> None:
+        raise KeyError("dashboard")
+
+    step.at.on_applied += [broken, told.append]
+    step.head()
+    step.say(2)
+    assert [event.seq for event in told] == [1, 2]
+    assert caplog.text.count("dashboard") == 1
+
+
+def test_two_reconcilers_on_one_thread_do_not_share_a_view() -> None:
+    """The second writer would drop the first one's kills; it is refused at its first swap (B3)."""
+    step, log = Step(), Log(key=SECOND, publisher="soc-b")
+    second = Reconciler(step.trust, step.view, step.clock)
+    step.say()
+    with pytest.raises(TwoWriters):
+        second.event(log.write(Kill(target=victim(2))))
+    assert step.view.published.table.get(victim(1).digest)
