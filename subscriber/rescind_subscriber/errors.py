@@ -22,3 +22,9 @@ class Rewound(RescindError):
     """
 
     code = "REWOUND"
+
+
+class FollowerEnded(RescindError):
+    """A part of the subscriber ended that never should; it starts anew."""
+
+    code = "FOLLOWER_ENDED"

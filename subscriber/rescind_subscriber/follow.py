@@ -8,31 +8,28 @@
    heads prove it
 4. save the local snapshot from time to time, and at the end
 
-Any task that ends by surprise ends all of them: the owner restarts the loop, loudly. A reader that
-dies quietly while health stays green is the fault this shape excludes.
+Any task that ends by surprise, and any event whose joining fails, ends all of it: the owner starts
+anew, loudly. A reader that dies quietly while health stays green is the fault this shape excludes.
+What such an end leaves behind is not saved: an event may be half joined, marked and without effect.
 """
 
 import asyncio
 import contextlib
 import logging
 import random
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from rescind_guard.metrics import Counter
 from rescind_guard.view import View
 from rescind_protocol.clock import Clock
-from rescind_protocol.image import Floor, Image
-from rescind_protocol.table import Table
+from rescind_protocol.errors import Malformed
 from rescind_protocol.trust import Trust
-from rescind_subscriber.checkpoint import (
-    Checkpoint,
-    CheckpointDamaged,
-    CheckpointFile,
-    CheckpointLost,
-)
+from rescind_subscriber.checkpoint import Checkpoint, CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
-from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
+from rescind_subscriber.errors import FollowerEnded, Rewound, SourceRefused, SourceUnavailable
+from rescind_subscriber.memory import Memory, State, image_of, positions_of
+from rescind_subscriber.pace import Pace
 from rescind_subscriber.reconcile import Reconciler
 from rescind_subscriber.sources.base import Cursor, Source
 
@@ -40,11 +37,14 @@ log = logging.getLogger("rescind.subscriber")
 
 SLICE = 64
 """Stored events joined at a time: some milliseconds of signatures, then live ones have a turn."""
-SAVE_AT_LEAST_EVERY_S = 60.0
+SOURCE_STOP_S = 2.0
 
 
 class Follower:
-    """Follows any set of sources and joins them into one view; is the `Feed` of its sources."""
+    """Follows any set of sources and joins them into one view; is the `Feed` of its sources.
+
+    For one run: `open`, then `run`, both on the thread that writes the view.
+    """
 
     def __init__(
         self,
@@ -58,68 +58,127 @@ class Follower:
     ) -> None:
         self.reconciler = Reconciler(trust, view, clock)
         self.sources = {source.name: source for source in sources}
+        if len(self.sources) < len(sources):
+            raise Malformed("two sources have one name: give each its own")
         self.cursors: dict[str, Cursor] = {}
         self.links: dict[str, str] = dict.fromkeys(self.sources, "starting")
         """Why each source is not linked; "" when it is."""
         self.refused: dict[str, SourceRefused] = {}
-        self.trouble: dict[str, str] = {}
-        """What is wrong besides links, by kind; a sentence each."""
         self.reads = Counter()
-        self.caught_up: set[str] = set()
-        """Sources read to their end at least once."""
+        self.paces = {name: Pace(config.retry_s, config.retry_most_s) for name in self.sources}
+        self._unread: dict[str, str] = {}
         self._fabric = trust.fabric
         self._view = view
         self._config = config
-        self._file = file
+        self._memory = Memory(file, trust, config.snapshot_every_s)
         self._due = {name: asyncio.Event() for name in self.sources}
-        self._saved: object = None
+        self._back = {name: asyncio.Event() for name in self.sources}
+        self._failure: Exception | None = None
+        self._failed = asyncio.Event()
+
+    @property
+    def trouble(self) -> dict[str, str]:
+        """What is wrong besides links, by kind; a sentence each."""
+        found = {f"read {name}": why for name, why in list(self._unread.items())}
+        if self._memory.trouble:
+            found["snapshot"] = self._memory.trouble
+        if self.reconciler.unreadable is not None:
+            found["unreadable"] = self.reconciler.unreadable
+        return found
 
     # --- the feed ---
 
     def heard(self, _source: str, raw: bytes) -> None:
         """Take a live event."""
-        if self.reconciler.event(raw):
-            self._read_all()
+        self._take(self.reconciler.event, raw)
 
     def heard_head(self, _source: str, raw: bytes) -> None:
         """Take a head; one that is not covered says that a tail was lost."""
-        if self.reconciler.head(raw):
-            self._read_all()
+        self._take(self.reconciler.head, raw)
 
     def linked(self, source: str) -> None:
         """Know a source as connected and subscribed."""
         self.links[source] = ""
         self.refused.pop(source, None)
+        self.paces[source].reset()
         self._due[source].set()
+        self._back[source].set()
 
     def unlinked(self, source: str, why: str) -> None:
         """Know a source as deaf."""
-        self.links[source] = why or "not connected"
-        log.warning("source %s: %s", source, why)
+        why = why or "not connected"
+        if self.links[source] != why:
+            log.warning("source %s: %s", source, why)
+        self.links[source] = why
 
-    def _read_all(self) -> None:
-        for due in self._due.values():
-            due.set()
+    def _take(self, step: Callable[[bytes], bool], raw: bytes) -> None:
+        """Join one message; a failure ends the follower, and until it has, nothing is joined."""
+        if self._failure is not None:
+            return
+        try:
+            missing = step(raw)
+        except Exception as error:  # noqa: BLE001 - `run` raises it
+            self._fail(error)
+        else:
+            if missing:
+                for due in self._due.values():
+                    due.set()
+
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        self._failed.set()
 
     # --- the loop ---
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Follow until `stop`; raises whatever ended a task by surprise."""
+    def open(self) -> None:
+        """Become the view's writer and remember: from here on what was known is denied (I3)."""
         self._view.claim()
-        self._remember()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(self._follow(s)) for s in self.sources.values()]
-                running.append(tasks.create_task(self._keep_saving()))
-                await stop.wait()
-                for task in running:
-                    task.cancel()
+            self._remember()
+        except BaseException:
+            self.close()
+            raise
+
+    def _remember(self) -> None:
+        known = image_of(self._view.published.table)
+        kept = self._memory.load()
+        if kept is not None:
+            self.reconciler.replica.merge(kept.image)
+            self.reconciler.remember_heads(kept.newest_heads)
+            if kept.trust == self._memory.trust:  # others' events were skipped, not read
+                self.cursors.update(kept.cursors)
+        self.reconciler.replica.merge(known)
+        self.reconciler.publish_replica()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow until `stop`; raises whatever ended a part of it by surprise."""
+        tasks = [asyncio.create_task(self._follow(s), name=n) for n, s in self.sources.items()]
+        tasks.append(asyncio.create_task(self._memory.keep(self._state), name="snapshot"))
+        tasks.append(asyncio.create_task(self._raise_failure(), name="feed"))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    _raise_end(task)
         finally:
-            for source in self.sources.values():
-                with contextlib.suppress(Exception):
-                    await source.stop()
-            await self._save()
-            self._view.release()
+            await _end([stopped, *tasks])
+            await asyncio.gather(*map(_stop, self.sources.values()))
+        await self._memory.save(self._state())
+
+    def close(self) -> None:
+        """Give up the view and the local snapshot."""
+        self._memory.release()
+        self._view.release()
+
+    def abandon(self) -> None:
+        """In the child after a fork: let go of the parent's lock; touch nothing else of it."""
+        self._memory.release()
+
+    async def _raise_failure(self) -> None:
+        await self._failed.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def _follow(self, source: Source) -> None:
         while True:
@@ -133,37 +192,44 @@ class Follower:
         await self._keep_reading(source)
 
     async def _keep_reading(self, source: Source) -> None:
-        due, wait_s = self._due[source.name], self._config.retry_s
+        due, back = self._due[source.name], self._back[source.name]
+        pace, loop = self.paces[source.name], asyncio.get_running_loop()
         while True:
-            jittered = self._config.reread_every_s * random.uniform(0.5, 1.5)  # noqa: S311
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(due.wait(), jittered)
+            free = loop.time()
+            await _within(self._config.reread_every_s * _jitter(0.5, 1.5), due)
+            asked_after = loop.time() - free
             due.clear()
+            back.clear()
             if await self._read(source):
-                wait_s = self._config.retry_s
+                pace.reset()
             else:
-                # Nothing new: what is missing is not stored yet, or the source is away.
-                await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311
-                wait_s = min(2 * wait_s, self._config.retry_most_s)
+                # Nothing new: what is missing is not stored yet, or the source is away. Not
+                # longer than until it is linked again: then it may well have what we miss.
+                await _within(pace.wait_s(asked_after) * _jitter(0.5, 1.0), back)
 
     async def _read(self, source: Source) -> bool:
-        """Read a source from its cursor to its end; return whether that brought anything."""
-        before, name = self.cursors.get(source.name), source.name
+        """Read a source from its cursor to its end; return whether that brought anything new."""
+        name, new = source.name, 0
+        before = self.reconciler.held_back
         try:
-            async for batch in source.read(before):
-                await self._join(batch.events)
-                self.cursors[name] = batch.cursor
+            async for batch in source.read(self.cursors.get(name)):
+                new += await self._join(batch.events)
+                # Never beyond an event that could not be joined (I10, quota, gap): it must be
+                # read again, by a newer version, or when there is room for it.
+                if self.reconciler.held_back == before:
+                    self.cursors[name] = batch.cursor
         except Rewound as error:
             self._rewind(name, error)
         except SourceUnavailable as error:
             self.reads.add("unavailable")
-            self.trouble[f"read {name}"] = str(error)
+            self._unread[name] = str(error)
             self._due[name].set()
         else:
             self.reads.add("complete")
-            self.caught_up.add(name)
-            self.trouble.pop(f"read {name}", None)
-        return self.cursors.get(name) != before
+            self._unread.pop(name, None)
+            if new and self.reconciler.held_back > before:
+                self._due[name].set()  # what came may have made room, or closed the gap
+        return new > 0
 
     def _rewind(self, name: str, error: Rewound) -> None:
         """Start over from the beginning; nothing that was applied is taken back."""
@@ -172,82 +238,62 @@ class Follower:
         self.cursors.pop(name, None)
         self._due[name].set()
 
-    async def _join(self, raws: list[bytes]) -> None:
+    async def _join(self, raws: list[bytes]) -> int:
+        new = 0
         for start in range(0, len(raws), SLICE):
-            self.reconciler.batch(raws[start : start + SLICE])
+            try:
+                new += self.reconciler.batch(raws[start : start + SLICE])
+            except Exception as error:
+                self._fail(error)
+                raise
             await asyncio.sleep(0)
+        return new
 
-    # --- what a restart remembers ---
-
-    def _remember(self) -> None:
-        """Load the local snapshot, and keep what the view knows already (after a restart)."""
-        known = image_of(self._view.published.table)
-        checkpoint = self._load()
-        if checkpoint is not None:
-            self.reconciler.replica.merge(checkpoint.image)
-            self.reconciler.remember_heads(checkpoint.newest_heads)
-            self.cursors.update(checkpoint.cursors)
-        self.reconciler.replica.merge(known)
-        self.reconciler.publish_replica()
-
-    def _load(self) -> Checkpoint | None:
-        file = self._file
-        if file is None:
-            return None
-        try:
-            if file.acquire():
-                return file.load(self._fabric)
-            self.trouble["snapshot"] = f"{file.path} is in use by another process"
-            self._file = None
-        except CheckpointDamaged as error:
-            self.trouble["snapshot"] = str(error)
-            log.error("%s; starting stale, reading everything again", error)  # noqa: TRY400
-            if file.path.exists():  # a foreign one is not ours to overwrite
-                self._file = None
-        except CheckpointLost as error:
-            self._lose_file(error)
-        return None
-
-    async def _keep_saving(self) -> None:
-        last = time.monotonic()
-        while True:
-            await asyncio.sleep(self._config.snapshot_every_s)
-            overdue = time.monotonic() - last >= SAVE_AT_LEAST_EVERY_S
-            if overdue or self._state_key() != self._saved:
-                await self._save()
-                last = time.monotonic()
-
-    def _state_key(self) -> object:
-        return (self._view.published.generation, dict(self.cursors))
-
-    async def _save(self) -> None:
-        if self._file is None:
-            return
-        key = self._state_key()
-        checkpoint = Checkpoint(
-            self._fabric,
-            self.reconciler.replica.image(),
-            # An event that could not be read must be read again by a newer version (I10).
-            dict(self.cursors) if self.reconciler.unreadable is None else {},
-            self.reconciler.newest_heads(),
+    def _state(self) -> State:
+        if self._failure is not None:
+            raise self._failure
+        table = self.reconciler.replica.table
+        return State(
+            (self._view.published.generation, dict(self.cursors)),
+            Checkpoint(
+                self._fabric,
+                self._memory.trust,
+                positions_of(self.reconciler.replica),
+                dict(self.cursors),
+                self.reconciler.newest_heads(),
+            ),
+            table,
         )
-        try:
-            await asyncio.to_thread(self._file.save, checkpoint)
-            self._saved = key
-            self.trouble.pop("snapshot", None)
-        except CheckpointLost as error:
-            self._lose_file(error)
-
-    def _lose_file(self, error: CheckpointLost) -> None:
-        if "snapshot" not in self.trouble:
-            log.error("%s; a restart will read everything again", error)
-        self.trouble["snapshot"] = str(error)
 
 
-def image_of(table: Table) -> Image:
-    """Return what a published table says as an image that has seen nothing: only kills to keep."""
-    entries = list(table.items())
-    return Image(
-        revocations=tuple(r for _, e in entries for r in e.revocations),
-        floors=tuple(Floor(d, iat, log) for d, e in entries for log, iat in e.floors),
-    )
+def _jitter(low: float, high: float) -> float:
+    return random.uniform(low, high)  # noqa: S311 - spreads load, keeps no secret
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    # Not `wait_for`: in Python 3.11 it can swallow a cancellation, and a stop would hang.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+async def _stop(source: Source) -> None:
+    """Stop a source whatever it does: it may fail, or hang."""
+    try:
+        async with asyncio.timeout(SOURCE_STOP_S):
+            await source.stop()
+    except Exception as error:  # noqa: BLE001 - it is given up either way
+        log.warning("source %s did not stop cleanly: %r", source.name, error)
+
+
+async def _end(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _raise_end(task: asyncio.Task[Any]) -> None:
+    """Raise why a task that should never end has ended; a cancellation from within is no reason."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        raise error
+    raise FollowerEnded(f"task {task.get_name()!r} of the subscriber ended by itself")

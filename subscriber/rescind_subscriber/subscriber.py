@@ -12,12 +12,9 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
-
-import msgspec
 
 from rescind_guard.freshness import SystemClock
 from rescind_guard.view import View
@@ -30,7 +27,7 @@ from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.follow import Follower
 from rescind_subscriber.sources.base import Source
-from rescind_subscriber.states import Observed, State, derive
+from rescind_subscriber.status import Status, status_of
 
 log = logging.getLogger("rescind.subscriber")
 
@@ -40,23 +37,6 @@ _POLL_S = 0.005
 
 Sources = Callable[[], Sequence[Source]]
 """Makes the sources anew: after a fork or a crash old connections are of no use."""
-
-
-class Status(msgspec.Struct, frozen=True):
-    """Where a subscription stands, for people and for health checks."""
-
-    state: State
-    age_s: float | None
-    """Age of the proof of freshness; None: never proven."""
-    seconds_until_stale: float
-    generation: int
-    targets: int
-    sources: dict[str, str]
-    """Why each source is not linked; "" when it is."""
-    trouble: dict[str, str]
-    events: dict[str, int]
-    heads: dict[str, int]
-    reads: dict[str, int]
 
 
 class Subscriber:
@@ -92,7 +72,9 @@ class Subscriber:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._started = threading.Event()
+        self._opened = threading.Event()
+        """Set when the local snapshot is in the view, or the thread has ended."""
+        self._crash = ""
 
     def __repr__(self) -> str:
         now = self.status()
@@ -103,21 +85,30 @@ class Subscriber:
     # --- life ---
 
     def start(self) -> Self:
-        """Start the thread; returns at once, the view is stale until proven fresh."""
+        """Start the thread; returns when what a restart remembers is in the view (I7).
+
+        The view is stale until proven fresh. Raises what making the sources raises.
+        """
+        self._launch()
+        self._opened.wait()
+        return self
+
+    def _launch(self) -> None:
         if self._mode != "thread":
             raise RescindError('this subscriber runs on its caller\'s loop: use "async with"')
         if self._thread is None:
+            self._follower = self._make_follower()
             self._thread = threading.Thread(target=self._thread_main, name="rescind", daemon=True)
             self._thread.start()
-            self._started.wait()
-        return self
 
     def stop(self) -> None:
         """Stop following and save the local snapshot; the view stays as it is, and ages."""
-        loop, stop, thread = self._loop, self._stop, self._thread
-        if thread is not None and loop is not None and stop is not None:
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(stop.set)
+        thread = self._thread
+        if thread is not None:
+            self._opened.wait(STOP_WITHIN_S)
+            if self._loop is not None and self._stop is not None:
+                with contextlib.suppress(RuntimeError):  # its loop has ended by itself
+                    self._loop.call_soon_threadsafe(self._stop.set)
             thread.join(STOP_WITHIN_S)
             if thread.is_alive():
                 log.error("the subscriber did not stop within %.0f s", STOP_WITHIN_S)
@@ -136,9 +127,10 @@ class Subscriber:
 
     async def __aenter__(self) -> Self:
         if self._mode == "thread":
-            return self.start()
+            return await asyncio.to_thread(self.start)
+        self._follower = self._make_follower()
         self._task = asyncio.create_task(self._keep_following(), name="rescind")
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it opens before it waits for anything
         return self
 
     async def __aexit__(
@@ -155,21 +147,43 @@ class Subscriber:
             self._reset()
 
     def _thread_main(self) -> None:
-        asyncio.run(self._keep_following())
+        try:
+            asyncio.run(self._keep_following())
+        except BaseException as error:
+            # Whatever it is (a SystemExit ends a thread without a word): not in silence.
+            log.critical("the subscriber's thread ends", exc_info=True)
+            self._note_crash(error)
+            raise
+        finally:
+            self._opened.set()
 
     async def _keep_following(self) -> None:
         """Run a follower, and another one if it crashes: loudly, and stale from that moment."""
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         while not self._stop.is_set():
-            self._follower = follower = self._make_follower()
-            self._started.set()
             try:
-                await follower.run(self._stop)
-            except Exception:
+                self._follower = self._follower or self._make_follower()
+                await self._follow(self._follower, self._stop)
+            except Exception as error:
                 log.exception("the subscriber crashed; it starts again")
-                self._distrust()
+                self._note_crash(error)
+                self._follower = None
+                self._opened.set()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), RESTART_WAIT_S)
+                    async with asyncio.timeout(RESTART_WAIT_S):
+                        await self._stop.wait()
+
+    async def _follow(self, follower: Follower, stop: asyncio.Event) -> None:
+        follower.open()
+        try:
+            self._crash = ""
+            self._opened.set()
+            await follower.run(stop)
+        except BaseException:
+            self.view.distrust()
+            raise
+        finally:
+            follower.close()
 
     def _make_follower(self) -> Follower:
         file = CheckpointFile(self._state_dir, self.config.name) if self._state_dir else None
@@ -184,51 +198,40 @@ class Subscriber:
         follower.reconciler.on_applied = self.on_applied
         return follower
 
-    def _distrust(self) -> None:
-        self.view.claim()
-        self.view.distrust()
-        self.view.release()
+    def _note_crash(self, error: BaseException) -> None:
+        self._crash = f"it crashed and starts again: {error!r}"
 
     def after_fork(self) -> None:
         """In the child: stale at once, with every kill known so far, and a thread of its own."""
-        running = self._thread is not None or self._task is not None
+        running, follower = self._thread is not None or self._task is not None, self._follower
         self.view.release()
-        self._distrust()
+        self.view.claim()
+        self.view.distrust()
+        self.view.release()
+        if follower is not None:
+            follower.abandon()
+            # Kept for ever: as these die they would close the parent's sockets, and take them
+            # out of the epoll set that both processes share.
+            _left_behind.append((follower, self._loop, self._task))
         self._ever_fresh = False
         self._reset()
         if running and self._mode == "thread":
-            self.start()
+            self._launch()  # without waiting: a fork must not hang
 
     # --- questions, from any thread ---
 
     def status(self) -> Status:
         """Return where the subscription stands now."""
-        at, follower = self.view.published, self._follower
-        age = at.age_s(self._clock.wall(), self._clock.boot())
-        self._ever_fresh = self._ever_fresh or age < inf
-        links = dict(follower.links) if follower else {}
-        trouble = dict(follower.trouble) if follower else {"thread": "not running"}
-        if follower is not None and follower.reconciler.unreadable:
-            trouble["unreadable"] = follower.reconciler.unreadable
-        observed = Observed(
-            age_s=age,
-            stale_after_s=self.config.stale_after_s,
-            lagging_after_s=self.config.lagging_after_s,
+        found = status_of(
+            self.view,
+            self._follower,
+            clock=self._clock,
+            config=self.config,
             ever_fresh=self._ever_fresh,
-            unlinked=sum(1 for why in links.values() if why),
+            crash=self._crash,
         )
-        return Status(
-            state=derive(observed),
-            age_s=None if age == inf else age,
-            seconds_until_stale=max(0.0, self.config.stale_after_s - age),
-            generation=at.generation,
-            targets=len(at.table),
-            sources=links,
-            trouble=trouble,
-            events=follower.reconciler.events.read() if follower else {},
-            heads=follower.reconciler.heads.read() if follower else {},
-            reads=follower.reads.read() if follower else {},
-        )
+        self._ever_fresh = self._ever_fresh or found.age_s is not None
+        return found
 
     @property
     def fresh(self) -> bool:
@@ -259,8 +262,9 @@ class Subscriber:
         follower = self._follower
         if self.fresh:
             return True
-        if follower is not None and len(follower.refused) == len(follower.sources) > 0:
-            raise next(iter(follower.refused.values()))
+        refused = list(follower.refused.values()) if follower is not None else []
+        if follower is not None and len(refused) == len(follower.sources) > 0:
+            raise SourceRefused("; ".join(map(str, refused)))
         if self._clock.boot() >= deadline:
             raise SourceUnavailable(f"not fresh within {timeout_s:g} s: {self._why_not()}")
         return False
@@ -276,6 +280,7 @@ class Subscriber:
         return "; ".join(reasons)
 
 
+_left_behind: list[object] = []
 _every: "weakref.WeakSet[Subscriber]" = weakref.WeakSet()
 
 

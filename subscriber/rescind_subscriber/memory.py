@@ -1,0 +1,135 @@
+"""What a restart remembers (I7): when the local snapshot is read, written, and by whom.
+
+Trouble with it never stops the following: it is said loudly, once, and shown in the status. A
+subscriber without its snapshot starts stale and reads everything again.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import NamedTuple
+
+from rescind_protocol.image import Floor, Image
+from rescind_protocol.join import Replica
+from rescind_protocol.table import Table
+from rescind_protocol.trust import Trust
+from rescind_subscriber.checkpoint import (
+    Checkpoint,
+    CheckpointDamaged,
+    CheckpointFile,
+    CheckpointForeign,
+    CheckpointLost,
+)
+
+log = logging.getLogger("rescind.subscriber")
+
+SAVE_AT_LEAST_EVERY_S = 60.0
+SAVING_SHARE = 20
+"""Between two saves pass so many times the seconds that the last one took: 5 % of a core."""
+
+
+class State(NamedTuple):
+    """What is to be kept, and what tells whether it has changed."""
+
+    key: object
+    checkpoint: Checkpoint
+    table: Table
+
+
+class Memory:
+    """Loads and saves one subscriber's local snapshot; without a file it keeps nothing."""
+
+    def __init__(self, file: CheckpointFile | None, trust: Trust, every_s: float) -> None:
+        self.trouble = ""
+        """What is wrong with the snapshot; a sentence."""
+        self._file = file
+        self._fabric = trust.fabric
+        self._trust = trust_digest(trust)
+        self._every_s = every_s
+        self._saved: object = None
+
+    @property
+    def trust(self) -> str:
+        """Whom the cursors hold for."""
+        return self._trust
+
+    def load(self) -> Checkpoint | None:
+        """Return what was kept; another process's too, for a restart may overlap (I7)."""
+        if self._file is None:
+            return None
+        self._own(self._file)
+        try:
+            return self._file.load(self._fabric)
+        except CheckpointForeign as error:  # not ours to overwrite
+            self._complain(str(error))
+            self.release()
+            self._file = None
+        except (CheckpointDamaged, CheckpointLost) as error:
+            self._complain(f"{error}; starting stale, reading everything again")
+        return None
+
+    def release(self) -> None:
+        """Let another process, or our next start, have the file."""
+        if self._file is not None:
+            self._file.release()
+
+    async def keep(self, state: Callable[[], State]) -> None:
+        """Save for ever what changes, from time to time."""
+        last, wait_s = time.monotonic(), self._every_s
+        while True:
+            await asyncio.sleep(wait_s)
+            begun = time.monotonic()
+            if begun - last >= SAVE_AT_LEAST_EVERY_S or state().key != self._saved:
+                await self.save(state())
+                last = time.monotonic()
+                wait_s = max(self._every_s, SAVING_SHARE * (last - begun))
+
+    async def save(self, state: State) -> None:
+        """Save once, if the file is ours or free."""
+        if self._file is None or not self._own(self._file):
+            return
+        try:
+            await asyncio.to_thread(self._file.save, state.checkpoint, state.table)
+            self._saved, self.trouble = state.key, ""
+        except CheckpointLost as error:
+            self._complain(f"{error}; a restart will not remember what is new")
+
+    def _own(self, file: CheckpointFile) -> bool:
+        try:
+            if file.acquire():
+                return True
+            self._complain(f"{file.path} is in use by another process: not written by this one")
+        except CheckpointLost as error:
+            self._complain(f"{error}; a restart will not remember what is new")
+        return False
+
+    def _complain(self, sentence: str) -> None:
+        if not self.trouble:
+            log.error("%s", sentence)
+        self.trouble = sentence
+
+
+def trust_digest(trust: Trust) -> str:
+    """Return a digest of version and keys: under others, what was skipped must be read again."""
+    return sha256(f"{trust.version} {sorted(trust.signers)}".encode()).hexdigest()
+
+
+def positions_of(replica: Replica) -> Image:
+    """Return the replica's state without its table, which is immutable and kept beside."""
+    return Image(
+        vector=dict(replica.vector),
+        above={log: dict(links) for log, links in replica.above.items()},
+        named=tuple(replica.named),
+        horizons=dict(replica.horizons),
+    )
+
+
+def image_of(table: Table) -> Image:
+    """Return what a published table says as an image that has seen nothing: only kills to keep."""
+    entries = list(table.items())
+    return Image(
+        revocations=tuple(r for _, e in entries for r in e.revocations),
+        floors=tuple(Floor(d, iat, log) for d, e in entries for log, iat in e.floors),
+    )

@@ -1,0 +1,208 @@
+"""The loop around the reconcile step: gaps, lost tails, outages, rewinds, crashes."""
+
+import asyncio
+import logging
+from math import inf
+
+import pytest
+
+from rescind_protocol.changes import Kill
+from rescind_protocol.errors import Malformed
+from rescind_subscriber.errors import SourceRefused
+from tests.fakes.fabric import SECOND, Log
+from tests.fakes.following import PATIENT, QUICK, following, kills, victim
+from tests.fakes.source import ScriptedSource
+from tests.fakes.waiting import until
+
+
+async def test_stored_and_live_are_joined() -> None:
+    """What is stored is read, what is said is heard, and a covered head makes it fresh."""
+    source, log = ScriptedSource(), Log()
+    source.stored = kills(log, 5)
+    async with following(source) as at:
+        await until(lambda: at.denies(*map(victim, range(1, 6))))
+        assert at.age_s == inf
+        source.say(*kills(log, 1))
+        assert at.denies(victim(6))
+        assert at.age_s == inf  # no event freshens, however live
+        source.head(log)
+        assert at.age_s == 0
+
+
+async def test_live_events_are_joined_while_a_read_stands_still() -> None:
+    """A slow reader holds no live kill up, and what was heard meanwhile closes no gap too early."""
+    source, log = ScriptedSource(), Log()
+    source.stored = kills(log, 6)
+    source.gate.clear()
+    async with following(source) as at:
+        await until(lambda: at.denies(victim(2)))
+        source.say(*kills(log, 1))
+        assert at.denies(victim(7))
+        assert not at.denies(victim(3))
+        source.head(log)
+        assert at.age_s == inf
+        source.gate.set()
+        await until(lambda: at.denies(*map(victim, range(1, 8))))
+        source.head(log, time_s=at.clock.wall() + 1)
+        assert at.age_s <= 0
+
+
+async def test_a_gap_is_read() -> None:
+    """An event heard above a gap asks for what is stored."""
+    source, log = ScriptedSource(), Log()
+    async with following(source) as at:
+        await until(lambda: at.follower.reads.read() == {"complete": 1})
+        source.stored = kills(log, 3)
+        source.say(source.stored[2])
+        await until(lambda: at.denies(victim(1), victim(2), victim(3)))
+
+
+async def test_a_lost_tail_is_read() -> None:
+    """A head that names more than was heard asks for what is stored."""
+    source, log = ScriptedSource(), Log()
+    async with following(source) as at:
+        await until(lambda: at.follower.reads.read() == {"complete": 1})
+        source.stored = kills(log, 3)
+        source.head(log)
+        await until(lambda: at.denies(victim(3)))
+        assert at.age_s == 0  # the head that asked is proven by the reading
+
+
+async def test_a_gap_in_one_source_is_filled_from_another() -> None:
+    """Every source is asked, not only the one that showed the gap."""
+    one, two, log = ScriptedSource("one"), ScriptedSource("two"), Log()
+    async with following(one, two) as at:
+        await until(lambda: at.follower.reads.read() == {"complete": 2})
+        two.stored = kills(log, 2)
+        one.say(two.stored[1])
+        await until(lambda: at.denies(victim(1)))
+
+
+async def test_reads_that_bring_nothing_are_asked_for_less_often() -> None:
+    """A kill that no broker has is named by every head: the waits double, up to the limit."""
+    source, log = ScriptedSource(), Log()
+    kills(log, 1)
+    async with following(source) as at:
+        pace = at.follower.paces["memory"]
+        await until(lambda: source.feed is not None)
+        for seconds in range(1, 50):
+            before = len(source.reads)
+            source.head(log, time_s=at.clock.wall() + seconds)
+            await until(lambda before=before: len(source.reads) > before)  # type: ignore[misc]
+            if pace.next_s == QUICK.retry_most_s:
+                return
+        pytest.fail("the waits did not grow")
+
+
+async def test_an_unreachable_store_is_not_asked_in_a_spin() -> None:
+    """A failed read asks for the next one, and that one waits."""
+    source = ScriptedSource()
+    source.outage = "no leader"
+    async with following(source, config=PATIENT) as at:
+        await until(lambda: at.follower.reads.read() == {"unavailable": 1})
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(source.reads) == 1
+        assert at.follower.trouble == {"read memory": "no leader"}
+
+
+async def test_a_link_ends_the_wait() -> None:
+    """When the source is back, what was stored meanwhile is read at once."""
+    source, log = ScriptedSource(), Log()
+    source.outage = "no leader"
+    async with following(source, config=PATIENT) as at:
+        await until(lambda: at.follower.reads.read() == {"unavailable": 1})
+        source.outage, source.stored = "", kills(log, 1)
+        source.cut()
+        source.mend()
+        await until(lambda: at.denies(victim(1)))
+        assert at.follower.trouble == {}
+
+
+async def test_a_rewound_stream_is_read_again_and_takes_nothing_back() -> None:
+    """Other bytes at the cursor: from the beginning; kills of the old stream stay."""
+    source, log, other = ScriptedSource(), Log(), Log(key=SECOND, publisher="soc-b")
+    source.stored = kills(log, 3)
+    async with following(source) as at:
+        await until(lambda: at.denies(victim(3)))
+        source.stored = [other.write(Kill(target=victim(9)))]
+        source.mend()
+        await until(lambda: at.denies(victim(9)))
+        assert at.denies(victim(1), victim(3))
+        assert source.reads[-1] is None
+        assert at.follower.reads.read()["rewound"] == 1
+
+
+async def test_a_refused_source_is_tried_again_and_heals(caplog: pytest.LogCaptureFixture) -> None:
+    """A refusal is said once, kept for who asks, and gone once the source lets us in."""
+    source, log = ScriptedSource(), Log()
+    source.refusal = SourceRefused("bad password")
+    source.stored = kills(log, 1)
+    async with following(source) as at:
+        await until(lambda: source.starts > 3)
+        assert "bad password" in str(at.follower.refused["memory"])
+        assert at.follower.links["memory"] == "bad password"
+        source.refusal = None
+        await until(lambda: at.denies(victim(1)))
+        assert at.follower.refused == {}
+        assert at.follower.links["memory"] == ""
+    said = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len([r for r in said if "bad password" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bug"), asyncio.CancelledError()])
+async def test_a_reader_that_dies_ends_the_follower(error: BaseException) -> None:
+    """No reader ends quietly, not even by a cancellation from within (OPAL #915)."""
+    source, log = ScriptedSource(), Log()
+    source.stored, source.breaks = kills(log, 1), error
+    async with following(source) as at:
+        await until(at.task.done)
+        assert at.task.exception() is not None
+        assert at.view._writer is None
+
+
+async def test_a_feed_that_fails_ends_the_follower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that could not be joined may be half joined: that replica is used no further."""
+    source, log = ScriptedSource(), Log()
+    async with following(source) as at:
+        await until(lambda: source.feed is not None)
+        monkeypatch.setattr(at.follower.reconciler.replica, "_effect", _fail)
+        source.say(*kills(log, 1))
+        await until(at.task.done)
+        assert isinstance(at.task.exception(), MemoryError)
+
+
+def _fail(*_: object) -> None:
+    raise MemoryError
+
+
+async def test_stop_while_reading() -> None:
+    """Stopping ends a read that stands still, closes the source and frees the view."""
+    source, log = ScriptedSource(), Log()
+    source.stored = kills(log, 6)
+    source.gate.clear()
+    async with following(source) as at:
+        await until(lambda: at.denies(victim(2)))
+        await at.end()
+    assert source.stops == 1
+    assert at.view._writer is None
+
+
+async def test_a_source_that_does_not_stop_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stopping does not wait for a transport that hangs."""
+    monkeypatch.setattr("rescind_subscriber.follow.SOURCE_STOP_S", 0.01)
+    source = ScriptedSource()
+    source.hangs_on_stop = True
+    async with following(source) as at:
+        await until(lambda: source.feed is not None)
+        await at.end()
+    assert source.stops == 1
+
+
+async def test_two_sources_of_one_name_are_refused() -> None:
+    """One of them would never be started."""
+    with pytest.raises(Malformed, match="two sources"):
+        async with following(ScriptedSource("a"), ScriptedSource("a")):
+            pass
