@@ -62,6 +62,7 @@ class Reconciler:
         """Why the view cannot be fresh (I10)."""
         self.held_back = 0
         """Trusted events that were not joined: unreadable, over quota, too far above a gap."""
+        self.ever_fresh = False
         self.on_applied: list[Callable[[Event], None]] = []
         """Called after the swap, on the writer's thread; must not block."""
         self._trust = trust
@@ -218,6 +219,7 @@ class Reconciler:
         at = self._view.published
         if wall > at.as_of_wall or boot > at.as_of_boot:
             self._view.freshen(max(wall, at.as_of_wall), max(boot, at.as_of_boot))
+            self.ever_fresh = True
 
     # --- restart ---
 

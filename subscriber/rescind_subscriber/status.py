@@ -48,7 +48,7 @@ def status_of(
         age_s=age,
         stale_after_s=config.stale_after_s,
         lagging_after_s=config.lagging_after_s,
-        ever_fresh=ever_fresh or age < inf,
+        ever_fresh=ever_fresh or (follower is not None and follower.reconciler.ever_fresh),
         unlinked=sum(1 for why in links.values() if why),
     )
     return Status(

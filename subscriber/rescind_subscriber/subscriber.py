@@ -183,6 +183,7 @@ class Subscriber:
             self.view.distrust()
             raise
         finally:
+            self._ever_fresh = self._ever_fresh or follower.reconciler.ever_fresh
             follower.close()
 
     def _make_follower(self) -> Follower:
@@ -222,7 +223,7 @@ class Subscriber:
 
     def status(self) -> Status:
         """Return where the subscription stands now."""
-        found = status_of(
+        return status_of(
             self.view,
             self._follower,
             clock=self._clock,
@@ -230,8 +231,6 @@ class Subscriber:
             ever_fresh=self._ever_fresh,
             crash=self._crash,
         )
-        self._ever_fresh = self._ever_fresh or found.age_s is not None
-        return found
 
     @property
     def fresh(self) -> bool:
