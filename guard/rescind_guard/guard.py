@@ -27,14 +27,12 @@ from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision, refusal
 from rescind_guard.errors import BadGuard, Refused
 from rescind_guard.freshness import Mode, Rule, SystemClock
-from rescind_guard.issuers import IssuerKey, Issuers
+from rescind_guard.issuers import IssuerKey, Issuers, self_signed_key
 from rescind_guard.lookup import check_view, claims_despite
 from rescind_guard.metrics import Counter
 from rescind_guard.view import Published, View
 from rescind_protocol.clock import Clock
-from rescind_protocol.errors import Malformed
 from rescind_protocol.jws import verify
-from rescind_protocol.keys import thumbprint
 from rescind_protocol.limits import SKEW_S
 
 Recorder = Callable[[Decision, str | None], None]
@@ -63,13 +61,17 @@ class Guard:
         clock: Clock | None = None,
         cached_badges: int = CACHED_BADGES,
     ) -> None:
-        """Raise `BadGuard` for what could not protect: no view, no issuers."""
+        """Raise `BadGuard` for what could not protect: no view, no issuers, an option amiss."""
         if revocation not in ("check", "skip"):
             raise BadGuard(f'revocation must be "check" or "skip", not {revocation!r}')
         if view is None and revocation != "skip":
             raise BadGuard('a guard needs a view; to go without, say revocation="skip"')
         if not len(issuers) and not accept_self_signed:
             raise BadGuard("no trusted issuers: an empty allowlist would refuse every badge")
+        if type(minimum_level) is not int or minimum_level not in badges.LEVELS.values():
+            raise BadGuard(f"minimum_level must be a number from 0 to 4, not {minimum_level!r}")
+        if audience is not None and not (isinstance(audience, str) and audience):
+            raise BadGuard(f"audience must be one name that badges carry, not {audience!r}")
         self._skip = revocation == "skip"
         self._view = view or View()
         self._issuers = issuers
@@ -279,12 +281,3 @@ class Guard:
             decision.claims,
             warnings=(*decision.warnings, would),
         )
-
-
-def self_signed_key(iss: str) -> IssuerKey:
-    """Return the key that a did:key issuer is (level 0)."""
-    try:
-        public = didkey.public_key(iss)
-    except Malformed as error:
-        raise Refused(Code.BADGE_CLAIMS_INVALID, f"badge claims: {error}") from error
-    return IssuerKey(iss, public, thumbprint(public))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from rescind_guard import didkey
 from rescind_guard.codes import Code
 from rescind_guard.errors import BadGuard, Refused
 from rescind_protocol.encoding import check_json
@@ -74,6 +75,15 @@ class Issuers:
                 Code.BADGE_SIGNATURE_INVALID, "badge names a key its issuer does not have"
             )
         return (key,)
+
+
+def self_signed_key(iss: str) -> IssuerKey:
+    """Return the key that a did:key issuer is (level 0)."""
+    try:
+        public = didkey.public_key(iss)
+    except Malformed as error:
+        raise Refused(Code.BADGE_CLAIMS_INVALID, f"badge claims: {error}") from error
+    return IssuerKey(iss, public, thumbprint(public))
 
 
 def _issuer(name: str) -> str:
