@@ -124,17 +124,24 @@ class Guard:
         try:
             check_view(decision.claims, self._view.published.table)
         except Refused as refused:
-            decision = refusal(refused, decision.claims, ())
-            self.decisions.add(decision.code)
+            return self._record(refusal(refused, decision.claims, ()), None)
         return decision
 
     def admits_exempt(self, token: str | None) -> Decision:
         """Decide for a method that needs no badge: only a killed one is refused."""
+        decision = Decision(Outcome.ALLOW, Code.OK, "method needs no badge")
         if token is not None:
-            decision = self.check(token)
-            if decision or decision.code is Code.BADGE_REVOKED:
-                return decision
-        return Decision(Outcome.ALLOW, Code.OK, "method needs no badge")
+            kept = self._cache.get(token) if token.__class__ is str else None
+            found = self._decide(token, None, kept, self._view.published)
+            if found or found.code is Code.BADGE_REVOKED:
+                decision = found
+        return self._record(decision, None)
+
+    def _record(self, decision: Decision, tool: str | None) -> Decision:
+        self.decisions.add(decision.code)
+        if self._recorder is not None:
+            self._recorder(decision, tool)
+        return decision
 
     def _decide(
         self, token: str | None, tool: str | None, kept: Kept | None, published: Published

@@ -188,3 +188,29 @@ def test_each_decision_is_counted_and_recorded_once() -> None:
         ("deny", "BADGE_MALFORMED", None),
     ]
     assert guard.decisions.read() == {"OK": 2, "BADGE_MALFORMED": 1}
+
+
+def test_what_an_exempt_method_was_answered_is_recorded() -> None:
+    """Evidence never says "denied" of a call that passed."""
+    scene = Scene()
+    guard, log = recording(scene, policy=lambda *_: "no")
+    badge = scene.issuer.badge()
+    for token in (None, "junk", badge):
+        assert guard.admits_exempt(token)
+    assert log == [("allow", "OK", None)] * 3
+    scene.revocations.kill(targets.agent(AGENT))
+    guard.admits_exempt(badge)
+    assert log[3:] == [("deny", "BADGE_REVOKED", None)]
+    assert guard.decisions.read() == {"OK": 3, "BADGE_REVOKED": 1}
+
+
+def test_a_withheld_result_is_recorded() -> None:
+    """A second look that denies is evidence; one that confirms is not a new decision."""
+    scene = Scene()
+    guard, log = recording(scene)
+    decision = guard.check(scene.issuer.badge(), tool="refund")
+    guard.recheck(decision)
+    assert len(log) == 1
+    scene.revocations.kill(targets.agent(AGENT))
+    guard.recheck(decision)
+    assert log[1:] == [("deny", "BADGE_REVOKED", None)]
