@@ -39,6 +39,7 @@ Recorder = Callable[[Decision, str | None], None]
 """Takes (decision, tool); must return at once and must not raise."""
 
 CACHED_BADGES = 10_000
+NOT_CHECKED = "revocation is not checked"
 _FAULTS_OF_FORM = frozenset({Code.BADGE_MALFORMED, Code.BADGE_CLAIMS_INVALID})
 
 
@@ -197,8 +198,7 @@ class Guard:
         now = self._wall()
         badges.check_times(claims, now)  # (5)
         self.check_rules(claims)  # (6)
-        if not self._skip:
-            check_view(claims, published.table)  # (7)
+        self.check_revocation(claims, published)  # (7)
         return self.check_fresh(claims, tool, published, now)  # (8)
 
     def check_rules(self, claims: Claims) -> None:
@@ -212,12 +212,19 @@ class Guard:
                 f"trust level {claims.level}; {self._minimum_level} is needed here",
             )
 
+    def check_revocation(self, claims: Claims, published: Published) -> bool:
+        """Look for a kill (7); raises `Refused`. False: this guard was told not to."""
+        if self._skip:
+            return False
+        check_view(claims, published.table)
+        return True
+
     def check_fresh(
         self, claims: Claims, tool: str | None, published: Published, now: float
     ) -> tuple[str, ...]:
         """Apply the freshness rule (8): return warnings, or raise `Refused`: cannot tell."""
         if self._skip:
-            return ("revocation is not checked",)
+            return (NOT_CHECKED,)
         age = published.age_s(now, self._boot())
         if age < self._rule.stale_after_s:
             return ()
@@ -269,9 +276,9 @@ class Guard:
 
     def _refuse(self, refused: Refused, claims: Claims | None, published: Published) -> Decision:
         """I3: what else is wrong with a killed badge hides the kill in no mode."""
-        if claims is not None and not self._skip and refused.answer is not Code.BADGE_REVOKED:
+        if claims is not None and refused.answer is not Code.BADGE_REVOKED:
             try:
-                check_view(claims, published.table)
+                self.check_revocation(claims, published)
             except Refused as killed:
                 refused = killed
         return self._soften(refusal(refused, claims, ()))
