@@ -22,6 +22,8 @@ from rescind_protocol.targets import Kind, canonical_did, canonical_issuer, cano
 
 LEVELS = {"0": 0, "1": 1, "2": 2, "3": 3, "4": 4}
 """Self-signed, registered, domain, organisation, extended: strings, compared by this table."""
+CREDENTIAL = "AgentIdentity"
+"""A badge's credential type; whatever else an issuer signs is no badge (RFC 8725 §3.11)."""
 
 
 class _Subject(msgspec.Struct, frozen=True, gc=False):
@@ -173,6 +175,8 @@ def _fault(said: Payload, iss: str, sub: str, level: int) -> str | None:
     """Return what breaks the rules that tie the claims to each other, None if nothing does."""
     if said.ial not in ("0", "1"):
         return 'ial is not "0" or "1"'
+    if CREDENTIAL not in said.vc.type:
+        return f"vc is not an {CREDENTIAL} credential"
     if iss.startswith("did:") or level == 0:
         if not iss.startswith(didkey.PREFIX) or iss != sub or level != 0:
             return "level 0 is self-signed: iss is a did:key and equal to sub"

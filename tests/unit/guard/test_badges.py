@@ -188,6 +188,13 @@ def test_a_key_is_bound_if_and_only_if_ial_is_one(bent: dict[str, Any], code: Co
     assert code_of(bent=bent) is code
 
 
+@pytest.mark.parametrize("said", [ABSENT, [], ["VerifiableCredential"], "AgentIdentity", [1]])
+def test_a_badge_is_an_agent_identity_credential(said: object) -> None:
+    """Another credential signed by the same issuer is no badge (RFC 8725 §3.11)."""
+    vc = {"type": said, "credentialSubject": {"level": "2"}}
+    assert code_of(bent={"vc": {n: s for n, s in vc.items() if s is not ABSENT}}) is INVALID
+
+
 LONER = self_signed()
 OTHER_DID = self_signed("someone else").iss
 
