@@ -14,6 +14,8 @@ from typing import NamedTuple
 from rescind_guard.errors import TwoWriters
 from rescind_protocol.table import Table
 
+_THREAD = "thread"
+
 
 class Published(NamedTuple):
     """What a reader gets. A head moves the times only; a change of the table the generation."""
@@ -37,7 +39,7 @@ class View:
 
     def __init__(self) -> None:
         self.published = Published(0, Table(), -inf, -inf)
-        self._writer: int | None = None
+        self._writer: dict[str, int] = {}
 
     def __repr__(self) -> str:
         at = self.published
@@ -45,13 +47,14 @@ class View:
 
     def claim(self) -> None:
         """Make the calling thread the one writer, for good or until `release`."""
-        if self._writer not in (None, threading.get_ident()):
+        thread = threading.get_ident()
+        # One atomic step: of two threads that claim at once, one is told of the other.
+        if self._writer.setdefault(_THREAD, thread) != thread:
             raise TwoWriters("this view has a writer already; one subscriber per view")
-        self._writer = threading.get_ident()
 
     def release(self) -> None:
         """Give the writer's place up; also the first act in the child after a fork."""
-        self._writer = None
+        self._writer = {}
 
     def swap(self, table: Table) -> None:
         """Publish a changed table."""
@@ -72,5 +75,5 @@ class View:
         self.published = Published(at.generation + 1, at.table, -inf, -inf)
 
     def _check_writer(self) -> None:
-        if self._writer != threading.get_ident():
+        if self._writer.get(_THREAD) != threading.get_ident():
             raise TwoWriters("only the thread that claimed this view may write to it")
