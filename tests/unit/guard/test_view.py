@@ -18,6 +18,7 @@ from rescind_protocol.changes import Kill, Revocation, RevocationId
 from rescind_protocol.table import Entry, Table, TableEdit, entry
 from tests.fakes.badges import AGENT, Scene
 from tests.fakes.fabric import NOW, Log
+from tests.fakes.threads import together
 
 LOG = Log().id
 
@@ -37,26 +38,6 @@ def killed(name: str, seq: int = 1) -> tuple[bytes, Entry]:
     found = entry((Revocation(RevocationId(LOG, seq, 0), Kill(target=target), NOW),), ())
     assert found is not None
     return target.digest, found
-
-
-def together(*works: Callable[[], None]) -> list[BaseException]:
-    """Run all in threads that start at once; return what they raised."""
-    barrier = threading.Barrier(len(works))
-    raised: list[BaseException] = []
-
-    def run(work: Callable[[], None]) -> None:
-        barrier.wait()
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - handed to the test
-            raised.append(error)
-
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return raised
 
 
 # --- one writer (red-team B3) ---
