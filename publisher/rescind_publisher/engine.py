@@ -150,7 +150,7 @@ class Publisher:
             await asyncio.sleep(_IDLE_POLL_S)
         await self._heartbeat.stop()
         await self._drain.stop()
-        self._heartbeat.save_marks()
+        await self._heartbeat.save_marks()
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         try:

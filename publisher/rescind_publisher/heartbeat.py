@@ -66,17 +66,18 @@ class Heartbeat:
         self._drain.announce(self._config.publisher, head)
 
     async def _keep_house(self, count: int) -> None:
-        await asyncio.to_thread(self.save_marks)
+        await self.save_marks()
         if count % LOOK_EVERY_HEADS == 0:
             self._drain.look()
         if count % REVIEW_EVERY_HEADS == 0:
             for log in await asyncio.to_thread(self._ledger.review, self._drain.drained()):
                 self._drain.close_log(log)
 
-    def save_marks(self) -> None:
-        """Save how far the sinks got."""
+    async def save_marks(self) -> None:
+        """Save how far the sinks got; asked on the loop, which owns the lanes, saved off it."""
+        marks = self._drain.marks()
         try:
-            self._ledger.save(self._drain.marks())
+            await asyncio.to_thread(self._ledger.save, marks)
         except SpoolFailed as error:
             # Events whose mark is lost are sent again after a restart, and found to be there.
             _log.error("%s", error)
