@@ -32,7 +32,7 @@ from rescind_publisher.spool import Marks, Spool
 HandOver = Callable[[list[Numbered]], None]
 _READ_AT_ONCE = 512
 _NO_QUOTA = 2**62
-"""What lies in the spool was accepted, and stays so if the quota was lowered since."""
+"""What lies in the spool was accepted, and stays so whatever the quota says of it now."""
 SPENT_LOGS_HEADED = 128
 """Logs with nothing left in force that heads go on to name, the newest; a head holds about 500."""
 
@@ -139,7 +139,7 @@ class Ledger:
 
     def _join(self) -> None:
         for each in self._unjoined:
-            self._replica.apply(each.event)
+            self._replica.apply(_accepted(each.event))
         self._unjoined.clear()
 
     def standing(self) -> Standing:
@@ -159,7 +159,7 @@ class Ledger:
                 event = self._read(record)
                 if (event.log, event.seq, event.prev) != (log, seq + 1, digest):
                     raise self._corrupt(record, "the chain is broken")
-                self._replica.apply(msgspec.structs.replace(event, quota=_NO_QUOTA))
+                self._replica.apply(_accepted(event))
                 seq, digest = event.seq, event.digest
         if (seq, digest) != (at.seq, at.digest):
             raise SpoolFailed(f"spool {self._spool.directory} is corrupt: log {log} ends too soon")
@@ -265,3 +265,8 @@ class Ledger:
         if not isinstance(change, Kill) or change.expires_at is None:
             return False
         return change.expires_at <= self._horizon.at
+
+
+def _accepted(event: Event) -> Event:
+    """The event without a quota: own state, which knows no kill of others, must not refuse it."""
+    return msgspec.structs.replace(event, quota=_NO_QUOTA)

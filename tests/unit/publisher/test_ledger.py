@@ -15,14 +15,14 @@ from rescind_protocol.heads import Head
 from rescind_protocol.join import Replica
 from rescind_protocol.limits import SKEW_S
 from rescind_publisher import ledger as module
-from rescind_publisher.chain import Numbered, Voice
+from rescind_publisher.chain import Numbered, Voice, new_log_id
 from rescind_publisher.clock import HORIZON_STEP_S
 from rescind_publisher.errors import ClockWrong, QuotaExceeded, SpoolFailed
 from rescind_publisher.ledger import Ledger
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.spool import Spool
 from tests.fakes.clock import FakeClock
-from tests.fakes.fabric import FABRIC, NOW, PUBLISHER, make_trust
+from tests.fakes.fabric import FABRIC, NOW, PUBLISHER, SECOND, make_trust
 from tests.fakes.publishing import VOICE, target
 
 TRUST = make_trust()
@@ -222,6 +222,20 @@ def test_a_key_at_its_quota_can_take_back(tmp_path: Path) -> None:
     only = bench.say(Kill(target=target(1)))
     bench.say(Retract(target=target(1), names=(only,)))
     bench.say(Kill(target=target(2)))
+    bench.spool.close()
+
+
+def test_own_state_follows_whatever_was_accepted(tmp_path: Path) -> None:
+    """At the quota, ending the kills of others, which own state has never seen, blocks nothing."""
+    bench = Bench(tmp_path, msgspec.structs.replace(VOICE, quota=1))
+    bench.say(Kill(target=target(1)))
+    theirs = RevocationId(new_log_id(SECOND.kid), 1, 0)
+    bench.say(Retract(target=target(2), names=(theirs,)))
+    mine = bench.ledger.live(target(1))[0].id
+    bench.say(Retract(target=target(1), names=(mine,)))
+    assert bench.ledger.live(target(1)) == ()
+    assert bench.ledger.live_count == 0
+    assert not bench.ledger._replica.gap(bench.ledger.log)
     bench.spool.close()
 
 
