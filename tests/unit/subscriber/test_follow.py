@@ -158,7 +158,7 @@ async def test_a_reader_that_dies_ends_the_follower(error: BaseException) -> Non
     async with following(source) as at:
         await until(at.task.done)
         assert at.task.exception() is not None
-        assert at.view._writer is None
+        assert not at.view._writer
 
 
 async def test_a_feed_that_fails_ends_the_follower(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ async def test_stop_while_reading() -> None:
         await until(lambda: at.denies(victim(2)))
         await at.end()
     assert source.stops == 1
-    assert at.view._writer is None
+    assert not at.view._writer
 
 
 async def test_a_source_that_does_not_stop_is_left_behind(

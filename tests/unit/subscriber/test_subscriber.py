@@ -75,7 +75,7 @@ def test_follows_on_a_thread_of_its_own_and_stops() -> None:
             assert at.fresh
     assert denies(at, 2)
     assert source.stops == 2
-    assert at.view._writer is None
+    assert not at.view._writer
     assert at.status().trouble == {"thread": "not running"}
 
 
