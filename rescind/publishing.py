@@ -61,7 +61,11 @@ class LocalPublisher:
     def start(self) -> None:
         """Open the spool, connect, beat; raises what `Publisher.start` does."""
         self.publisher.start()
-        self.subscriber.start()
+        try:
+            self.subscriber.start()
+        except BaseException:
+            self.publisher.close()
+            raise
 
     def close(self) -> None:
         """Stop; what no broker has yet stays in the spool."""

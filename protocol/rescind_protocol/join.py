@@ -237,10 +237,14 @@ class Replica:
 
     # --- the horizon ---
 
-    def advance_horizon(self, head: Head) -> bool:
-        """Drop what expires up to the head's signed horizon (I8); whether anything was dropped."""
+    def advance_horizon(self, head: Head, closed: Iterable[str] = ()) -> bool:
+        """Drop what expires up to the head's signed horizon (I8); whether anything was dropped.
+
+        `closed` are further logs of the same publisher: a head stops naming a log when nothing of
+        it can be in force, but a stream that still stores it brings it to every cold start.
+        """
         before = self.table
-        for log in head.logs:
+        for log in {*head.logs, *closed}:
             if head.horizon > self.horizons.get(log, ALIVE):
                 self.horizons[log] = head.horizon
                 self._purge(log, head.horizon)

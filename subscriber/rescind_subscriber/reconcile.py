@@ -169,9 +169,14 @@ class Reconciler:
         wall, boot = self._clock.wall(), self._clock.boot()
         self._newest[head.publisher] = head.time_s
         self._heard[head.publisher] = Heard(head, boot, max(0.0, wall - head.time_s))
-        if self.replica.advance_horizon(head):
+        if self.replica.advance_horizon(head, self._logs_of(head.publisher)):
             self._swap()
         return not self._prove(head.publisher)
+
+    def _logs_of(self, publisher: str) -> list[str]:
+        """Return the logs of a publisher that are known here, also those no head names any more."""
+        owners = ((log, self._trust.owner(log)) for log in self.replica.vector)
+        return [log for log, owner in owners if owner is not None and owner.publisher == publisher]
 
     def _admit(self, head: Head) -> bool:
         """Whether the head may speak at all; a reason is counted for each that may not."""

@@ -115,6 +115,15 @@ def test_over_quota_is_not_applied_and_not_covered() -> None:
     assert step.age_s == inf
 
 
+def test_a_horizon_ends_kills_of_logs_that_no_head_names_any_more() -> None:
+    """A stream brings closed logs to every cold start; their bounded kills end there too (I8)."""
+    step = Step()
+    closed, now = Log(), int(step.clock.wall())
+    step.at.event(closed.write(Kill(target=victim(1), expires_at=now - 100)))
+    step.head(horizon=now - 60)
+    assert step.view.published.table.get(victim(1).digest) is None
+
+
 def test_a_listener_that_fails_stops_no_kill(caplog: pytest.LogCaptureFixture) -> None:
     """An observer's bug is its own: the next listener and the proof go on."""
     step = Step()
