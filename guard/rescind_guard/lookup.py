@@ -23,12 +23,9 @@ FindKeys = Callable[[str, str | None], tuple[IssuerKey, ...]]
 
 def check_view(claims: Claims, table: Table) -> None:
     """Look every target up (7); raise `Refused` with `BADGE_REVOKED` for a known kill."""
-    if not table.size:
-        return
-    for target in claims.targets:
-        entry = table.get(target)
-        if entry is not None and claims.iat <= entry.cut:
-            raise _revoked(entry, claims.iat)
+    entry = table.killer(claims.targets, claims.iat)
+    if entry is not None:
+        raise _revoked(entry, claims.iat)
 
 
 def _revoked(entry: Entry, iat: int) -> Refused:

@@ -81,6 +81,15 @@ class Table:
         """Return the entry of a target, None where nothing is known."""
         return self.root[digest[0] >> _SHIFT][digest[1] >> _SHIFT].get(digest)
 
+    def killer(self, digests: tuple[bytes, ...], iat: int) -> Entry | None:
+        """Return the first of these targets' entries by which a badge issued at `iat` is dead."""
+        root = self.root  # the guard's hot path: one loop here instead of five calls of `get`
+        for digest in digests:
+            found = root[digest[0] >> _SHIFT][digest[1] >> _SHIFT].get(digest)
+            if found is not None and iat <= found.cut:
+                return found
+        return None
+
     def __len__(self) -> int:
         return self.size
 
