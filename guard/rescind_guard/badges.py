@@ -87,8 +87,20 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     """What breaks the claim rules, if anything; judged after a kill could be looked up (I3)."""
 
 
-_digest = lru_cache(maxsize=65_536)(digest)
 _EVERYONE = targets.everyone().digest
+
+
+@lru_cache(maxsize=65_536)
+def _agent(sub: str) -> tuple[str, bytes]:
+    """Return an agent's canonical DID and digest; its badges come every few minutes."""
+    sub = canonical_did(sub)
+    return sub, digest(Kind.AGENT, "", sub)
+
+
+@lru_cache(maxsize=4096)
+def _signer(iss: str, key_thumbprint: str) -> tuple[bytes, bytes, bytes]:
+    """Return the digests that all badges of one key share: key, issuer, everyone."""
+    return digest(Kind.KEY, "", key_thumbprint), digest(Kind.ISSUER, iss, ""), _EVERYONE
 
 
 def read(token: str | bytes, *, lenient: bool = False) -> Badge:
@@ -116,20 +128,15 @@ def claims(badge: Badge, key_thumbprint: str) -> Claims:
     """Return the claims of a badge whose signature verified under the key given."""
     said = badge.payload
     try:
-        jti, sub = canonical_jti(said.jti), canonical_did(said.sub)
+        jti = canonical_jti(said.jti)
+        sub, agent = _agent(said.sub)
         sid = None if said.sid is None else targets.session(said.sid)
     except Malformed as error:
         raise Refused(Code.BADGE_CLAIMS_INVALID, f"badge claims: {error}") from error
     level = LEVELS.get(said.vc.subject.level)
     if level is None:
         raise Refused(Code.BADGE_CLAIMS_INVALID, 'badge claims: level is not "0" to "4"')
-    digests = (
-        digest(Kind.BADGE, badge.iss, jti),
-        _digest(Kind.AGENT, "", sub),
-        _digest(Kind.KEY, "", key_thumbprint),
-        _digest(Kind.ISSUER, badge.iss, ""),
-        _EVERYONE,
-    )
+    digests = (digest(Kind.BADGE, badge.iss, jti), agent, *_signer(badge.iss, key_thumbprint))
     return Claims(
         iss=badge.iss,
         sub=sub,

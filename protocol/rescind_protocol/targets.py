@@ -75,8 +75,9 @@ def _text(what: str, value: str) -> str:
 
 def canonical_jti(jti: str) -> str:
     """Lower-case a UUID (RFC 9562 §4: input in any case); any other id stands as it is."""
-    jti = _text("jti", jti)
-    return jti.lower() if _UUID.fullmatch(jti) else jti
+    if isinstance(jti, str) and _UUID.fullmatch(jti):
+        return jti.lower()
+    return _text("jti", jti)
 
 
 @lru_cache(maxsize=4096)
@@ -100,7 +101,6 @@ def canonical_issuer(iss: str) -> str:
     return _text("issuer", f"{parts.scheme}://{host}{suffix}{parts.path.rstrip('/')}")
 
 
-@lru_cache(maxsize=65_536)
 def canonical_did(did: str) -> str:
     """Lower-case method and, for did:web, the domain; the rest is exact (DID Core §3.1)."""
     did = _text("agent", did)
