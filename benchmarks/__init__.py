@@ -1,0 +1,1 @@
+"""What produced the figures in the documents: `python -m benchmarks --help`."""

@@ -1,0 +1,8 @@
+"""Run a benchmark: `python -m benchmarks guard|kill|view|start|all`."""
+
+import sys
+
+from benchmarks.command import main
+
+if __name__ == "__main__":  # worker processes import this module again
+    sys.exit(main())
