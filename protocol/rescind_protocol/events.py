@@ -97,7 +97,6 @@ def make(
     if not 0 < len(changes) <= MAX_CHANGES:
         raise TooLarge(f"an event carries 1 to {MAX_CHANGES} changes, not {len(changes)}")
     encoded = _encode(changes)
-    second = approvals.statement(fabric, log, seq, encoded)
     claims = _Claims(
         iss=publisher,
         jti=f"{log}.{seq}",
@@ -105,7 +104,7 @@ def make(
         aud=fabric,
         ver=VERSION,
         events={EVENT_TYPE: _Body(log, seq, b64url_encode(prev), msgspec.Raw(encoded))},
-        approvals=(approvals.sign(second, approver),) if approver else (),
+        approvals=(_approved(fabric, log, seq, encoded, approver),) if approver else (),
     )
     raw = jws.sign(msgspec.json.encode(claims), typ=TYP, key=key)
     if len(raw) > MAX_EVENT_BYTES:
@@ -129,8 +128,15 @@ def _decode(encoded: bytes | msgspec.Raw) -> tuple[Change, ...]:
     return changes
 
 
-def authenticate(raw: bytes, trust: Trust) -> Event:
-    """Verify one event's bytes and return it; raises as the module says."""
+def _approved(fabric: str, log: str, seq: int, changes: bytes, approver: SigningKey) -> str:
+    return approvals.sign(approvals.statement(fabric, log, seq, changes), approver)
+
+
+def authenticate(raw: bytes, trust: Trust, digest: bytes | None = None) -> Event:
+    """Verify one event's bytes and return it; raises as the module says.
+
+    `digest` is `digest_of(raw)`, if the caller knows it already.
+    """
     token = jws.read(raw, limit=MAX_EVENT_BYTES)
     if token.header.typ != TYP:
         raise Malformed(f"not an event: typ {str(token.header.typ)[:40]!r}")
@@ -140,7 +146,7 @@ def authenticate(raw: bytes, trust: Trust) -> Event:
     if not signer.rights.speaks:
         # Before any reading: an approver's key must not make a view stale by unreadable garbage.
         raise Untrusted(f"key of {signer.publisher!r} has no right to sign events")
-    return _read_claims(token.payload, signer, trust, digest_of(raw))
+    return _read_claims(token.payload, signer, trust, digest or digest_of(raw))
 
 
 def _read_claims(payload: bytes, signer: Signer, trust: Trust, digest: bytes) -> Event:

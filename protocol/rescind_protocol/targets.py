@@ -5,6 +5,7 @@ publisher and guard build every target through the same functions, and these kno
 """
 
 import re
+from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
@@ -148,14 +149,16 @@ def everyone() -> Target:
 
 def check(target: Target) -> Target:
     """Return `target` if it is in canonical form, else raise `Malformed`."""
-    makers = {
-        Kind.BADGE: lambda: badge(target.iss, target.id),
-        Kind.AGENT: lambda: agent(target.id),
-        Kind.SESSION: lambda: session(target.id),
-        Kind.KEY: lambda: key(target.id),
-        Kind.ISSUER: lambda: issuer(target.iss),
-        Kind.EVERYONE: everyone,
-    }
-    if makers[target.kind]() != target:
+    if _MAKERS[target.kind](target) != target:
         raise Malformed(f"target {str(target)[:80]!r} is not in canonical form")
     return target
+
+
+_MAKERS: dict[Kind, Callable[[Target], Target]] = {
+    Kind.BADGE: lambda said: badge(said.iss, said.id),
+    Kind.AGENT: lambda said: agent(said.id),
+    Kind.SESSION: lambda said: session(said.id),
+    Kind.KEY: lambda said: key(said.id),
+    Kind.ISSUER: lambda said: issuer(said.iss),
+    Kind.EVERYONE: lambda _: everyone(),
+}
