@@ -31,6 +31,7 @@ from rescind_protocol.table import ALIVE, Entry, Table, TableEdit, entry
 from rescind_protocol.trust import LOG_PREFIX_CHARS
 
 _START = Position(0, GENESIS)
+_NOTHING = Entry(ALIVE, ())
 FLOOR_LIFE_S = MAX_BADGE_TTL_S + BADGE_KILL_MARGIN_S + SKEW_S
 """A floor is dropped when no badge with `iat` up to it can still be valid."""
 _MODULUS = 2**128
@@ -190,13 +191,13 @@ class Replica:
 
     def _kill(self, edit: TableEdit, name: RevocationId, kill: Kill, at: int) -> None:
         target = kill.target.digest
-        if Name(name, target) in self.named:
+        if self.named and Name(name, target) in self.named:
             return
         if kill.expires_at is None or kill.expires_at > self.horizons.get(name.log, ALIVE):
             self._add(edit, target, Revocation(name, kill, at))
 
     def _add(self, edit: TableEdit, target: bytes, revocation: Revocation) -> None:
-        old = edit.get(target) or Entry(ALIVE, ())
+        old = edit.get(target) or _NOTHING
         if revocation in old.revocations:
             return
         edit.put(target, entry((*old.revocations, revocation), old.floors))
@@ -214,7 +215,7 @@ class Replica:
                 self.named.add(Name(name, target))
 
     def _keep(self, edit: TableEdit, target: bytes, kept: list[Revocation]) -> None:
-        old = edit.get(target) or Entry(ALIVE, ())
+        old = edit.get(target) or _NOTHING
         for gone in set(old.revocations).difference(kept):
             self._count(gone.id, -1)
         edit.put(target, entry(tuple(kept), old.floors))
@@ -222,7 +223,7 @@ class Replica:
     def _raise_floor(self, edit: TableEdit, floor: Floor) -> None:
         if self._floor_over(floor.log, floor.iat):
             return
-        old = edit.get(floor.target) or Entry(ALIVE, ())
+        old = edit.get(floor.target) or _NOTHING
         mine = dict(old.floors)
         if floor.iat > mine.get(floor.log, ALIVE):
             mine[floor.log] = floor.iat

@@ -47,19 +47,16 @@ def entry(revocations: tuple[Revocation, ...], floors: tuple[tuple[str, int], ..
     """Build the entry of a target, or None where nothing is left to say."""
     if not revocations and not floors:
         return None
-    floor = max((iat for _, iat in floors), default=ALIVE)
-    use = _cut(revocations, Effect.USE)
-    suspended = _cut(revocations, Effect.ISSUANCE)
-    return Entry(max(use, floor), revocations, floor, floors, suspended)
-
-
-def _cut(revocations: tuple[Revocation, ...], effect: Effect) -> int:
-    cut = ALIVE
+    floor = max((iat for _, iat in floors), default=ALIVE) if floors else ALIVE
+    use, suspended = floor, ALIVE
     for revocation in revocations:
-        if revocation.kill.effect is effect:
-            before = revocation.kill.issued_before
-            cut = max(cut, ALL if before is None else before)
-    return cut
+        before = revocation.kill.issued_before
+        cut = ALL if before is None else before
+        if revocation.kill.effect is Effect.USE:
+            use = max(use, cut)
+        else:
+            suspended = max(suspended, cut)
+    return Entry(use, revocations, floor, floors, suspended)
 
 
 Leaf = dict[bytes, Entry]
