@@ -71,6 +71,8 @@ class Reconciler:
         self._heard: dict[str, Heard] = {}
         self._proofs: dict[str, Proof] = {}
         self._newest: dict[str, float] = {}
+        self._uncovered: set[str] = set()
+        """Publishers whose newest head names events that have not come."""
         self._verified: OrderedDict[bytes, None] = OrderedDict()
         self._said: set[str] = set()
         self._swapped = view.published.table
@@ -100,7 +102,7 @@ class Reconciler:
             self.events.add(Outcome.SEEN)
             return None
         try:
-            event = events.authenticate(raw, self._trust)
+            event = events.authenticate(raw, self._trust, digest)
         except (Malformed, Untrusted) as error:
             self._reject(self.events, error, "event")
             return None
@@ -125,8 +127,9 @@ class Reconciler:
         for event in applied:
             for listener in self.on_applied:
                 self._tell(listener, event)
-        for publisher in {event.publisher for event in applied}:
-            self._prove(publisher)
+        if self._uncovered:
+            for publisher in self._uncovered & {event.publisher for event in applied}:
+                self._prove(publisher)
 
     def _swap(self) -> None:
         if self._view.published.table is not self._swapped:
@@ -202,8 +205,10 @@ class Reconciler:
             return True
         if not self.replica.covers(heard.head):
             self.heads.add("not_covered")
+            self._uncovered.add(publisher)
             return False
         self.heads.add("covered")
+        self._uncovered.discard(publisher)
         if self.replica.agrees(heard.head) is False:
             # All of it is signed and chained: a difference is a bug or a concurrent
             # reinstatement by another publisher, worth an alarm and no outage (red-team A3.4).
