@@ -150,6 +150,7 @@ async def test_a_flush_follows_what_was_sent_before_it(monkeypatch: pytest.Monke
 
     assert await sent() == [b"SUB subj", b"PING"]
     monkeypatch.setattr(nats_client.LeanClient, "_send_ping", Client._send_ping)
+    monkeypatch.setattr(nats_client.LeanClient, "_flush_pending", Client._flush_pending)
     assert await sent() != [b"SUB subj", b"PING"]
 
 
