@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from benchmarks import guard, kill
+from benchmarks import guard, kill, view
 from benchmarks.stats import Row, table
 
 
@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.name == "kill":
         result = kill.run(kill.plan(args.subscribers, quick=args.quick))
+    elif args.name == "view":
+        result = view.run(view.QUICK if args.quick else view.Plan())
     else:
         result = guard.run(guard.QUICK if args.quick else guard.Plan())
     print(msgspec.json.encode(result).decode() if args.json else table(result.rows()))
