@@ -298,8 +298,9 @@ class Replica:
         self.forked |= set(image.forked) | self._conflicts(image)
         edit = TableEdit(self.table)
         named_there = set(image.named)
-        live_there = {Name(r.id, r.kill.target.digest) for r in image.revocations}
-        for target, old in self.table.items() if self.table.size else ():
+        mine = self.table.size > 0  # at a start there is nothing to compare
+        live_there = {Name(r.id, r.kill.target.digest) for r in image.revocations if mine}
+        for target, old in self.table.items() if mine else ():
             kept = [
                 r
                 for r in old.revocations
