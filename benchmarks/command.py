@@ -1,13 +1,22 @@
-"""The command line of the benchmarks."""
+"""The command line: which benchmark, how much of it, printed for people or for programs.
+
+Only a terminal sees progress, on standard error. A figure that misses its limit is said to, and
+does not change the exit code: on a shared machine that would be a coin.
+"""
 
 import argparse
-from collections.abc import Sequence
-from typing import Protocol
+import os
+import platform
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
-from benchmarks import guard, kill, view
+from benchmarks import guard, kill, start, view
 from benchmarks.stats import Row, table
+
+FLEET = (1, 50)
+"""Numbers of subscribers that `all` measures."""
 
 
 class Result(Protocol):
@@ -18,19 +27,91 @@ class Result(Protocol):
         ...
 
 
+def _guard(args: argparse.Namespace) -> Result:
+    return guard.run(guard.QUICK if args.quick else guard.Plan())
+
+
+def _kill(args: argparse.Namespace) -> Result:
+    return kill.run(kill.plan(args.subscribers, quick=args.quick))
+
+
+def _view(args: argparse.Namespace) -> Result:
+    return view.run(view.QUICK if args.quick else view.Plan())
+
+
+def _start(args: argparse.Namespace) -> Result:
+    return start.run(start.QUICK if args.quick else start.Plan())
+
+
+BENCHMARKS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
+    "guard": (_guard, "one check: cold, cached, beside the bare signature and PyJWT"),
+    "kill": (_kill, "from kill() to the view of every subscriber, beside its floor"),
+    "view": (_view, "one event into a view of a million, readers' pauses, alternatives"),
+    "start": (_start, "importing, the embedded server, a subscriber from its snapshot"),
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one benchmark and print it."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--subscribers", type=int, default=1)
-    parser.add_argument("name")
-    args = parser.parse_args(argv)
-    if args.name == "kill":
-        result = kill.run(kill.plan(args.subscribers, quick=args.quick))
-    elif args.name == "view":
-        result = view.run(view.QUICK if args.quick else view.Plan())
-    else:
-        result = guard.run(guard.QUICK if args.quick else guard.Plan())
-    print(msgspec.json.encode(result).decode() if args.json else table(result.rows()))
+    """Run what is asked for and print it."""
+    args = _parser().parse_args(argv)
+    chosen = _all(args) if args.name == "all" else [_one(args.name, args)]
+    if args.json:
+        document = {"machine": machine(), **dict(chosen)} if args.name == "all" else chosen[0][1]
+        print(msgspec.json.encode(document).decode())
     return 0
+
+
+def _one(name: str, args: argparse.Namespace) -> tuple[str, Result]:
+    extra = f" --subscribers {args.subscribers}" if name == "kill" else ""
+    command = name + extra + (" --quick" if args.quick else "")
+    result = BENCHMARKS[name][0](args)
+    if not args.json:
+        print(f"\npython -m benchmarks {command}\n{table(result.rows())}", flush=True)
+    return name + extra, result
+
+
+def _all(args: argparse.Namespace) -> list[tuple[str, Result]]:
+    if not args.json:
+        print(f"{machine()}; medians; what must be reached stands behind the figure")
+    fleet = [
+        argparse.Namespace(**{**vars(args), "subscribers": count})
+        for count in ((2,) if args.quick else FLEET)
+    ]
+    kills = [_one("kill", each) for each in fleet]
+    return [_one("guard", args), *kills, _one("view", args), _one("start", args)]
+
+
+def machine() -> str:
+    """Return what the figures were measured on, as far as it matters."""
+    return (
+        f"Python {platform.python_version()}, {len(os.sched_getaffinity(0))} cores, "
+        f"load {os.getloadavg()[0]:.1f}, Linux {platform.release().split('-')[0]}"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure rescind on this machine. Every figure in docs/ comes from here.",
+        epilog="`all` takes about two minutes. See docs/benchmarks.md for what each figure means.",
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print one JSON document")
+    common.add_argument(
+        "--quick", action="store_true", help="a second instead of a minute; the figures mean little"
+    )
+    names: Any = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, (_, what) in BENCHMARKS.items():
+        sub = names.add_parser(name, parents=[common], help=what, description=what)
+        if name == "kill":
+            sub.add_argument(
+                "--subscribers", type=_count, default=1, metavar="N", help="how many (default 1)"
+            )
+    names.add_parser("all", parents=[common], help="everything, as `make bench` does")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError("must be 1 to 1000")
+    return int(text)

@@ -20,6 +20,7 @@ from statistics import median
 import msgspec
 import nats
 from nacl.bindings import crypto_sign, crypto_sign_keypair
+from nats.aio.client import Client
 
 from benchmarks.material import FABRIC, PUBLISHER, Publisher, badge_kill
 from benchmarks.stats import MS, Row, Spread, progress, spread
@@ -190,7 +191,7 @@ class Floor:
         finally:
             floor.close()
 
-    async def _connect(self, url: str) -> "nats.NATS":
+    async def _connect(self, url: str) -> Client:
         client = await nats.connect(url, inbox_prefix=b"_INBOX_pub")
 
         async def heard(message: object) -> None:

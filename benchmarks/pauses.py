@@ -46,8 +46,8 @@ def measure(
     writes = 0
     for number in range(2 * windows):
         writing = number % 2 == 0
-        stop, ended = threading.Event(), threading.Event()
-        writer = threading.Thread(target=_keep_writing, args=(write, every_s, stop, ended, writing))
+        stop = threading.Event()
+        writer = threading.Thread(target=_keep_writing, args=(write, every_s, stop, writing))
         found = _Reader(look_up, keys)
         reader = threading.Thread(target=found.run, args=(stop,))
         reader.start()
@@ -72,13 +72,11 @@ def _keep_writing(
     write: Callable[[], object],
     every_s: float,
     stop: threading.Event,
-    ended: threading.Event,
     writing: bool,  # noqa: FBT001 - the two kinds of window
 ) -> None:
     while not stop.wait(every_s):
         if writing:
             write()
-    ended.set()
 
 
 class _Reader:
@@ -93,7 +91,6 @@ class _Reader:
             for key in self._keys:
                 look_up(key)
                 now = clock()
-                if now - before > worst:
-                    worst = now - before
+                worst = max(worst, now - before)
                 before = now
         self.worst_ns = worst

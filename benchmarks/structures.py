@@ -3,7 +3,7 @@
 Each is the bare structure: 16-byte keys, one shared entry. `published` is what a reader holds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from rescind_protocol.table import ALL, Entry, Table, TableEdit
@@ -125,7 +125,7 @@ class Tree:
         return self.published.get(key)
 
 
-ALTERNATIVES = {
+ALTERNATIVES: dict[str, Callable[[Iterable[bytes]], Structure]] = {
     "dict copied": DictCopied,
     "dict in place": DictInPlace,
     "base + overlay": BaseOverlay,

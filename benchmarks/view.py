@@ -12,6 +12,7 @@ import gc
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -42,13 +43,12 @@ class Plan(msgspec.Struct, frozen=True):
     events: int = 2000
     copies: int = 30
     """Events for structures that copy everything for each."""
-    windows: int = 10
-    window_s: float = 0.4
+    windows: int = 16
+    window_s: float = 0.25
     alternatives: bool = True
 
 
 QUICK = Plan(entries=2000, events=50, copies=5, windows=1, window_s=0.05)
-SHORT = Plan(alternatives=False)
 
 
 class Alternative(msgspec.Struct, frozen=True):
@@ -82,7 +82,12 @@ class Result(msgspec.Struct, frozen=True):
     def rows(self) -> list[Row]:
         """Return what people read."""
         own = [
-            Row(f"one event into {self.entries:,} entries: join + swap", self.apply_us, "µs", APPLY_US),
+            Row(
+                f"one event into {self.entries:,} entries: join + swap",
+                self.apply_us,
+                "µs",
+                APPLY_US,
+            ),
             Row("  a signed event, everything", self.event_us, "µs"),
             Row("  everything but its bare signature", self.event_minus_signature_us, "µs"),
             Row("a reader's worst pause, with a writer", self.pause.with_writer_ms, "ms"),
@@ -90,7 +95,8 @@ class Result(msgspec.Struct, frozen=True):
             Row("  what the writer adds", self.pause.more_ms, "ms", PAUSE_MS),
             Row(
                 f"  median of {self.pause.windows} windows of each kind, in turn",
-                f"worst {shown(self.pause.worst_with_ms)} / {shown(self.pause.worst_without_ms)} ms",
+                f"worst {shown(self.pause.worst_with_ms)}"
+                f" / {shown(self.pause.worst_without_ms)} ms",
             ),
             Row("memory of an entry with its revocation", float(self.bytes_per_entry), "B"),
         ]
@@ -165,8 +171,8 @@ def _events(plan: Plan, publisher: Publisher, reconciler: Reconciler) -> tuple[S
         raw = publisher.signed((badge_kill(),))
         signing_input, _, signature = raw.rpartition(b".")
         message = b64url_decode(signature) + signing_input
-        bare.append(timed(lambda message=message: crypto_sign_open(message, public)))
-        whole.append(timed(lambda raw=raw: reconciler.event(raw)))
+        bare.append(timed(partial(crypto_sign_open, message, public)))
+        whole.append(timed(partial(reconciler.event, raw)))
     assert reconciler.events.read().get("applied") == plan.events, reconciler.events.read()
     return spread(whole, US), spread(bare, US)
 
@@ -186,7 +192,7 @@ def _pause(plan: Plan, publisher: Publisher, reconciler: Reconciler, view: View)
 
     progress("view: watching a reader")
     return pauses.measure(
-        lambda key: view.published.table.get(key),
+        lambda key: view.published.table.get(key),  # noqa: PLW0108 - the newest one each time
         _keys(1000),
         write,
         windows=plan.windows,
@@ -213,13 +219,13 @@ def _alternatives(plan: Plan) -> list[Alternative]:
 
 def _alternative(plan: Plan, name: str, structure: Structure, keys: Sequence[bytes]) -> Alternative:
     hits, misses = keys[:: max(1, len(keys) // 2000)], _keys(2000)
-    hit = median(timed(lambda key=key: structure.get(key)) for key in hits) / US
-    miss = median(timed(lambda key=key: structure.get(key)) for key in misses) / US
+    hit = median(timed(partial(structure.get, key)) for key in hits) / US
+    miss = median(timed(partial(structure.get, key)) for key in misses) / US
     events = plan.copies if name == "dict copied" else plan.events
-    taken = [timed(lambda key=key: structure.add(key)) for key in _keys(events)]
+    taken = [timed(partial(structure.add, key)) for key in _keys(events)]
     if name == "dict in place":  # its cost is in the one write that makes it grow
         growth = _keys(int(GROWTH * plan.entries))
-        worst = max(timed(lambda key=key: structure.add(key)) for key in growth)
+        worst = max(timed(partial(structure.add, key)) for key in growth)
     else:
         worst = max(taken)
     pause = pauses.measure(

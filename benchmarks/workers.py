@@ -118,7 +118,7 @@ async def _subscribers(setup: Setup, tally: Tally) -> AsyncIterator[None]:
         for subscriber in started:
             subscriber.on_applied.append(tally.done)
             await stack.enter_async_context(subscriber)
-        while not all(subscriber.fresh for subscriber in started):
+        while not all(subscriber.fresh for subscriber in started):  # noqa: ASYNC110 - of many
             await asyncio.sleep(0.05)
         yield
 
