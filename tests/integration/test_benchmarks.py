@@ -1,0 +1,106 @@
+"""The benchmarks run, and what they print as JSON is whole and adds up; never how fast it was."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import stats
+from benchmarks.stats import Row, Spread
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> Any:
+    """Return the JSON document that a quick benchmark prints."""
+    command = [sys.executable, "-m", "benchmarks", *arguments, "--quick", "--json"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == ""  # nobody watches: no progress
+    return json.loads(answer.stdout)
+
+
+def check_spread(found: dict[str, float]) -> None:
+    """Assert that this is a median with a 99th percentile."""
+    assert set(found) == {"p50", "p99"}
+    assert 0 < found["p50"] <= found["p99"]
+
+
+def test_guard() -> None:
+    """Four kinds of check, each with its percentiles and as many samples as it should have."""
+    found = run("guard")
+    for name in ("cached_us", "cold_us", "floor_verify_us", "pyjwt_us"):
+        check_spread(found[name])
+    assert isinstance(found["cold_minus_floor_us"], float)
+    samples = found["samples"]
+    assert samples["cold"] == samples["floor"] == samples["cached"] / 20 == samples["pyjwt"] * 5
+    assert found["view_entries"] == 500
+
+
+@pytest.mark.parametrize("subscribers", [1, 3])
+def test_kill(subscribers: int) -> None:
+    """Every subscriber's time of every kill is there, and so is the floor in the same run."""
+    found = run("kill", "--subscribers", str(subscribers))
+    assert found["subscribers"] == subscribers
+    assert found["samples"] == 2 * 4 * subscribers
+    assert 0 < found["floor_p50_ms"] <= found["floor_p99_ms"]
+    assert 0 < found["p50_ms"] <= found["p99_ms"]
+    assert found["ratio_p50"] > 0
+    assert found["event_bytes"] > 500
+
+
+def test_view() -> None:
+    """The event, its signature's share, pauses with and without a writer, every alternative."""
+    found = run("view")
+    for name in ("apply_us", "event_us", "event_floor_us"):
+        check_spread(found[name])
+    difference = found["event_us"]["p50"] - found["event_floor_us"]["p50"]
+    assert found["event_minus_signature_us"] == pytest.approx(difference)
+    names = [each["name"] for each in found["alternatives"]]
+    assert len(set(names)) == len(names) == 5
+    for each in [found, *found["alternatives"]]:
+        check_spread(each["apply_us"])
+        pause = each["pause"]
+        assert 0 < pause["with_writer_ms"] <= pause["worst_with_ms"]
+        assert 0 < pause["without_writer_ms"] <= pause["worst_without_ms"]
+
+
+def test_start() -> None:
+    """Import, server and subscriber have their percentiles; the snapshot holds what it should."""
+    found = run("start")
+    for name in ("import_ms", "python_ms", "server_ms", "subscriber_ms"):
+        check_spread(found[name])
+    assert found["revocations"] == 500
+    assert found["snapshot_bytes"] > 500 * 16
+
+
+def test_all_is_one_document() -> None:
+    """`all --json` holds every benchmark under its command, and the machine."""
+    found = run("all")
+    assert set(found) == {"machine", "guard", "kill --subscribers 2", "view", "start"}
+
+
+def test_unknown_is_one_sentence() -> None:
+    """A wrong number of subscribers is refused with a sentence and exit code 2."""
+    command = [sys.executable, "-m", "benchmarks", "kill", "--subscribers", "none"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert "must be 1 to 1000" in answer.stderr
+
+
+def test_percentiles_are_samples() -> None:
+    """A percentile is the smallest sample that so many do not exceed; rounds give medians."""
+    assert stats.spread(range(1, 101), 1) == Spread(50, 99)
+    assert stats.spread([7], 1) == Spread(7, 7)
+    rounds = [Spread(1, 10), Spread(2, 90), Spread(9, 11)]
+    assert stats.over_rounds(rounds) == Spread(2, 11)
+
+
+def test_verdicts() -> None:
+    """A figure beyond its limit is said to miss it."""
+    assert "reached" in Row("what", Spread(1.0, 9.0), limit=1.0).verdict
+    assert "MISSED" in Row("what", 1.1, limit=1.0).verdict
+    assert not Row("what", 1.1).verdict
