@@ -20,7 +20,6 @@ from rescind_protocol import trust
 from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.keys import SigningKey, jwk
 from rescind_protocol.subjects import check_fabric
-from rescind_publisher import keyfiles
 
 LOCAL_ISSUER = "https://issuer.rescind.local"
 APPROVER = "local-approver"
@@ -46,6 +45,8 @@ def create(home: Path, *, fabric: str, publisher: str, port: int, now: int) -> N
         home.chmod(0o700)
     except OSError as error:
         raise BadConfig(f"cannot use {home}: {error.strerror}") from error
+    from rescind_publisher import keyfiles  # noqa: PLC0415 - guards read paths here, make no keys
+
     root, keys = _make_keys(home)
     file = _trust_file(fabric, publisher, keys, now)
     keyfiles.write_trust(home / "trust.jws", trust.sign(file, root))
@@ -58,6 +59,8 @@ def create(home: Path, *, fabric: str, publisher: str, port: int, now: int) -> N
 
 
 def _make_keys(home: Path) -> tuple[SigningKey, dict[str, SigningKey]]:
+    from rescind_publisher import keyfiles  # noqa: PLC0415 - as above
+
     keys = {name: SigningKey.generate() for name in ("root", "publisher", "approver", "issuer")}
     for name, key in keys.items():
         keyfiles.write_private(home / f"{name}.key", key)

@@ -33,6 +33,18 @@ def test_using_the_guard_loads_no_transport() -> None:
     assert answer.stdout.strip() == "[]"
 
 
+def test_a_sidecar_loads_no_publisher() -> None:
+    """A process that only guards loads nothing of what says kill."""
+    program = (
+        "import sys, rescind; rescind.Sidecar; "
+        "print([m for m in sys.modules if m.startswith('rescind_publisher')])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_name_is_there(name: str) -> None:
     """Every promised name can be had."""
