@@ -1,0 +1,51 @@
+"""One subscriber of the demo, a process of its own: `python -m rescind.demo.sidecar`.
+
+Configured by `RESCIND_*`, as any sidecar is. It says when it is fresh and what it applied, and
+answers for any badge it is asked about.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from rescind.demo import wire
+from rescind.sidecar import Sidecar
+from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.subscriber import Subscriber
+
+FRESH_WITHIN_S = 60.0
+
+
+def report(subscriber: Subscriber, send: Callable[[wire.Report], None]) -> None:
+    """Report each event applied, and, once, that the view is fresh."""
+    subscriber.on_applied.append(
+        lambda event: send(wire.Applied(event.log, event.seq, time.monotonic()))
+    )
+
+    def wait() -> None:
+        try:
+            subscriber.wait_fresh(FRESH_WITHIN_S)
+        except (SourceRefused, SourceUnavailable) as error:
+            sys.stderr.write(f"{error}\n")
+            return
+        send(wire.Fresh(time.monotonic()))
+
+    threading.Thread(target=wait, name="demo-fresh", daemon=True).start()
+
+
+def main() -> None:
+    """Do as the demo says until it is gone."""
+    send = wire.open_reports()
+    sidecar = Sidecar()
+    send(wire.Ready())
+    for order in wire.orders():
+        if isinstance(order, wire.Check):
+            send(wire.Decided(order.badge, sidecar.guard.check(order.token).code))
+        elif isinstance(order, wire.Follow):
+            sidecar.start()
+            report(sidecar.subscriber, send)
+
+
+if __name__ == "__main__":
+    main()
