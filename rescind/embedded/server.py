@@ -217,7 +217,12 @@ def _spawn_in_own_thread(
     def keep() -> None:
         try:
             process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                process_group=0,  # Ctrl-C is ours to handle: the server goes last
             )
             started.append(process)
         except OSError as error:

@@ -25,6 +25,12 @@ def test_starts_on_loopback_and_stops(tmp_path: Path) -> None:
     assert not alive(pid)
 
 
+def test_does_not_hear_ctrl_c(tmp_path: Path) -> None:
+    """Ctrl-C goes to the terminal's process group: the server has one of its own, and goes last."""
+    with EmbeddedServer(tmp_path) as running:
+        assert os.getpgid(running.pid) == running.pid
+
+
 def test_passwords_are_in_the_environment_only(tmp_path: Path) -> None:
     """No password stands on the command line of the server, nor in a file of its store."""
     passwords = server.new_passwords()
