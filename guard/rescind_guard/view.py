@@ -35,26 +35,31 @@ class Published(NamedTuple):
 class View:
     """Holds the published tuple. Built empty and never synced, which is stale."""
 
-    __slots__ = ("_writer", "published")
+    __slots__ = ("_claimed", "published")
 
     def __init__(self) -> None:
         self.published = Published(0, Table(), -inf, -inf)
-        self._writer: dict[str, int] = {}
+        self._claimed: dict[str, int] = {}
 
     def __repr__(self) -> str:
         at = self.published
         return f"<View generation {at.generation}, {len(at.table)} targets>"
 
+    @property
+    def _writer(self) -> int | None:
+        """The writer's thread; None while nobody has claimed the view."""
+        return self._claimed.get(_THREAD)
+
     def claim(self) -> None:
         """Make the calling thread the one writer, for good or until `release`."""
         thread = threading.get_ident()
         # One atomic step: of two threads that claim at once, one is told of the other.
-        if self._writer.setdefault(_THREAD, thread) != thread:
+        if self._claimed.setdefault(_THREAD, thread) != thread:
             raise TwoWriters("this view has a writer already; one subscriber per view")
 
     def release(self) -> None:
         """Give the writer's place up; also the first act in the child after a fork."""
-        self._writer = {}
+        self._claimed = {}
 
     def swap(self, table: Table) -> None:
         """Publish a changed table."""
@@ -75,5 +80,5 @@ class View:
         self.published = Published(at.generation + 1, at.table, -inf, -inf)
 
     def _check_writer(self) -> None:
-        if self._writer.get(_THREAD) != threading.get_ident():
+        if self._writer != threading.get_ident():
             raise TwoWriters("only the thread that claimed this view may write to it")
