@@ -172,7 +172,17 @@ class Replica:
             for name in change.names
         )
         more = kills + names
-        return more > 0 and held + len(self.named) * bool(names) + more > event.quota
+        room = event.quota - held - len(self.named) * bool(names)
+        return more > 0 and more > room and more - self._kept(event) > room
+
+    def _kept(self, event: Event) -> int:
+        """Count its kills that are held already: known from an image that has not seen it."""
+        return sum(
+            isinstance(change, Kill)
+            and (old := self.table.get(change.target.digest)) is not None
+            and any(r.id == RevocationId(event.log, event.seq, index) for r in old.revocations)
+            for index, change in event.changes
+        )
 
     def _effect(self, event: Event) -> None:
         """Kills first: a reinstatement in the same event may name them."""
