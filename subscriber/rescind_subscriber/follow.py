@@ -14,11 +14,8 @@ What such an end leaves behind is not saved: an event may be half joined, marked
 """
 
 import asyncio
-import contextlib
 import logging
-import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from rescind_guard.metrics import Counter
 from rescind_guard.view import View
@@ -27,17 +24,19 @@ from rescind_protocol.errors import Malformed
 from rescind_protocol.trust import Trust
 from rescind_subscriber.checkpoint import Checkpoint, CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
-from rescind_subscriber.errors import FollowerEnded, Rewound, SourceRefused, SourceUnavailable
+from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
 from rescind_subscriber.memory import Memory, State, image_of, positions_of
 from rescind_subscriber.pace import Pace
 from rescind_subscriber.reconcile import Reconciler
 from rescind_subscriber.sources.base import Cursor, Source
+from rescind_subscriber.tasks import end, jitter, raise_end, stop_source, within, within_each
 
 log = logging.getLogger("rescind.subscriber")
 
 SLICE = 64
 """Stored events joined at a time: some milliseconds of signatures, then live ones have a turn."""
-SOURCE_STOP_S = 2.0
+READ_SILENCE_S = 30.0
+"""A reading without one more batch for so long is given up: a half-open socket says nothing."""
 
 
 class Follower:
@@ -160,10 +159,10 @@ class Follower:
             await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
-                    _raise_end(task)
+                    raise_end(task)
         finally:
-            await _end([stopped, *tasks])
-            await asyncio.gather(*map(_stop, self.sources.values()))
+            await end([stopped, *tasks])
+            await asyncio.gather(*map(stop_source, self.sources.values()))
         await self._memory.save(self._state())
 
     def close(self) -> None:
@@ -196,7 +195,7 @@ class Follower:
         pace, loop = self.paces[source.name], asyncio.get_running_loop()
         while True:
             free = loop.time()
-            await _within(self._config.reread_every_s * _jitter(0.5, 1.5), due)
+            await within(self._config.reread_every_s * jitter(0.5, 1.5), due)
             asked_after = loop.time() - free
             due.clear()
             back.clear()
@@ -205,14 +204,14 @@ class Follower:
             else:
                 # Nothing new: what is missing is not stored yet, or the source is away. Not
                 # longer than until it is linked again: then it may well have what we miss.
-                await _within(pace.wait_s(asked_after) * _jitter(0.5, 1.0), back)
+                await within(pace.wait_s(asked_after) * jitter(0.5, 1.0), back)
 
     async def _read(self, source: Source) -> bool:
         """Read a source from its cursor to its end; return whether that brought anything new."""
         name, new = source.name, 0
         before = self.reconciler.held_back
         try:
-            async for batch in source.read(self.cursors.get(name)):
+            async for batch in within_each(READ_SILENCE_S, source.read(self.cursors.get(name))):
                 new += await self._join(batch.events)
                 # Never beyond an event that could not be joined (I10, quota, gap): it must be
                 # read again, by a newer version, or when there is room for it.
@@ -220,9 +219,9 @@ class Follower:
                     self.cursors[name] = batch.cursor
         except Rewound as error:
             self._rewind(name, error)
-        except SourceUnavailable as error:
+        except (SourceUnavailable, TimeoutError) as error:
             self.reads.add("unavailable")
-            self._unread[name] = str(error)
+            self._unread[name] = str(error) or f"{name}: the store was silent in mid-reading"
             self._due[name].set()
         else:
             self.reads.add("complete")
@@ -264,36 +263,3 @@ class Follower:
             ),
             table,
         )
-
-
-def _jitter(low: float, high: float) -> float:
-    return random.uniform(low, high)  # noqa: S311 - spreads load, keeps no secret
-
-
-async def _within(seconds: float, event: asyncio.Event) -> None:
-    # Not `wait_for`: in Python 3.11 it can swallow a cancellation, and a stop would hang.
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-
-
-async def _stop(source: Source) -> None:
-    """Stop a source whatever it does: it may fail, or hang."""
-    try:
-        async with asyncio.timeout(SOURCE_STOP_S):
-            await source.stop()
-    except Exception as error:  # noqa: BLE001 - it is given up either way
-        log.warning("source %s did not stop cleanly: %r", source.name, error)
-
-
-async def _end(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _raise_end(task: asyncio.Task[Any]) -> None:
-    """Raise why a task that should never end has ended; a cancellation from within is no reason."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        raise error
-    raise FollowerEnded(f"task {task.get_name()!r} of the subscriber ended by itself")

@@ -5,11 +5,14 @@ import logging
 from math import inf
 
 import pytest
+from msgspec.structs import replace
 
+from rescind_guard.view import View
 from rescind_protocol.changes import Kill
 from rescind_protocol.errors import Malformed
+from rescind_protocol.trust import ALL_RIGHTS
 from rescind_subscriber.errors import SourceRefused
-from tests.fakes.fabric import SECOND, Log
+from tests.fakes.fabric import NOW, SECOND, Log, make_trust
 from tests.fakes.following import PATIENT, QUICK, following, kills, victim
 from tests.fakes.source import ScriptedSource
 from tests.fakes.waiting import until
@@ -192,13 +195,44 @@ async def test_a_source_that_does_not_stop_is_left_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Stopping does not wait for a transport that hangs."""
-    monkeypatch.setattr("rescind_subscriber.follow.SOURCE_STOP_S", 0.01)
+    monkeypatch.setattr("rescind_subscriber.tasks.SOURCE_STOP_S", 0.01)
     source = ScriptedSource()
     source.hangs_on_stop = True
     async with following(source) as at:
         await until(lambda: source.feed is not None)
         await at.end()
     assert source.stops == 1
+
+
+async def test_a_publisher_at_its_quota_survives_a_new_follower() -> None:
+    """What the view keeps over a crash is not counted twice as it is read again."""
+    trust = make_trust(rights=replace(ALL_RIGHTS, quota=3))
+    source, log, view = ScriptedSource(), Log(), View()
+    source.stored = [log.write(*(Kill(target=victim(n)) for n in (1, 2, 3)))]
+    for seconds in (1, 2):
+        async with following(source, trust=trust, view=view) as at:
+            await until(lambda: source.feed is not None)
+            view.distrust()
+            source.head(log, time_s=NOW + seconds)
+            await until(lambda: at.age_s <= 0)
+            await at.end()
+
+
+async def test_a_source_that_says_nothing_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A reading that hangs (a half-open socket, OPAL #945) ends, is said, and begins again."""
+    monkeypatch.setattr("rescind_subscriber.follow.READ_SILENCE_S", 0.01)
+    source, log = ScriptedSource(), Log()
+    source.stored = kills(log, 4)
+    source.gate.clear()
+    async with following(source) as at:
+        await until(lambda: at.follower.reads.read().get("unavailable"))
+        assert "silent" in at.follower.trouble["read memory"]
+        assert at.denies(victim(1), victim(2))
+        source.gate.set()
+        await until(lambda: at.denies(victim(4)))
+        await until(lambda: not at.follower.trouble)
 
 
 async def test_two_sources_of_one_name_are_refused() -> None:
