@@ -72,6 +72,7 @@ class Subscriber:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._stopping = threading.Event()
         self._opened = threading.Event()
         """Set when the local snapshot is in the view, or the thread has ended."""
         self._crash = ""
@@ -105,6 +106,7 @@ class Subscriber:
         """Stop following and save the local snapshot; the view stays as it is, and ages."""
         thread = self._thread
         if thread is not None:
+            self._stopping.set()
             self._opened.wait(STOP_WITHIN_S)
             if self._loop is not None and self._stop is not None:
                 with contextlib.suppress(RuntimeError):  # its loop has ended by itself
@@ -147,27 +149,28 @@ class Subscriber:
             self._reset()
 
     def _thread_main(self) -> None:
-        try:
-            asyncio.run(self._keep_following())
-        except BaseException as error:
-            # Whatever it is (a SystemExit ends a thread without a word): not in silence.
-            log.critical("the subscriber's thread ends", exc_info=True)
-            self._note_crash(error)
-            raise
-        finally:
-            self._opened.set()
+        """Run the loop; what ends even that (a SystemExit, without a word) ends no following."""
+        stopping, opened = self._stopping, self._opened
+        while not stopping.is_set():
+            try:
+                asyncio.run(self._keep_following())
+            except BaseException as error:
+                log.critical("the subscriber's loop ended; it starts again", exc_info=True)
+                self._note_crash(error)
+                opened.set()
+                stopping.wait(RESTART_WAIT_S)
+        opened.set()
 
     async def _keep_following(self) -> None:
         """Run a follower, and another one if it crashes: loudly, and stale from that moment."""
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        while not self._stop.is_set():
+        while not (self._stop.is_set() or self._stopping.is_set()):
             try:
                 self._follower = self._follower or self._make_follower()
                 await self._follow(self._follower, self._stop)
             except Exception as error:
                 log.exception("the subscriber crashed; it starts again")
                 self._note_crash(error)
-                self._follower = None
                 self._opened.set()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RESTART_WAIT_S):
@@ -200,6 +203,7 @@ class Subscriber:
         return follower
 
     def _note_crash(self, error: BaseException) -> None:
+        self._follower = None
         self._crash = f"it crashed and starts again: {error!r}"
 
     def after_fork(self) -> None:

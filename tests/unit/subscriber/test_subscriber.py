@@ -149,6 +149,27 @@ async def test_a_crash_restarts_loudly_stale_and_with_its_kills(
     assert "a bug" in caplog.text
 
 
+def test_not_even_a_system_exit_ends_the_following(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would end a thread without a word."""
+    monkeypatch.setattr(module, "RESTART_WAIT_S", 0.01)
+    source, log = ScriptedSource(), Log()
+    with subscriber(source) as at:
+        wait_until(lambda: at.status().reads)
+        on_its_thread(at, lambda: source.head(log))
+        assert at.fresh
+        source.breaks = SystemExit("a plug-in that means it")
+        on_its_thread(at, source.mend)
+        wait_until(lambda: source.starts == 2)
+        assert at.status().age_s is None
+        source.stored = kills(log, 1)
+        wait_until(lambda: at.status().sources == {"memory": ""})
+        on_its_thread(at, source.mend)
+        wait_until(lambda: denies(at, 1))
+    assert "it starts again" in caplog.text
+
+
 def test_a_crash_finds_its_snapshot_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lock of the one that crashed is free: the next one goes on from the cursor."""
     monkeypatch.setattr(module, "RESTART_WAIT_S", 0.01)
