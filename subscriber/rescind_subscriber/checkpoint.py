@@ -14,6 +14,7 @@ ever replaced whole.
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
@@ -95,6 +96,7 @@ class CheckpointFile:
             return True
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_folder(self._folder)
             lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
         except OSError as error:
             raise CheckpointLost(f"cannot use {self._folder}: {error.strerror}") from error
@@ -119,7 +121,8 @@ class CheckpointFile:
         for whoever wants to know why), `CheckpointForeign` and `CheckpointLost`.
         """
         try:
-            raw = self.path.read_bytes()
+            _check_folder(self._folder)
+            raw = _read_own(self.path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -154,6 +157,23 @@ class CheckpointFile:
                 _sync_folder(self._folder)
             except OSError as error:
                 raise CheckpointLost(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that anyone may write to: the snapshot is not signed, only private."""
+    if folder.stat().st_mode & stat.S_IWOTH:
+        raise CheckpointLost(f"anyone may write to {folder}: chmod o-w, or name another folder")
+
+
+def _read_own(path: Path) -> bytes:
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_uid not in _trusted_users():
+            raise CheckpointLost(f"{path} belongs to another user: not believed")
+        return file.read(MAX_SNAPSHOT_BYTES + 1)
+
+
+def _trusted_users() -> set[int]:
+    return {os.geteuid(), 0}
 
 
 def _frames(checkpoint: Checkpoint, table: Table) -> Iterator[bytes]:

@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import threading
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -17,11 +16,9 @@ from rescind_protocol.table import Table
 from rescind_subscriber import checkpoint as module
 from rescind_subscriber.checkpoint import (
     Checkpoint,
-    CheckpointDamaged,
     CheckpointFile,
-    CheckpointForeign,
 )
-from tests.fakes.fabric import FABRIC, NOW, Log
+from tests.fakes.fabric import NOW, Log
 from tests.fakes.following import QUICK, following, kills, victim
 from tests.fakes.source import ScriptedSource
 from tests.fakes.waiting import until
@@ -230,69 +227,3 @@ async def test_what_a_crash_leaves_is_not_saved(
 
 def _out_of_memory(*_: object) -> None:
     raise MemoryError
-
-
-def test_saves_of_two_threads_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A save whose task was cancelled goes on in its thread; the next one waits for it."""
-    file = CheckpointFile(tmp_path, "x")
-    assert file.acquire()
-    inside, at_once, write = [0], [0], module._write_durably
-    both = threading.Barrier(2)
-
-    def watched(path: Path, parts: list[bytes]) -> None:
-        inside[0] += 1
-        at_once[0] = max(at_once[0], inside[0])
-        write(path, parts)
-        inside[0] -= 1
-
-    def save() -> None:
-        both.wait()
-        for _ in range(20):
-            file.save(Checkpoint(FABRIC, "", Image()), Table())
-
-    monkeypatch.setattr(module, "_write_durably", watched)
-    threads = [threading.Thread(target=save) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert at_once == [1]
-    assert file.load(FABRIC) is not None
-
-
-def test_a_table_of_many_pieces_comes_back_whole(tmp_path: Path) -> None:
-    """Every revocation, in however many frames."""
-    log, replica = Log(), Replica()
-    for number in range(3):
-        changes = [Kill(target=victim(1000 * number + n)) for n in range(600)]
-        replica.apply(log.event(*changes))
-    file = CheckpointFile(tmp_path, "x")
-    assert file.acquire()
-    file.save(Checkpoint(FABRIC, "", Image(vector=replica.vector)), replica.table)
-    again, kept = Replica(), file.load(FABRIC)
-    assert kept is not None
-    again.merge(kept.image)
-    assert dict(again.table.items()) == dict(replica.table.items())
-    assert again.live_sum([log.id]) == replica.live_sum([log.id])
-
-
-def test_the_file_is_private(tmp_path: Path) -> None:
-    """It names who was killed, and why."""
-    file = CheckpointFile(tmp_path / "state", "x")
-    assert file.acquire()
-    file.save(Checkpoint(FABRIC, "", Image()), Table())
-    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
-    assert {p.stat().st_mode & 0o777 for p in (tmp_path / "state").iterdir()} == {0o600}
-
-
-def test_errors_of_a_file_are_told_apart(tmp_path: Path) -> None:
-    """Damaged and foreign are different sentences; a reader leaves both where they are."""
-    file = CheckpointFile(tmp_path, "x")
-    assert file.load(FABRIC) is None
-    file.path.write_bytes(b"half")
-    with pytest.raises(CheckpointDamaged):
-        file.load(FABRIC)
-    assert file.path.exists()
-    file.save(Checkpoint("other", "", Image()), Table())
-    with pytest.raises(CheckpointForeign):
-        file.load(FABRIC)
