@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from rescind_guard.view import View
 from rescind_protocol.changes import Kill
 from rescind_protocol.errors import Malformed
+from rescind_protocol.events import Event
 from rescind_protocol.trust import ALL_RIGHTS
 from rescind_subscriber.errors import SourceRefused
 from tests.fakes.fabric import NOW, SECOND, Log, make_trust
@@ -48,6 +49,27 @@ async def test_live_events_are_joined_while_a_read_stands_still() -> None:
         await until(lambda: at.denies(*map(victim, range(1, 8))))
         source.head(log, time_s=at.clock.wall() + 1)
         assert at.age_s <= 0
+
+
+async def test_live_events_have_their_turn_within_a_large_batch() -> None:
+    """A thousand stored signatures are no reason to be deaf for a tenth of a second."""
+    source, log, other = ScriptedSource(), Log(), Log(key=SECOND, publisher="soc-b")
+    source.stored, source.batch_size = kills(log, 300), 1000
+    live = other.write(Kill(target=victim(999)))
+    last_known: list[bool] = []
+
+    def speak() -> None:
+        source.say(live)
+        last_known.append(at.denies(victim(300)))
+
+    def first(event: Event) -> None:
+        if (event.log, event.seq) == (log.id, 1):
+            asyncio.get_running_loop().call_soon(speak)
+
+    async with following(source) as at:
+        at.follower.reconciler.on_applied.append(first)
+        await until(lambda: at.denies(victim(300), victim(999)))
+        assert last_known == [False]
 
 
 async def test_a_gap_is_read() -> None:

@@ -148,6 +148,7 @@ def test_heads_of_another_publisher_freshen_nothing() -> None:
     step.at.head(sign_head(head_of(other, time_s=NOW), key=SECOND))
     assert step.age_s == 5
     step.head()
-    assert step.age_s == 5  # the oldest proof counts
+    assert step.age_s == 5  # the oldest proof counts, on either clock
+    assert step.view.published[2:] == (NOW, step.clock.boot() - 5)
     step.at.head(sign_head(replace(head_of(step.log), publisher="soc-b"), key=SECOND))
     assert step.at.heads.read()["untrusted"] == 1  # it speaks for logs that are not its own

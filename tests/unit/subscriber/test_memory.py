@@ -99,11 +99,12 @@ async def test_a_floor_and_a_gap_are_remembered(tmp_path: Path) -> None:
         lambda _: b"",
         lambda raw: raw[: len(raw) // 2],
         lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]),
+        lambda raw: raw.replace(b"acme.example:x2", b"acme.example:y2"),
         lambda raw: raw.replace(b"snapshot 2", b"snapshot 1"),
         lambda raw: raw.partition(b"\n")[0] + b"\n",
         lambda _: os.urandom(200),
     ],
-    ids=["empty", "truncated", "flipped", "older format", "no body", "noise"],
+    ids=["empty", "truncated", "flipped", "edited", "older format", "no body", "noise"],
 )
 async def test_a_damaged_snapshot_is_loud_and_never_empty(
     tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
@@ -157,12 +158,18 @@ async def test_an_older_copy_is_harmless(tmp_path: Path) -> None:
         assert source.reads[-1] == source.cursor(3)
 
 
-async def test_two_processes_on_one_name(tmp_path: Path) -> None:
+async def test_two_processes_on_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second remembers what the first has kept, says so, and takes over when it is gone."""
     source, log = await followed_once(tmp_path)
     first = CheckpointFile(tmp_path, QUICK.name)
     assert first.acquire()
-    before = (tmp_path / NAME).stat().st_ino
+    before, tries, acquire = (tmp_path / NAME).stat().st_ino, [0], CheckpointFile.acquire
+
+    def counted(self: CheckpointFile) -> bool:
+        tries.append(1)
+        return acquire(self)
+
+    monkeypatch.setattr(CheckpointFile, "acquire", counted)
     source.outage = "no broker"
     async with following(source, folder=tmp_path) as at:
         await until(lambda: at.follower.trouble)
@@ -170,6 +177,8 @@ async def test_two_processes_on_one_name(tmp_path: Path) -> None:
         assert "in use by another process" in at.follower.trouble["snapshot"]
         source.outage, source.stored = "", source.stored + kills(log, 1)
         await until(lambda: at.denies(victim(4)))
+        tried = len(tries)
+        await until(lambda: len(tries) > tried + 1)  # two saves that were not written
         assert (tmp_path / NAME).stat().st_ino == before
         first.release()
         await until(lambda: (tmp_path / NAME).stat().st_ino != before)

@@ -1,12 +1,13 @@
 """The pure step: forged, unreadable, repeated, forked, too much (I6, I10; red-team B3, C)."""
 
 from math import inf
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from rescind_guard.errors import TwoWriters
-from rescind_protocol import heads
+from rescind_protocol import events, heads
 from rescind_protocol.changes import Kill
 from rescind_protocol.events import VERSION, Event
 from rescind_protocol.trust import Rights
@@ -90,6 +91,25 @@ def test_duplicates_are_dropped_by_all_their_bytes_only() -> None:
     for raw in (forged, true, true, forged):
         step.at.event(raw)
     assert step.at.events.read() == {"untrusted": 2, "applied": 1, "seen": 1}
+
+
+def test_bytes_that_were_verified_are_not_verified_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two brokers, live and stored: the same event comes up to four times."""
+    asked: list[bytes] = []
+    verify = events.authenticate
+
+    def counted(raw: bytes, *rest: Any) -> Event:
+        asked.append(raw)
+        return verify(raw, *rest)
+
+    monkeypatch.setattr(events, "authenticate", counted)
+    step = Step()
+    raw = step.say()
+    step.at.batch([raw, raw])
+    step.at.event(raw)
+    assert asked == [raw]
 
 
 def test_a_fork_is_never_fresh_and_kills_of_both_branches_count() -> None:
