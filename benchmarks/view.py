@@ -129,6 +129,7 @@ def run(plan: Plan) -> Result:
     reconciler.publish_replica()
     progress("view: applying events")
     applied = _applied(plan, publisher, reconciler, view)
+    reconciler.publish_replica()  # takes over what was swapped past it
     whole, bare = _events(plan, publisher, reconciler)
     pause = _pause(plan, publisher, reconciler, view)
     del reconciler, view
