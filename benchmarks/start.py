@@ -25,6 +25,7 @@ from rescind_protocol.join import Replica
 from rescind_subscriber import Subscriber
 from rescind_subscriber.checkpoint import Checkpoint, CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
+from rescind_subscriber.memory import positions_of, trust_digest
 
 IMPORT_MS = 80.0
 WITHIN_S = 60.0
@@ -114,7 +115,8 @@ def _snapshot(folder: Path, revocations: int) -> tuple[Publisher, int]:
     publisher.fill(replica, revocations)
     file = CheckpointFile(folder, SubscriberConfig().name)
     file.acquire()
-    file.save(Checkpoint(FABRIC, replica.image()))
+    trust = trust_digest(publisher.trust)
+    file.save(Checkpoint(FABRIC, trust, positions_of(replica)), replica.table)
     file.release()
     return publisher, file.path.stat().st_size
 
