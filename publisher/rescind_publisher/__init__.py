@@ -1,19 +1,22 @@
 """Says kill: sign, spool, sinks."""
 
-from rescind_publisher.asks import Ask
-from rescind_publisher.async_switch import AsyncKillSwitch
-from rescind_publisher.config import PublisherConfig
-from rescind_publisher.control_client import ControlClient
-from rescind_publisher.engine import Publisher
-from rescind_publisher.receipts import Receipt
-from rescind_publisher.switch import KillSwitch
+from importlib import import_module as _import_module
+from typing import Any
 
-__all__ = [
-    "Ask",
-    "AsyncKillSwitch",
-    "ControlClient",
-    "KillSwitch",
-    "Publisher",
-    "PublisherConfig",
-    "Receipt",
-]
+_HOME = {
+    "Ask": "asks",
+    "AsyncKillSwitch": "async_switch",
+    "ControlClient": "control_client",
+    "KillSwitch": "switch",
+    "Publisher": "engine",
+    "PublisherConfig": "config",
+    "Receipt": "receipts",
+}
+__all__ = sorted(_HOME)  # noqa: PLE0605 - `__init__.pyi` says the same to type checkers
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name's module at its first use: whoever hands a kill over needs no engine."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'rescind_publisher' has no attribute {name!r}")
+    return getattr(_import_module(f"rescind_publisher.{_HOME[name]}"), name)

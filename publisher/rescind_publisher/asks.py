@@ -7,7 +7,6 @@ from functools import cache
 
 import msgspec
 
-from rescind_protocol import jws
 from rescind_protocol.changes import Effect
 from rescind_protocol.encoding import check_json
 from rescind_protocol.errors import Malformed
@@ -50,6 +49,8 @@ def badge_of(token: str) -> tuple[Target, int | None]:
 
     Raises `BadRequest` without showing the token.
     """
+    from rescind_protocol import jws  # noqa: PLC0415 - only a token needs cryptography
+
     try:
         claims = check_json(jws.read(token.encode("ascii"), limit=MAX_BADGE_BYTES).payload)
         exp = claims.get("exp")
