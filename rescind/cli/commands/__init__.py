@@ -1,0 +1,1 @@
+"""One module for each command or group; loaded when it is called."""
