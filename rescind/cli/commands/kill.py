@@ -1,0 +1,121 @@
+"""`rescind kill`."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rescind.cli.common import Session, common, limited, moment, timeout, until
+from rescind.cli.targets import SYNTAX, Named, doubts, read_targets, target_arguments
+from rescind.errors import EXIT_FAILED
+from rescind_protocol.limits import MAX_REASON_CHARS
+from rescind_protocol.targets import Kind, Target
+
+if TYPE_CHECKING:
+    from rescind_publisher.asks import Ask
+
+WIDE = (Kind.KEY, Kind.ISSUER, Kind.EVERYONE)
+"""Kinds that want the word typed: they stop agents that nobody has named."""
+REASON_CHARS = 64
+BADGE_ONLY = (
+    "this badge is dead; its agent can fetch a new one: to stop the agent, kill agent {agent}"
+)
+
+HELP = f"""Deny a target everywhere: every guard refuses it from now on.
+
+{SYNTAX}
+\b
+Examples:
+  rescind kill agent did:web:acme.example:x7 --reason-admin INC-412
+  rescind kill badge - < badge.jwt
+  rescind kill session 8d1f --expires 2h
+
+The kill goes to the publisher that runs on this machine; if none answers, this command is one
+itself. A badge's kill ends by itself after the badge does; any other lasts until `rescind
+reinstate`. Without the brokers it is kept on disk and sent later: exit code 3.
+"""
+
+
+@click.command(help=HELP)
+@target_arguments
+@click.option(
+    "--reason", default="unspecified", callback=limited(REASON_CHARS), help="Short code word."
+)
+@click.option("--reason-admin", callback=limited(MAX_REASON_CHARS), help="Never shown to callers.")
+@click.option("--reason-user", callback=limited(MAX_REASON_CHARS), help="Shown to the caller.")
+@click.option(
+    "--expires", callback=until, metavar="WHEN", help="10m, 2h, 3d, or a time with its zone."
+)
+@click.option(
+    "--issued-before",
+    callback=moment,
+    metavar="TIME",
+    help="Spare badges issued later: now, or a time with its zone.",
+)
+@click.option(
+    "--effect",
+    type=click.Choice(["use", "issuance"]),
+    default="use",
+    show_default=True,
+    help="What to stop: use now, or only the next badge.",
+)
+@click.option("--actor", callback=limited(MAX_REASON_CHARS), help="Who asks; default: user@host.")
+@click.option("--yes", is_flag=True, help="Do not ask, for key, issuer and everyone.")
+@timeout(2, "How long to wait for the brokers.")
+@common
+def kill(
+    session: Session,
+    *,
+    kind: str,
+    words: tuple[str, ...],
+    yes: bool,
+    actor: str | None,
+    timeout_s: float,
+    **said: Any,
+) -> int:
+    """Parse, ask back, kill, present."""
+    from rescind.cli.switching import present, switching  # noqa: PLC0415 - help needs none
+
+    named = read_targets(kind, words)
+    doubtful = doubts(named.targets, session.loaded)
+    if kind in WIDE and not yes and not _confirmed(kind, named.targets):
+        session.out.note("nothing was killed")
+        return EXIT_FAILED
+    with switching(session) as (switch, doer):
+        asks = [_ask(target, named, said) for target in named.targets]
+        receipt = switch.kill_many(asks, actor=actor, timeout_s=timeout_s)
+    warnings = [*receipt.warnings, *doubtful]
+    hint = _hint(kind, named)
+    code = present(
+        session.out, "killed", receipt, doer, {"warnings": warnings, "hint": hint, "kind": kind}
+    )
+    if hint:
+        session.out.note(f"note: {hint}")
+    for sentence in warnings:
+        session.out.warn(sentence)
+    return code
+
+
+def _ask(target: Target, named: Named, said: dict[str, Any]) -> "Ask":
+    from rescind_protocol.changes import Effect  # noqa: PLC0415
+    from rescind_publisher.asks import Ask  # noqa: PLC0415
+
+    return Ask(target=target, badge_exp=named.exp, **{**said, "effect": Effect(said["effect"])})
+
+
+def _hint(kind: str, named: Named) -> str | None:
+    if kind != Kind.BADGE:
+        return None
+    agent = named.wider[0].id if named.wider else "DID"
+    return BADGE_ONLY.format(agent=agent)
+
+
+def _confirmed(kind: str, found: tuple[Target, ...]) -> bool:
+    """Ask for the kind's word; off a terminal nobody could type it."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"to kill {kind} takes --yes where nobody can be asked")
+    stops = "every badge there is" if kind == Kind.EVERYONE else f"every badge of {found[0]}"
+    if len(found) > 1:
+        stops += f" and {len(found) - 1} more"
+    typed = click.prompt(f"This stops {stops}. Type {kind} to go on", err=True)
+    return bool(typed == kind)

@@ -1,0 +1,77 @@
+"""Who does the work of a kill: the publisher that runs on this machine, or one of our own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from rescind.cli.common import Session
+from rescind.cli.out import Out, utc
+from rescind.errors import EXIT_OK, EXIT_PENDING, BadConfig
+from rescind_publisher.control_client import ControlClient
+from rescind_publisher.errors import ControlFailed
+from rescind_publisher.receipts import Receipt
+from rescind_publisher.switch import KillSwitch
+
+CONTROL = "control/control.sock"
+"""As in `rescind.home`, which loads cryptography."""
+
+
+class Doer(msgspec.Struct, frozen=True):
+    """Which publisher did it."""
+
+    publisher: str
+    pid: int
+    own_log: bool
+    """Whether this command was a publisher itself, with a log of its own."""
+
+    def __str__(self) -> str:
+        if self.own_log:
+            return f"this command itself, as publisher {self.publisher!r} with a log of its own"
+        return f"the running publisher {self.publisher!r} (pid {self.pid})"
+
+
+@contextmanager
+def switching(session: Session) -> Iterator[tuple[KillSwitch, Doer]]:
+    """Give a kill switch to whoever does it; raises what the publisher's start raises."""
+    loaded = session.loaded
+    client = ControlClient(loaded.home / CONTROL)
+    try:
+        status = client.status()
+    except ControlFailed:
+        if not loaded.path(loaded.settings.publisher_key).exists():
+            raise BadConfig(
+                f"no publisher runs in {loaded.home} and there is no key to sign with: start "
+                "`rescind up`, or name the fabric's folder with --home or RESCIND_HOME"
+            ) from None
+        from rescind.publishing import LocalPublisher  # noqa: PLC0415 - only when none runs
+
+        session.out.note("no publisher runs here: this command opens a log of its own")
+        with KillSwitch(LocalPublisher(loaded)) as switch:
+            yield switch, Doer(loaded.settings.publisher, 0, own_log=True)
+    else:
+        yield KillSwitch(client), Doer(status.publisher, status.pid, own_log=False)
+
+
+def present(out: Out, verb: str, receipt: Receipt, doer: Doer, said: dict[str, Any]) -> int:
+    """Write what is known of a request, and return the exit code."""
+    pending = len(receipt.pending) == len(receipt.sinks)
+    out.document({"done": verb, **receipt.to_dict(), "by": msgspec.to_builtins(doer), **said})
+    colour = "yellow" if pending else "red" if verb == "killed" else "green"
+    for target in receipt.targets:
+        out.say((verb, colour), f" {target}")
+    since = receipt.new_badges_from
+    out.fields(
+        ("receipt", (str(_bare(receipt)), "yellow" if pending else "")),
+        ("new badges", f"pass if issued after {utc(since)}" if since is not None else None),
+        ("id", ", ".join(map(str, receipt.ids))),
+        ("ended", ", ".join(map(str, receipt.ended))),
+        ("done by", str(doer)),
+    )
+    return EXIT_PENDING if pending else EXIT_OK
+
+
+def _bare(receipt: Receipt) -> Receipt:
+    """Return the receipt without what has a line of its own."""
+    return msgspec.structs.replace(receipt, new_badges_from=None, warnings=())

@@ -1,0 +1,129 @@
+"""Targets as they are written on the command line."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from rescind.cli.common import read_token
+from rescind_protocol import targets
+from rescind_protocol.targets import Kind, Target
+
+if TYPE_CHECKING:
+    from rescind.config import Loaded
+
+SYNTAX = """\
+\b
+KIND and ID name a target:
+  badge ISSUER JTI    one badge; `badge -` reads the badge on standard input
+  agent DID           every badge of an agent, also those it has yet to fetch
+  session SID         every badge of a session
+  key THUMBPRINT      every badge signed by a key (RFC 7638 thumbprint)
+  issuer ISSUER       every badge of an issuer
+  everyone            every badge there is
+"""
+KINDS = [kind.value for kind in Kind]
+_MAKERS: dict[str, Callable[[str], Target]] = {
+    Kind.AGENT: targets.agent,
+    Kind.SESSION: targets.session,
+    Kind.KEY: targets.key,
+    Kind.ISSUER: targets.issuer,
+}
+_NOBODY = "if no guard trusts it, this kill stops nothing (check the spelling)"
+
+
+class Named:
+    """What was named: its targets, and what a badge's own token says besides (not verified)."""
+
+    def __init__(self, found: tuple[Target, ...], exp: int | None = None) -> None:
+        self.targets = found
+        self.exp = exp
+        self.wider: tuple[Target, ...] = ()
+        """Targets that would also kill a badge given as token: agent, session."""
+
+    @property
+    def one(self) -> Target:
+        """The only target; `UsageError` where several were named."""
+        if len(self.targets) > 1:
+            raise click.UsageError("name one target at a time")
+        return self.targets[0]
+
+
+def target_arguments(command: Callable[..., object]) -> Callable[..., object]:
+    """Give a command the arguments KIND and WORDS."""
+    words = click.argument("words", nargs=-1, metavar="[ID]...")(command)
+    return click.argument("kind", type=click.Choice(KINDS), metavar="KIND")(words)
+
+
+def read_targets(kind: str, words: tuple[str, ...]) -> Named:
+    """Build targets; raises `UsageError` for a wrong number of words, `Malformed` for a bad one."""
+    if kind == Kind.EVERYONE:
+        if words:
+            raise click.UsageError("everyone takes no further word")
+        return Named((targets.everyone(),))
+    if kind == Kind.BADGE:
+        return _read_badges(words)
+    if not words:
+        raise click.UsageError(f"which {kind}? name its ID")
+    return Named(tuple(_MAKERS[kind](word) for word in words))
+
+
+def _read_badges(words: tuple[str, ...]) -> Named:
+    if words == ("-",):
+        return of_token(read_token())
+    if len(words) < 2:  # noqa: PLR2004 - issuer and jti
+        raise click.UsageError(
+            "a badge is named by issuer and jti (`badge ISSUER JTI`), or its token is given on "
+            "standard input (`badge -`)"
+        )
+    return Named(tuple(targets.badge(words[0], jti) for jti in words[1:]))
+
+
+def of_token(token: str) -> Named:
+    """Return the badge that a token is, and the wider targets it names; nothing is verified."""
+    from rescind_guard import badges  # noqa: PLC0415 - only for tokens
+    from rescind_guard.errors import Refused  # noqa: PLC0415
+    from rescind_protocol.errors import Malformed  # noqa: PLC0415
+
+    try:
+        payload = badges.read(token, lenient=True).payload
+    except Refused as refused:
+        raise Malformed(f"this is no badge: {refused}") from refused
+    named = Named((targets.badge(payload.iss, payload.jti),), payload.exp)
+    session = (targets.session(payload.sid),) if payload.sid else ()
+    named.wider = (targets.agent(payload.sub), *session)
+    return named
+
+
+def doubts(found: tuple[Target, ...], loaded: "Loaded") -> list[str]:
+    """Return a sentence for each target that may mean nobody: said, not refused."""
+    settings = loaded.settings
+    known = {targets.canonical_issuer(iss) for iss in settings.issuers}
+    unknown = {target.iss for target in found if target.iss and target.iss not in known}
+    if settings.accept_self_signed:
+        unknown = {iss for iss in unknown if not iss.startswith("did:key:")}
+    keys = [target.id for target in found if target.kind is Kind.KEY]
+    strange = sorted(set(keys) - _known_keys(loaded)) if keys else []
+    return [
+        *(f"key {key} is of no issuer configured here: {_NOBODY}" for key in strange),
+        *(
+            f"issuer {iss} is not among the issuers configured here: {_NOBODY}"
+            for iss in sorted(unknown)
+        ),
+    ]
+
+
+def _known_keys(loaded: "Loaded") -> set[str]:
+    """Return the thumbprints in the JWKS that can be read."""
+    from rescind_protocol.encoding import check_json  # noqa: PLC0415 - only for keys
+    from rescind_protocol.errors import Malformed  # noqa: PLC0415
+    from rescind_protocol.keys import public_from_jwk, thumbprint  # noqa: PLC0415
+
+    found: set[str] = set()
+    for path in loaded.settings.issuers.values():
+        with suppress(OSError, Malformed, AttributeError, TypeError):
+            for jwk in check_json(loaded.path(path).read_bytes()).get("keys"):
+                with suppress(Malformed):
+                    found.add(thumbprint(public_from_jwk(jwk)))
+    return found
