@@ -1,0 +1,170 @@
+"""`rescind status`."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rescind.cli.common import Session, common, timeout
+from rescind.cli.out import Out, lasting, plain, utc
+from rescind.cli.targets import KINDS, SYNTAX, Named, read_targets
+from rescind.errors import EXIT_CANNOT_TELL, EXIT_FAILED, EXIT_OK
+from rescind_protocol.errors import RescindError
+
+if TYPE_CHECKING:
+    from rescind.cli.inforce import Standing
+    from rescind.config import Loaded
+    from rescind_publisher.status import Status as PublisherStatus
+    from rescind_subscriber.status import Status
+    from rescind_subscriber.subscriber import Subscriber
+
+HELP = f"""Show how the fabric is, or whether a target is killed, by whom, since and until when.
+
+{SYNTAX}
+It follows the fabric as any guard does. A view that cannot be proven fresh is no answer: exit
+code 4. A badge named by issuer and jti may be dead by a kill of its agent, session or key, which
+its name does not tell: give the badge itself (`badge -`), or use `rescind explain`.
+"""
+
+
+@click.command(help=HELP)
+@click.argument("kind", type=click.Choice(KINDS), metavar="[KIND]", required=False)
+@click.argument("words", nargs=-1, metavar="[ID]...")
+@click.option("--check", is_flag=True, help="Exit with 1 if the target is killed, 0 if not.")
+@timeout(5, "How long to wait for a fresh view.")
+@common
+def status(
+    session: Session, *, kind: str | None, words: tuple[str, ...], check: bool, timeout_s: float
+) -> int:
+    """Ask, present."""
+    if kind is not None:
+        return _of_target(session, read_targets(kind, words), check=check, timeout_s=timeout_s)
+    if check:
+        raise click.UsageError("--check wants a target")
+    return _of_fabric(session, timeout_s)
+
+
+# --- one target ---
+
+
+def _of_target(session: Session, named: Named, *, check: bool, timeout_s: float) -> int:
+    from rescind import compose  # noqa: PLC0415 - help needs none
+    from rescind.cli.following import following, wait_fresh  # noqa: PLC0415
+    from rescind.cli.inforce import standing  # noqa: PLC0415
+
+    trust = compose.make_trust(session.loaded)
+    with following(session.loaded) as subscriber:
+        wait_fresh(subscriber, timeout_s)
+        table = subscriber.view.published.table
+    found = standing(named.one, named.wider, table, trust)
+    session.out.document(plain(found))
+    _show_target(session.out, found)
+    return EXIT_FAILED if check and found.killed else EXIT_OK
+
+
+def _show_target(out: Out, found: "Standing") -> None:
+    word, colour = ("KILLED", "red") if found.killed else ("not killed", "green")
+    out.say((word, colour), f"  {found.target}")
+    if found.suspended:
+        out.say(("suspended", "yellow"), ": its issuer refuses the next badge")
+    for kill in found.kills:
+        _show_kill(out, kill, found.target)
+    if found.floor is not None:
+        out.say(f"reinstated: badges issued up to {utc(found.floor)} stay dead")
+
+
+def _show_kill(out: Out, kill: dict[str, Any], target: str) -> None:
+    until, before = kill.get("until"), kill.get("issued_before")
+    out.say()
+    out.fields(
+        ("kill of", kill["target"] if kill["target"] != target else None),
+        ("effect", kill["effect"] if kill["effect"] != "use" else None),
+        ("by", f"{kill.get('actor', 'nobody named')}, publisher {kill.get('publisher', '?')}"),
+        ("since", utc(kill["since"])),
+        ("until", utc(until) if until else "reinstated"),
+        ("only badges", f"issued up to {utc(before)}" if before is not None else None),
+        ("reason", kill["reason"] if kill["reason"] != "unspecified" else None),
+        ("for admins", kill.get("reason_admin")),
+        ("for callers", kill.get("reason_user")),
+        ("id", kill["id"]),
+    )
+
+
+# --- the fabric ---
+
+
+def _of_fabric(session: Session, timeout_s: float) -> int:
+    from rescind import compose  # noqa: PLC0415 - help needs none
+    from rescind.cli.following import clock_doubt, following  # noqa: PLC0415
+
+    loaded, out = session.loaded, session.out
+    trust = compose.make_trust(loaded)
+    publisher = _ask_publisher(loaded)
+    with following(loaded) as subscriber:
+        problem = _problem(subscriber, timeout_s)
+        now, doubt = subscriber.status(), clock_doubt(subscriber)
+    out.document(
+        {
+            "fabric": trust.fabric,
+            "home": str(loaded.home),
+            "fresh": not problem,
+            "problem": problem and problem + doubt,
+            "publisher": plain(publisher),
+            "subscriber": plain(now),
+            "trust": {"version": trust.version, "required": list(trust.required)},
+        }
+    )
+    out.say(("fabric ", "dim"), trust.fabric, (f"  in {loaded.home}", "dim"))
+    out.fields(
+        ("publisher", _publisher_line(publisher)),
+        *(
+            (f"sink {sink.name}", _sink_line(sink))
+            for sink in (publisher.sinks if publisher else ())
+        ),
+        ("view", _view_line(now)),
+        ("targets", f"{now.targets} known"),
+        (
+            "trust",
+            f"version {trust.version}, {len(trust.signers)} keys, required: "
+            + ", ".join(trust.required),
+        ),
+    )
+    if problem:
+        out.warn(f"cannot tell what is killed: {problem}{doubt}")
+    return EXIT_CANNOT_TELL if problem else EXIT_OK
+
+
+def _problem(subscriber: "Subscriber", timeout_s: float) -> str | None:
+    try:
+        subscriber.wait_fresh(timeout_s)
+    except RescindError as error:
+        return str(error)
+    return None
+
+
+def _ask_publisher(loaded: "Loaded") -> "PublisherStatus | None":
+    from rescind.cli.switching import CONTROL  # noqa: PLC0415
+    from rescind_publisher.control_client import ControlClient  # noqa: PLC0415
+    from rescind_publisher.errors import ControlFailed  # noqa: PLC0415
+
+    try:
+        return ControlClient(loaded.home / CONTROL).status()
+    except ControlFailed:
+        return None
+
+
+def _publisher_line(found: "PublisherStatus | None") -> tuple[str, str]:
+    if found is None:
+        return "none runs on this machine", "yellow"
+    jumped = ", its clock jumped" if found.clock_jumped else ""
+    return f"{found.publisher}, pid {found.pid}, kills in force: {found.live}{jumped}", "green"
+
+
+def _sink_line(sink: Any) -> tuple[str, str]:
+    if sink.problem:
+        return f"{sink.pending} pending: {sink.problem}", "yellow"
+    return f"ready, {sink.pending} pending" if sink.ready else "not ready", "green"
+
+
+def _view_line(now: "Status") -> tuple[str, str]:
+    age = "never proven" if now.age_s is None else f"proven {lasting(now.age_s)} ago"
+    return f"{now.state}, {age}", "green" if now.state == "LIVE" else "yellow"
