@@ -1,0 +1,146 @@
+"""What `rescind config check` looks at; each check is one line that says ok, or what to do."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from rescind import compose
+from rescind.config import Loaded
+from rescind.publishing import PUBLISHER_INBOX, SYSTEM_INBOX
+from rescind_guard.freshness import SystemClock
+from rescind_guard.view import View
+from rescind_protocol.errors import RescindError
+from rescind_protocol.limits import SKEW_S
+from rescind_publisher.clock import checked
+from rescind_publisher.keyfiles import read_private
+from rescind_publisher.sync import storage_sync
+from rescind_subscriber.errors import SourceUnavailable
+from rescind_subscriber.nats_connect import NatsOptions, connect
+
+SUBSCRIBER_INBOX = "_INBOX_sub"
+_OTHERS = 0o077
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One check and what came of it."""
+
+    what: str
+    ok: bool
+    detail: str
+    code: str = "OK"
+
+
+def run(loaded: Loaded, *, wait_s: float) -> Iterator[Line]:
+    """Run every check that the settings call for, each on what those before it found."""
+    yield _line("settings", lambda: _settings(loaded))
+    yield _line("clock", _clock)
+    trust = _line("trust file", lambda: _trust(loaded))
+    yield trust
+    yield _line("guard", lambda: _guard(loaded))
+    yield from _keys(loaded)
+    for who, url, inbox in _addresses(loaded):
+        yield _line(f"NATS as {who}", lambda url=url, inbox=inbox: _reach(url, inbox))  # type: ignore[misc]  # bound now
+    if loaded.settings.system_nats_url:
+        yield _line("NATS fsync", lambda: _sync(str(loaded.settings.system_nats_url)))
+    if trust.ok:
+        yield _line("fresh view", lambda: _fresh(loaded, wait_s))
+
+
+def _line(what: str, check: Callable[[], str]) -> Line:
+    try:
+        return Line(what, ok=True, detail=check())
+    except RescindError as error:
+        return Line(what, ok=False, detail=str(error), code=error.code)
+
+
+def _settings(loaded: Loaded) -> str:
+    if loaded.file is None:
+        return f"from the environment and defaults; no file in {loaded.home}"
+    mode = loaded.file.stat().st_mode
+    if mode & _OTHERS and any("@" in str(url) for _, url, _ in _addresses(loaded)):
+        raise RescindError(
+            f"{loaded.file} holds passwords and can be read by others: chmod 600 {loaded.file}"
+        )
+    return str(loaded.file)
+
+
+def _clock() -> str:
+    now = checked(SystemClock())
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+
+
+def _trust(loaded: Loaded) -> str:
+    found = compose.make_trust(loaded)
+    return f"version {found.version}, {len(found.signers)} keys"
+
+
+def _guard(loaded: Loaded) -> str:
+    compose.make_guard(loaded, View())
+    names = ", ".join(loaded.settings.issuers) or "self-signed badges only"
+    return f"issuers: {names}"
+
+
+def _keys(loaded: Loaded) -> Iterator[Line]:
+    settings = loaded.settings
+    said = {
+        "publisher key": settings.publisher_key,
+        "approver key": settings.approver_key,
+        "issuer key": settings.issuer_key,
+    }
+    for what, value in said.items():
+        here = value is not None and loaded.path(value).exists()
+        # The publisher's key has a default name: only where it lies is this host a publisher.
+        if value is not None and (here or what != "publisher key"):
+            yield _line(what, lambda value=value: _key(loaded, value))  # type: ignore[misc]
+
+
+def _key(loaded: Loaded, value: str) -> str:
+    return f"thumbprint {read_private(loaded.path(value)).kid}"
+
+
+def _addresses(loaded: Loaded) -> list[tuple[str, str, str]]:
+    settings = loaded.settings
+    found = [("subscriber", settings.nats_url, SUBSCRIBER_INBOX)]
+    if settings.publisher_nats_url:
+        found.append(("publisher", settings.publisher_nats_url, PUBLISHER_INBOX))
+    if settings.system_nats_url:
+        found.append(("system", settings.system_nats_url, SYSTEM_INBOX))
+    return found
+
+
+def _reach(url: str, inbox: str) -> str:
+    options = NatsOptions(url=url, inbox_prefix=inbox, name="rescind config check")
+    return asyncio.run(_version(options))
+
+
+async def _version(options: NatsOptions) -> str:
+    def ignore(_: str) -> None: ...
+
+    client = await connect(options, ignore)
+    version: Any = client.connected_server_version
+    await client.close()
+    return f"{options.shown}, server {version.major}.{version.minor}.{version.patch}"
+
+
+def _sync(url: str) -> str:
+    state = asyncio.run(storage_sync(NatsOptions(url=url, inbox_prefix=SYSTEM_INBOX)))
+    if state != "always":
+        raise RescindError(
+            "the server acks before it has written to disk: set `sync_interval: always` in its "
+            "jetstream block"
+        )
+    return "the server writes to disk before it acks"
+
+
+def _fresh(loaded: Loaded, wait_s: float) -> str:
+    from rescind.cli.following import clock_doubt, following, wait_fresh  # noqa: PLC0415 - a cycle
+
+    with following(loaded) as subscriber:
+        wait_fresh(subscriber, wait_s)
+        now, doubt = subscriber.status(), clock_doubt(subscriber)
+    if doubt:
+        raise SourceUnavailable(f"fresh, but not for long{doubt}")
+    return f"every publisher is heard, clocks within {SKEW_S} s, {now.targets} targets known"
