@@ -1,0 +1,1 @@
+"""The command line end to end: real processes, the real nats-server."""
