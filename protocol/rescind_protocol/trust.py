@@ -108,7 +108,10 @@ class Trust:
         self._by_prefix = {kid[:LOG_PREFIX_CHARS]: s for kid, s in self.signers.items()}
         if not len(self._by_prefix) == len(self.signers) == len(file.keys):
             raise Malformed("trust file: two keys are the same, or share a log prefix")
-        heading = {s.publisher for s in self.signers.values() if s.rights.head}
+        heading = [s.publisher for s in self.signers.values() if s.rights.head]
+        if len(set(heading)) < len(heading):
+            # Each would prove the other fresh, also while cut off from it (red-team A3.2).
+            raise Malformed("trust file: one publisher, one key for heads: two hosts, two names")
         if missing := [name for name in self.required if name not in heading]:
             raise Malformed(f"trust file: required publisher {missing[0]!r} has no key for heads")
 

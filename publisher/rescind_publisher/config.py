@@ -17,7 +17,7 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     fabric: str
     publisher: str
-    """Its id in the trust file; two hosts that share a publisher id use a key each."""
+    """Its id in the trust file; each host that publishes has its own."""
     spool: Path
     """Directory of the spool, 0700; on a disk that survives a restart."""
     control: Path | None = None

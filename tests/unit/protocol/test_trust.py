@@ -133,6 +133,16 @@ def test_two_keys_with_one_log_prefix_are_refused() -> None:
         trust.sign(twin, ROOT)
 
 
+def test_one_name_two_heading_keys_is_refused() -> None:
+    """Two hosts under one name would prove each other fresh (red-team A3.2)."""
+    with pytest.raises(Malformed, match="two hosts, two names"):
+        make_trust(trusted(STRANGER, "soc"))
+    retired = msgspec.structs.replace(ALL_RIGHTS, head=False)
+    owner = make_trust(trusted(STRANGER, "soc", retired)).owner(log_id(STRANGER))
+    assert owner is not None
+    assert owner.publisher == "soc"
+
+
 def test_a_file_beyond_the_limit_is_too_large() -> None:
     """1 MiB, before anything is decoded."""
     with pytest.raises(TooLarge):
