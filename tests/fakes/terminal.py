@@ -91,6 +91,9 @@ class Running:
     """A process and the lines it writes; a context manager that ends it."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # In the background of a script Ctrl-C is ignored, and children inherit that.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.lines: list[str] = []
         self.errors: list[str] = []
         self.process = subprocess.Popen(
