@@ -25,7 +25,7 @@ from rescind_publisher.config import PublisherConfig
 from rescind_publisher.errors import SinkRefused, SinkUnavailable, SpoolFailed
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress
-from rescind_publisher.sinks.base import Record, Sink, Stored
+from rescind_publisher.sinks.base import Prompt, Record, Sink, Stored
 from rescind_publisher.spool import Mark
 
 _log = logging.getLogger(__name__)
@@ -233,6 +233,8 @@ class Lane:
 
     def _start(self, record: Record) -> None:
         self._in_flight += 1
+        if isinstance(self.sink, Prompt) and record.seq not in self._repair:
+            self.sink.send(record)
         self._tasks.spawn(self._deliver(record))
 
     async def _deliver(self, record: Record) -> None:

@@ -13,7 +13,7 @@ import contextlib
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from nats import errors
@@ -48,6 +48,16 @@ class Reply(msgspec.Struct, frozen=True):
 def status(headers: bytes) -> bytes:
     """Return the three digits of the inline status of a raw header block, or b"" (ADR-4)."""
     return headers[9:12] if headers[8:9] == b" " else b""
+
+
+class Question(NamedTuple):
+    """A request that was sent, and where its answer goes."""
+
+    inbox: str
+    answer: asyncio.Future[Reply]
+
+
+Accept = Callable[[Reply], bool]
 
 
 class Link:
@@ -148,13 +158,44 @@ class Link:
         payload: bytes,
         *,
         headers: dict[str, str] | None = None,
-        accept: Callable[[Reply], bool] = lambda _: True,
+        accept: Accept = lambda _: True,
         timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> Reply:
         """Ask and return the first answer that `accept` takes; `SourceUnavailable` at the deadline.
 
         Others may send to an inbox they have seen: an answer that is not accepted is passed over.
         """
+        question = self._question(accept)
+        try:
+            await self.publish(subject, payload, reply=question.inbox, headers=headers)
+        except BaseException:
+            self.close_inbox(question.inbox)
+            raise
+        return await self.answer(question, timeout_s)
+
+    def ask(
+        self, subject: str, payload: bytes, *, headers: dict[str, str], accept: Accept
+    ) -> Question | None:
+        """Write a request to the socket without awaiting anything; None where it must wait."""
+        client = self._client
+        if client is None:
+            return None
+        question = self._question(accept)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        block = f"NATS/1.0\r\n{lines}\r\n".encode()
+        if client.write_now(subject, question.inbox, block, payload):
+            return question
+        self.close_inbox(question.inbox)
+        return None
+
+    async def answer(self, question: Question, timeout_s: float) -> Reply:
+        """Return the answer to a request; `SourceUnavailable` at the deadline."""
+        try:
+            return await self.while_up(question.answer, timeout_s)
+        finally:
+            self.close_inbox(question.inbox)
+
+    def _question(self, accept: Accept) -> Question:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
         def heard(data: bytes, header_block: bytes) -> None:
@@ -162,12 +203,7 @@ class Link:
             if not answer.done() and accept(got):
                 answer.set_result(got)
 
-        inbox = self.open_inbox(heard)
-        try:
-            await self.publish(subject, payload, reply=inbox, headers=headers)
-            return await self.while_up(answer, timeout_s)
-        finally:
-            self.close_inbox(inbox)
+        return Question(self.open_inbox(heard), answer)
 
     async def while_up(self, future: asyncio.Future[T], timeout_s: float) -> T:
         """Return the result; `SourceUnavailable` at the deadline or when the link is lost."""

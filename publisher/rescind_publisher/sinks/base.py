@@ -3,7 +3,7 @@
 An ack is a broker's word, and can be false: only bytes that were read back are durable (I1).
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -53,3 +53,11 @@ class Sink(Protocol):
 
     async def stop(self) -> None:
         """Send what was accepted and close."""
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """A sink that can send before anything is awaited: a turn of the loop is a part of a kill."""
+
+    def send(self, record: Record) -> None:
+        """Send the event now if that is possible; the `append` that follows awaits its ack."""

@@ -25,7 +25,7 @@ from rescind_publisher.sinks.base import Record, Stored
 from rescind_publisher.stream import refusals, wanted
 from rescind_publisher.sync import SyncState, storage_sync
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
-from rescind_subscriber.nats_link import Link, NatsOptions, Reply
+from rescind_subscriber.nats_link import Link, NatsOptions, Question, Reply
 
 log = logging.getLogger("rescind.publisher")
 
@@ -97,6 +97,7 @@ class NatsSink:
             options, on_up=self._up, on_down=self._down, on_problem=self._noticed_problem
         )
         self._started = False
+        self._sent: dict[tuple[str, int], Question] = {}
 
     def __repr__(self) -> str:
         state = "ready" if self._checked else self._why_down or "stream not checked"
@@ -121,24 +122,38 @@ class NatsSink:
         self._started = self._checked = False
         await self._link.stop()
 
+    def send(self, record: Record) -> None:
+        """Send before anything is awaited; see `Prompt.send`."""
+        if self._checked and len(record.raw) <= MAX_EVENT_BYTES:
+            subject, headers = self._frame(record, repair=False)
+            question = self._link.ask(subject, record.raw, headers=headers, accept=self._is_ack)
+            if question is not None:
+                self._sent[record.log, record.seq] = question
+
     async def append(self, record: Record, *, repair: bool = False) -> Stored:
         """Store one event; see `Sink.append`."""
         if len(record.raw) > MAX_EVENT_BYTES:
             raise SinkRefused(f"{self.name}: an event of {len(record.raw)} bytes is too large")
+        sent = self._sent.pop((record.log, record.seq), None)
         if not self._checked:
             await self._prepare()
-        headers = {"Nats-Expected-Stream": self._stream}
-        if not repair:
-            headers["Nats-Msg-Id"] = b64url_encode(sha256(record.raw).digest())
-        subject = subjects.log(self._fabric, record.log)
+        subject, headers = self._frame(record, repair=repair)
         try:
-            reply = await self._request(
-                subject, record.raw, headers=headers, accept=self._is_ack, timeout_s=ACK_TIMEOUT_S
-            )
+            if sent is not None and not repair:
+                reply = await self._named(subject, self._link.answer(sent, ACK_TIMEOUT_S))
+            else:
+                how: dict[str, Any] = {"accept": self._is_ack, "timeout_s": ACK_TIMEOUT_S}
+                reply = await self._request(subject, record.raw, headers=headers, **how)
         except SinkUnavailable:
             self._checked = False
             raise
         return self._stored(reply)
+
+    def _frame(self, record: Record, *, repair: bool) -> tuple[str, dict[str, str]]:
+        headers = {"Nats-Expected-Stream": self._stream}
+        if not repair:
+            headers["Nats-Msg-Id"] = b64url_encode(sha256(record.raw).digest())
+        return subjects.log(self._fabric, record.log), headers
 
     async def read_back(self, stored: Stored) -> bytes | None:
         """Return the stored bytes; see `Sink.read_back`."""
@@ -163,6 +178,7 @@ class NatsSink:
 
     def _down(self, why: str) -> None:
         self._checked = False
+        self._sent.clear()
         self._why_down = why
 
     def _noticed_problem(self, why: str) -> None:
@@ -171,13 +187,15 @@ class NatsSink:
         self._problem = why
 
     async def _request(self, subject: str, payload: bytes, **how: Any) -> Reply:
-        """Ask; a permission that is missing is named instead of the silence it causes."""
+        return await self._named(subject, self._link.request(subject, payload, **how))
+
+    async def _named(self, subject: str, call: Awaitable[Reply]) -> Reply:
+        """Await an answer; a permission that is missing is named instead of its silence."""
         try:
-            return await _mapped(self._link.request(subject, payload, **how))
+            return await _mapped(call)
         except SinkUnavailable as error:
-            if (
-                f'"{subject}"'.lower() in self._problem.lower()
-            ):  # nats-py hands it over in lower case
+            # nats-py hands the subject over in lower case
+            if f'"{subject}"'.lower() in self._problem.lower():
                 raise SinkRefused(self._problem) from error
             raise
 
