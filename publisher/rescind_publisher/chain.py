@@ -100,8 +100,11 @@ def is_wide(change: Change) -> bool:
     return not isinstance(change, Retract) and change.target.kind in TWO_KEY_KINDS
 
 
-def batches(changes: Iterable[Change]) -> Iterator[tuple[Change, ...]]:
+def batches(changes: tuple[Change, ...]) -> Iterator[tuple[Change, ...]]:
     """Split changes, in order, into batches that fit into one event each."""
+    if len(changes) == 1:
+        yield changes
+        return
     batch: list[Change] = []
     size = 0
     for change in changes:

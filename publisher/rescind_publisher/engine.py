@@ -34,7 +34,7 @@ from rescind_publisher.heartbeat import Heartbeat
 from rescind_publisher.ledger import Ledger
 from rescind_publisher.metrics import Counters
 from rescind_publisher.plans import Plan
-from rescind_publisher.receipts import Progress, Receipt
+from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, Order
 from rescind_publisher.rights import check_approver, check_rights, signer_of
 from rescind_publisher.sinks.base import Record, Sink
@@ -178,13 +178,14 @@ class Publisher:
             self._check_running()
             plan = self._plan(order)
             check_rights(plan, self._signer, approved=self._voice.approver is not None)
-            hand = Hand(self.sink_names, self._post_events, started)
+            hand = Hand(self.sink_names, self._post, self._drain.take, started)
             made = self._ledger.accept(plan.changes, hand)
         except RescindError:
             self.counters.add(metrics.REFUSED)
             raise
         self.counters.add(metrics.ACCEPTED, len(made))
         hand.progress.wait(order.timeout_s)
+        self._ledger.settle()
         if not hand.progress.complete:
             self._forget(made)
         return hand.receipt(plan, made, at=self._clock.wall())
@@ -223,10 +224,6 @@ class Publisher:
     def _forget(self, made: list[Numbered]) -> None:
         seqs = [each.event.seq for each in made]
         self._post(self._drain.forget, made[0].event.log, seqs)
-
-    def _post_events(self, made: list[Numbered], progress: Progress) -> None:
-        records = [Record(each.event.log, each.event.seq, each.raw) for each in made]
-        self._post(self._drain.take, records, progress)
 
     def _post(self, call: Any, *args: Any) -> None:
         try:

@@ -5,29 +5,54 @@ from collections.abc import Callable
 
 from rescind_protocol.changes import RevocationId
 from rescind_publisher.chain import Numbered
+from rescind_publisher.gate import Gate
 from rescind_publisher.plans import Plan
 from rescind_publisher.receipts import Progress, Receipt
+from rescind_publisher.sinks.base import Record
+
+Post = Callable[..., None]
+"""Call a plain function with these arguments on the loop."""
+Take = Callable[[list[Record], Progress], None]
 
 
 class Hand:
-    """Called once, by the ledger, when the events are committed."""
+    """Told by the ledger before the events of one request are committed, and after."""
 
-    __slots__ = ("_post", "_sinks", "_started", "accepted_ms", "progress")
+    __slots__ = (
+        "_gate",
+        "_post",
+        "_records",
+        "_sinks",
+        "_started",
+        "_take",
+        "accepted_ms",
+        "progress",
+    )
 
-    def __init__(
-        self,
-        sinks: tuple[str, ...],
-        post: Callable[[list[Numbered], Progress], None],
-        started: float,
-    ) -> None:
-        """`post` gives events to the loop; `started` by `time.perf_counter`."""
-        self._sinks, self._post, self._started = sinks, post, started
+    def __init__(self, sinks: tuple[str, ...], post: Post, take: Take, started: float) -> None:
+        """`take` gives events to the drain, on the loop; `started` by `time.perf_counter`."""
+        self._sinks, self._post, self._take, self._started = sinks, post, take, started
+        self._gate = Gate()
 
-    def __call__(self, made: list[Numbered]) -> None:
-        """Note the time and hand over."""
-        self.accepted_ms = (time.perf_counter() - self._started) * 1000
+    def stand_by(self, made: list[Numbered]) -> None:
+        """Have the loop ready to send: the commit follows."""
+        self._records = [Record(each.event.log, each.event.seq, each.raw) for each in made]
         self.progress = Progress(self._sinks, len(made), self._started)
-        self._post(made, self.progress)
+        self._post(self._send_when_committed)
+
+    def _send_when_committed(self) -> None:
+        if self._gate.wait():
+            try:
+                self._take(self._records, self.progress)
+            finally:
+                self._gate.done()
+
+    def committed(self) -> None:
+        """Hand over, and note the time."""
+        self.accepted_ms = (time.perf_counter() - self._started) * 1000
+        self._gate.open()
+        if self._gate.left and self._gate.claim():
+            self._post(self._take, self._records, self.progress)
 
     def receipt(self, plan: Plan, made: list[Numbered], *, at: float) -> Receipt:
         """Return what is known now; `at` in unix seconds."""

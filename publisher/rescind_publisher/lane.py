@@ -137,7 +137,7 @@ class Lane:
 
     def push(self, record: Record, progress: Progress | None = None) -> None:
         """Take a new event, which lies in the spool."""
-        self.accepted = record.seq
+        self.accepted = max(self.accepted, record.seq)  # a hand-over may be overtaken by the next
         if progress is not None:
             self._watch[record.seq] = progress
             if not self.ready:

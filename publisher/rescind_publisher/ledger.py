@@ -9,7 +9,8 @@ to the broker does not wait for that.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 import msgspec
 
@@ -29,7 +30,17 @@ from rescind_publisher.errors import ClockWrong, QuotaExceeded, SpoolFailed
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.spool import Marks, Spool
 
-HandOver = Callable[[list[Numbered]], None]
+
+class HandOver(Protocol):
+    """Who sends what is accepted."""
+
+    def stand_by(self, made: list[Numbered]) -> None:
+        """Know that these events are about to be committed; they may yet fail."""
+
+    def committed(self) -> None:
+        """Send them."""
+
+
 _READ_AT_ONCE = 512
 _NO_QUOTA = 2**62
 """What lies in the spool was accepted, and stays so whatever the quota says of it now."""
@@ -107,17 +118,23 @@ class Ledger:
         with self._lock:
             self._check_quota(changes)
             made = self._chain.number(chain.batches(changes), int(checked(self._clock)))
+            hand_over.stand_by(made)
             try:
                 self._spool.append(made)
             except SpoolFailed:
                 # Whether the disk has it is not known: the number may not be used again.
                 self._chain = Chain(self._voice)
                 raise
+            hand_over.committed()
             self._chain.advance(made)
-            hand_over(made)
             self._unjoined += made
             self._note_position(made[0].event.log)
         return made
+
+    def settle(self) -> None:
+        """Let own state follow what was accepted, where no kill waits for it."""
+        with self._lock:
+            self._join()
 
     def _check_quota(self, changes: tuple[Change, ...]) -> None:
         """As strict as the subscribers are: an event they refuse would leave its log uncovered.

@@ -28,6 +28,21 @@ from tests.fakes.publishing import VOICE, target
 TRUST = make_trust()
 
 
+class Handed:
+    """A hand-over that keeps what was committed."""
+
+    def __init__(self, into: list[Numbered]) -> None:
+        self._into = into
+
+    def stand_by(self, made: list[Numbered]) -> None:
+        """Nothing is sent before the commit."""
+        self._made = made
+
+    def committed(self) -> None:
+        """Keep the events."""
+        self._into += self._made
+
+
 class Bench:
     """A ledger on a real spool, and a subscriber's state that is fed what the ledger hands over."""
 
@@ -47,7 +62,7 @@ class Bench:
 
     def say(self, *changes: Change) -> RevocationId:
         """Accept changes; the id of the first."""
-        made = self.ledger.accept(changes, self.handed.extend)
+        made = self.ledger.accept(changes, Handed(self.handed))
         for each in made:
             self.other.apply(events.authenticate(each.raw, TRUST))
         return RevocationId(made[0].event.log, made[0].event.seq, 0)
@@ -82,7 +97,8 @@ def hammer(bench: Bench, callers: int = 8, each: int = 50) -> int:
         done = 0
         for n in range(each):
             try:
-                bench.ledger.accept((Kill(target=target(caller * each + n)),), bench.handed.extend)
+                kill = Kill(target=target(caller * each + n))
+                bench.ledger.accept((kill,), Handed(bench.handed))
                 done += 1
             except (SpoolFailed, OverflowError):  # two in one place: the negative control
                 continue
