@@ -213,12 +213,12 @@ def _check_frame(members: object, trust: Trust) -> None:
 def _permitted(
     payload: bytes, claims: _Claims, body: _Body, signer: Signer, trust: Trust
 ) -> tuple[tuple[int, Change], ...]:
-    allowed = [
-        (i, change)
-        for i, change in enumerate(body.changes)
-        if signer.rights.permit(change) and not _ahead(change, claims.iat)
-    ]
-    if any(_wide(change) for _, change in allowed):
+    allowed, wide = [], False
+    for i, change in enumerate(body.changes):
+        if signer.rights.permit(change) and not _ahead(change, claims.iat):
+            allowed.append((i, change))
+            wide = wide or _wide(change)
+    if wide:
         said = bytes(_raw_claims.decode(payload).events[EVENT_TYPE].changes)
         wanted = approvals.statement(trust.fabric, body.log, body.seq, said)
         if not any(

@@ -112,6 +112,7 @@ async def connect(options: NatsOptions, on_problem: Callable[[str], None]) -> Le
             root = last[0] if last and isinstance(error, errors.NoServersError) else error
             raise _mapped(root, options) from error
         raise
+    client.read_directly()
     return client
 
 
