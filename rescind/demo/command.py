@@ -66,7 +66,9 @@ def demo(
     from rescind.demo.stage import Shape  # noqa: PLC0415
 
     screen = Screen(sys.stderr if as_json else sys.stdout, colour=not no_color)
-    sys.exit(_run(screen, Shape(subscribers, servers), keep, as_json=as_json))
+    click.get_current_context().exit(
+        _run(screen, Shape(subscribers, servers), keep, as_json=as_json)
+    )
 
 
 def _run(screen: "Screen", shape: "Shape", keep: Path | None, *, as_json: bool) -> int:

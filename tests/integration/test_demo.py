@@ -66,7 +66,7 @@ def running(folder: Path, *options: str) -> Iterator[Run]:
     """Start the demo; end whatever a failing test leaves of it."""
     environment = {**os.environ, **FOREIGN_SETTINGS, "TMPDIR": str(folder)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "rescind.demo", "--json", *options],
+        [Path(sys.executable).with_name("rescind"), "demo", "--json", *options],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
