@@ -39,6 +39,26 @@ need_venv() {
     fail "apt-get could not install $package: $said"
 }
 
+# The fallback's tests run a real redis-server, which no wheel carries. Debian's package would start a
+# service and start it again at each boot: neither is wanted of a machine for tests.
+need_redis() {
+  local said policy=/usr/sbin/policy-rc.d made=
+  command -v redis-server valkey-server >/dev/null && return
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "setup: no redis-server here, so tests of the fallback will be skipped: install redis-server"
+    return
+  fi
+  echo "setup: installing redis-server, without its service"
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=1
+  fi
+  said=$({ apt-get update && apt-get install -y --no-install-recommends redis-server; } 2>&1) ||
+    said="failed: $said"
+  if [ -n "$made" ]; then rm -f "$policy"; fi
+  case $said in failed:*) fail "apt-get could not install redis-server: $said" ;; esac
+  if command -v systemctl >/dev/null; then systemctl disable -q redis-server 2>/dev/null || true; fi
+}
+
 make_environment() {
   local python
   python=$(find_python)
@@ -50,6 +70,7 @@ make_environment() {
   cp "$LOCK" "$INSTALLED"
 }
 
+need_redis
 if ! cmp -s "$LOCK" "$INSTALLED" || ! new_enough .venv/bin/python; then
   make_environment
 fi
