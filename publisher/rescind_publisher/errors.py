@@ -9,6 +9,12 @@ class SinkUnavailable(RescindError):
     code = "SINK_UNAVAILABLE"
 
 
+class SinkLost(SinkUnavailable):
+    """The store lacks events that it had: it is to be sent the whole log again."""
+
+    code = "SINK_LOST"
+
+
 class SinkRefused(RescindError):
     """Will not heal by itself: a setting that would lose kills, credentials, an event too large."""
 

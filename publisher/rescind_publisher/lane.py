@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 
 from rescind_publisher import metrics
 from rescind_publisher.config import PublisherConfig
-from rescind_publisher.errors import SinkRefused, SinkUnavailable, SpoolFailed
+from rescind_publisher.errors import SinkLost, SinkRefused, SinkUnavailable, SpoolFailed
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress
 from rescind_publisher.sinks.base import Prompt, Record, Sink, Stored
@@ -34,7 +34,7 @@ T = TypeVar("T")
 MAX_HELD = 1024
 """Events of one lane held in memory; a longer backlog stays in the spool until it is its turn."""
 WINDOW = 64
-"""Events under way at once, where the store keeps every event whatever their order."""
+"""Events under way at once, where they cannot overtake each other, or may."""
 
 NOTHING = Mark(0, "")
 """The mark of a log that the sink has nothing of."""
@@ -74,7 +74,7 @@ async def limited(call: Awaitable[T], sink: str, timeout_s: float) -> T:
         async with asyncio.timeout(timeout_s):  # unlike wait_for, it costs no task
             return await call
     except (SinkUnavailable, SinkRefused):
-        raise
+        raise  # SinkLost among them
     except TimeoutError as error:
         raise SinkUnavailable(f"{sink}: no answer in {timeout_s:g} s") from error
     except Exception as error:
@@ -106,7 +106,11 @@ class Lane:
         self.problem: str | None = None
         """Why the sink does not take the log now."""
         self.ready = False
-        self._window = WINDOW if getattr(sink, "any_order", False) else 1
+        self._any_order: bool = getattr(sink, "any_order", False)
+        pipelined: bool = self._any_order or getattr(sink, "pipelined", False)
+        self._window = WINDOW if pipelined else 1
+        self._era = 0
+        """Counts the rewinds: what was under way before one says nothing after it."""
         self._fetch, self._tasks, self._config = fetch, tasks, config
         self._counters = counters
         self._loaded = mark.durable
@@ -149,7 +153,7 @@ class Lane:
 
     def _place(self, record: Record) -> None:
         """While the sink fails, a new event is an attempt of its own where order is free."""
-        free = self._window > 1 and self._in_flight < self._window
+        free = self._any_order and self._in_flight < self._window
         if self.problem is not None and self.ready and free:
             self._start(record)
         else:
@@ -198,20 +202,19 @@ class Lane:
                 await asyncio.sleep(backoff.next_s())
             else:
                 if kept and raw != kept[0].raw:
-                    self._rewind()
+                    self._rewind(f"{self.sink.name} has lost events of log {self.log} that it had")
                 return
 
-    def _rewind(self) -> None:
-        _log.error(
-            "%s has lost events of log %s that it had: sending all of it again",
-            self.sink.name,
-            self.log,
-        )
+    def _rewind(self, why: str) -> None:
+        """Send the whole log again; what is under way from before does not count any more."""
+        _log.error("%s: sending all of it again", why)
         self._counters.add(metrics.REWINDS)
+        self._era += 1
         self.mark = NOTHING
         self._loaded = 0
         for kept in (self._queue, self._failed, self._acked, self._above):
             kept.clear()
+        self.problem = None  # of events that are forgotten: nothing would try them again
         self.pump()
 
     async def _load(self) -> None:
@@ -238,27 +241,37 @@ class Lane:
         self._tasks.spawn(self._deliver(record))
 
     async def _deliver(self, record: Record) -> None:
-        repair = record.seq in self._repair
+        era = self._era
         try:
+            await self._send(record, era)
+        except SinkLost as error:
+            if era == self._era:
+                self._rewind(str(error))
+        except (SinkUnavailable, SinkRefused) as error:
+            if era == self._era:
+                self._fail(record, error)
+        if era != self._era:
+            self.pump()
+
+    async def _send(self, record: Record, era: int) -> None:
+        try:
+            repair = record.seq in self._repair
             stored = await self._limited(self.sink.append(record, repair=repair))
-        except (SinkUnavailable, SinkRefused) as error:
+        finally:
             self._in_flight -= 1
-            self._fail(record, error)
-            return
-        self._in_flight -= 1
-        self._recover()
-        self._note_acked(record)
-        self.pump()
-        try:
+        if era == self._era:
+            self._recover()
+            self._note_acked(record)
+            self.pump()
             await self._confirm(record, stored)
-        except (SinkUnavailable, SinkRefused) as error:
-            self._fail(record, error)
 
     async def _confirm(self, record: Record, stored: Stored) -> None:
+        era = self._era
         raw = await self._limited(self.sink.read_back(stored))
         if raw != record.raw:
             stored = await self._mend(record, found_other=raw is not None)
-        self._note_durable(record.seq, stored.position)
+        if era == self._era:
+            self._note_durable(record.seq, stored.position)
 
     async def _mend(self, record: Record, *, found_other: bool) -> Stored:
         self._counters.add(metrics.REPAIRS)
