@@ -38,3 +38,29 @@ def head(fabric: str, publisher: str) -> str:
 def heads(fabric: str) -> str:
     """Subject pattern of all heads of the fabric."""
     return f"rescind.{fabric}.head.*"
+
+
+# --- the same on Redis: one hash tag, so that a fabric's keys lie in one slot of a cluster ---
+
+MAX_MOVES = 16
+"""How often a log may get a new key; a store that damages it more often is no store."""
+
+
+def redis_log(fabric: str, log_id: str, moves: int = 0) -> str:
+    """Key of one log's stream; a log whose stream was damaged has moved to another."""
+    return f"rescind:{{{fabric}}}:log:{log_id}" + (f":{moves}" if moves else "")
+
+
+def redis_logs(fabric: str) -> str:
+    """Key of the index: a hash of log id to how often it has moved."""
+    return f"rescind:{{{fabric}}}:logs"
+
+
+def redis_live(fabric: str) -> str:
+    """Channel of all events, as they are stored."""
+    return f"rescind:{{{fabric}}}:live"
+
+
+def redis_heads(fabric: str) -> str:
+    """Channel of all heads; never stored."""
+    return f"rescind:{{{fabric}}}:heads"

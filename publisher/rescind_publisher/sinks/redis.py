@@ -1,0 +1,181 @@
+"""`RedisSink`: events into one Redis stream a log, by compare and append.
+
+- Nothing is stored behind a gap, and "it is there" is success only for equal bytes: see
+  `append.lua`. One writer a log sends in order, several under way at once on one connection.
+- A stream with a hole can never be filled again (ids only grow): the log moves to a new key, and
+  all of it is sent there. A fork is an error: nobody but us may write this log.
+- The server's settings are checked on each new connection: it must not evict, and must keep an
+  append-only file. What is known of its fsync is said as a caveat.
+"""
+
+from collections.abc import Awaitable
+from importlib import resources
+from typing import Any, TypeVar
+
+from rescind_protocol import subjects
+from rescind_protocol.limits import MAX_EVENT_BYTES
+from rescind_publisher.errors import SinkLost, SinkRefused, SinkUnavailable
+from rescind_publisher.redis_check import Persistence, check, fsync_of
+from rescind_publisher.sinks.base import Record, Stored
+from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.redis_address import RedisOptions, parse
+from rescind_subscriber.redis_connect import open_wire
+from rescind_subscriber.redis_link import RedisLink
+from rescind_subscriber.redis_wire import Wire
+
+SCRIPT = resources.files(__package__).joinpath("append.lua").read_bytes()
+
+T = TypeVar("T")
+
+
+class RedisSink:
+    """The streams of one fabric on one Redis; runs on the loop that calls `start`.
+
+    `options` are the publisher's; `system`, if given, a user who may ask when the server fsyncs.
+    """
+
+    pipelined = True
+    """Events arrive in the order they are sent in; several may be under way."""
+
+    def __init__(
+        self,
+        fabric: str,
+        options: RedisOptions,
+        *,
+        system: RedisOptions | None = None,
+        name: str = "redis",
+    ) -> None:
+        self.name = name
+        self.persistence = Persistence("unverified")
+        self._fabric = subjects.check_fabric(fabric)
+        self._index = subjects.redis_logs(fabric)
+        self._system = system
+        self._moves: dict[str, int] = {}
+        self._tops: dict[str, int] = {}
+        self._why_down = ""
+        self._started = False
+        self._link = RedisLink(
+            options,
+            slot_key=self._index,
+            on_up=self._up,
+            on_down=self._down,
+            on_push=lambda _channel, _message: None,
+        )
+
+    def __repr__(self) -> str:
+        state = "ready" if self._link.connected else self._why_down or "not connected"
+        fsync = self.persistence.fsync
+        return f"<RedisSink {self.name} {self._link.place.shown}: {state}, fsync {fsync}>"
+
+    @property
+    def caveat(self) -> str | None:
+        """What an operator should know about this store's acknowledgements."""
+        caveat = self.persistence.caveat
+        return f"{self.name}: {caveat}" if caveat else None
+
+    async def start(self) -> None:
+        """Connect and check the server's settings; see `Sink.start`."""
+        if not self._started:
+            await _mapped(self._link.start())
+            self._started = True
+        await _mapped(self._link.request("PING"))
+
+    async def stop(self) -> None:
+        """Close."""
+        self._started = False
+        await self._link.stop()
+
+    async def append(self, record: Record, *, repair: bool = False) -> Stored:
+        """Store one event; see `Sink.append`. A repair is no other: the store compares bytes."""
+        del repair
+        if len(record.raw) > MAX_EVENT_BYTES:
+            raise SinkRefused(f"{self.name}: an event of {len(record.raw)} bytes is too large")
+        moves = self._moves.get(record.log, 0)
+        key = subjects.redis_log(self._fabric, record.log, moves)
+        call = self._link.request(
+            *("EVAL", SCRIPT, 2, key, self._index),
+            *(record.log, moves, subjects.redis_live(self._fabric), record.seq, record.raw),
+        )
+        verdict, detail = await _mapped(call)
+        if verdict in (b"ok", b"had"):
+            self._tops[record.log] = max(record.seq, self._tops.get(record.log, 0))
+            position = f"{record.log}/{moves}/{record.seq}"
+            return Stored(position, duplicate=verdict == b"had")
+        if verdict in (b"type", b"fork"):
+            raise SinkRefused(f"{self.name}: {_said(verdict, detail)}; nothing was overwritten")
+        if verdict == b"gap":
+            raise self._gap(record, int(detail))
+        raise self._move(record.log, moves, verdict, detail)
+
+    def _gap(self, record: Record, top: int) -> SinkUnavailable:
+        """Tell an event that came too early from a store that lost its newest ones."""
+        had, self._tops[record.log] = self._tops.get(record.log, 0), top
+        where = f"{self.name}: log {record.log} ends at {top}"
+        if had > top:
+            return SinkLost(f"{where} and ended at {had}")
+        return SinkUnavailable(f"{where}: event {record.seq} has to wait")
+
+    def _move(
+        self, log: str, moves: int, verdict: bytes, detail: Any
+    ) -> SinkUnavailable | SinkRefused:
+        """Go on at the log's next key, or at the one that a run before this one moved it to."""
+        where = f"{self.name}: log {log}"
+        if self._moves.get(log, 0) != moves:  # it was under way beside the one that found out
+            return SinkUnavailable(f"{where} has moved meanwhile")
+        if verdict == b"moved":
+            self._moves[log] = int(detail)
+            return SinkUnavailable(f"{where} lies at its key number {int(detail)}")
+        if moves >= subjects.MAX_MOVES:
+            return SinkRefused(f"{where} was damaged {moves} times ({detail.decode()}): by whom?")
+        self._moves[log] = moves + 1
+        self._tops.pop(log, None)
+        return SinkLost(f"{where} has a hole ({detail.decode()}) and moves to a new key")
+
+    async def read_back(self, stored: Stored) -> bytes | None:
+        """Return the stored bytes; see `Sink.read_back`."""
+        log, moves, seq = stored.position.split("/")
+        if int(moves) < self._moves.get(log, 0):
+            return None  # left behind: what lies there is no longer the log
+        self._moves[log] = int(moves)
+        key = subjects.redis_log(self._fabric, log, int(moves))
+        entries = await _mapped(self._link.request("XRANGE", key, f"{seq}-0", f"{seq}-0"))
+        return bytes(entries[0][1][1]) if entries else None
+
+    async def announce(self, publisher: str, head: bytes) -> None:
+        """Send a head; see `Sink.announce`."""
+        del publisher
+        channel = subjects.redis_heads(self._fabric)
+        await _mapped(self._link.request("PUBLISH", channel, head))
+
+    async def _up(self, wire: Wire) -> None:
+        await check(wire)
+        self.persistence = Persistence(await self._fsync(wire))
+        self._why_down = ""
+
+    async def _fsync(self, wire: Wire) -> Any:
+        if self._system is None:
+            return await fsync_of(wire)
+        system = await open_wire(parse(self._system.url), slot_key=self._index)
+        try:
+            return await fsync_of(system)
+        finally:
+            await system.close()
+
+    def _down(self, why: str) -> None:
+        self._why_down = why
+
+
+def _said(verdict: bytes, detail: Any) -> str:
+    if verdict == b"type":
+        return f"{detail.decode()}: remove it"
+    return f"other bytes lie at event {int(detail)}: somebody else writes this log, a fork"
+
+
+async def _mapped(call: Awaitable[T]) -> T:
+    """Await, a link's errors mapped to a sink's."""
+    try:
+        return await call
+    except SourceRefused as error:
+        raise SinkRefused(str(error)) from error
+    except SourceUnavailable as error:
+        raise SinkUnavailable(str(error)) from error
