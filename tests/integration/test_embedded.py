@@ -60,9 +60,9 @@ import sys, threading, time
 from pathlib import Path
 from rescind.embedded import EmbeddedServer
 import rescind.embedded.server as module
-spawn = module._spawn_in_own_thread
+spawn = module.spawn
 if sys.argv[2] == "unbound":
-    module._spawn_in_own_thread = lambda command, *rest: spawn(command[5:], *rest)
+    module.spawn = lambda command, *rest: spawn(command[5:], *rest)
 server = EmbeddedServer(Path(sys.argv[1]))
 if sys.argv[2] == "worker":
     thread = threading.Thread(target=server.start); thread.start(); thread.join()
