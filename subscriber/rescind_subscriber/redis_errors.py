@@ -32,7 +32,10 @@ def _refusal(error: BaseException, text: str) -> str:
             isinstance(error, exceptions.AuthenticationError) or "WRONGPASS" in text,
             "refused our credentials: check user and password",
         ),
-        (isinstance(error, exceptions.NoPermissionError), f"gives us too few rights: {text}"),
+        (
+            isinstance(error, exceptions.NoPermissionError) or "user executing the script" in text,
+            f"gives us too few rights: {text}",
+        ),
         (text.startswith("WRONGTYPE"), f"holds something else at a key of ours: {text}"),
         (
             "unknown command" in text.lower() and "hello" in text.lower(),

@@ -73,9 +73,9 @@ class RedisLink:
         """Ask on the present connection; see `Wire.request`."""
         return await self._up().request(*words)
 
-    async def requests(self, *commands: Sequence[bytes | str | int]) -> list[Any]:
-        """Ask several at once on the present connection; see `Wire.requests`."""
-        return await self._up().requests(*commands)
+    async def outcomes(self, *commands: Sequence[bytes | str | int]) -> list[Any]:
+        """Ask several at once on the present connection; see `Wire.outcomes`."""
+        return await self._up().outcomes(*commands)
 
     async def fresh_wire(self) -> Wire:
         """Return a connection of its own, for answers too large to share one with live events."""

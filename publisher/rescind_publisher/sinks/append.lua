@@ -6,8 +6,9 @@
 --
 -- KEYS  1 the log's stream   2 the index of logs
 -- ARGV  1 log id   2 how often the log has moved   3 channel of live events   4 seq   5 event
--- Returns { "ok" | "had" | "gap" | "hole" | "fork" | "moved" | "type", number or text }.
--- Nothing is written unless the answer is "ok" (the event) or the index lacks the log.
+-- Returns { "ok" | "had" | "gap" | "hole" | "fork" | "moved" | "unlisted" | "type", number or text }.
+-- One write at most, and only for "ok": two would be a transaction in the append-only file, and Redis
+-- 7.0 leaves transactions out, without an error, when it loads that file with the default user off.
 local stream, index = KEYS[1], KEYS[2]
 local log, moves, channel, seq, event = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
 
@@ -20,7 +21,7 @@ end
 
 local listed = tonumber(redis.call('HGET', index, log) or '-1') or -1
 if listed > moves then return { 'moved', listed } end
-if listed < moves then redis.call('HSET', index, log, moves) end
+if listed < moves then return { 'unlisted', 0 } end
 
 -- The id given last, not the newest entry's: XDEL of the newest leaves an id that is never free again.
 local top, held = 0, 0

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any, TypeVar
 
 from rescind_protocol import subjects
+from rescind_protocol.errors import RescindError
 from rescind_protocol.limits import MAX_EVENT_BYTES
 from rescind_publisher.errors import SinkLost, SinkRefused, SinkUnavailable
 from rescind_publisher.redis_check import Persistence, check, fsync_of
@@ -52,6 +53,7 @@ class RedisSink:
         self._system = system
         self._moves: dict[str, int] = {}
         self._tops: dict[str, int] = {}
+        self._listed: set[str] = set()
         self._why_down = ""
         self._started = False
         self._link = RedisLink(
@@ -92,20 +94,34 @@ class RedisSink:
             raise SinkRefused(f"{self.name}: an event of {len(record.raw)} bytes is too large")
         moves = self._moves.get(record.log, 0)
         key = subjects.redis_log(self._fabric, record.log, moves)
-        call = self._link.request(
-            *("EVAL", SCRIPT, 2, key, self._index),
-            *(record.log, moves, subjects.redis_live(self._fabric), record.seq, record.raw),
-        )
-        verdict, detail = await _mapped(call)
+        channel = subjects.redis_live(self._fabric)
+        call = ("EVAL", SCRIPT, 2, key, self._index, record.log, moves, channel, record.seq)
+        commands = [*self._listing(record.log, moves), (*call, record.raw)]
+        answer = (await _mapped(self._link.outcomes(*commands)))[-1]
+        if isinstance(answer, RescindError):
+            raise _sinks(answer)
+        verdict, detail = answer
         if verdict in (b"ok", b"had"):
             self._tops[record.log] = max(record.seq, self._tops.get(record.log, 0))
             position = f"{record.log}/{moves}/{record.seq}"
             return Stored(position, duplicate=verdict == b"had")
         if verdict in (b"type", b"fork"):
             raise SinkRefused(f"{self.name}: {_said(verdict, detail)}; nothing was overwritten")
-        if verdict == b"gap":
+        if verdict in (b"gap", b"unlisted"):
+            if verdict == b"unlisted":  # flushed, or never there
+                self._listed.discard(record.log)
             raise self._gap(record, int(detail))
         raise self._move(record.log, moves, verdict, detail)
+
+    def _listing(self, log: str, moves: int) -> list[tuple[str | int, ...]]:
+        """Return the command that enters a log into the index, if that is to be done first.
+
+        A log that we have not moved may have been moved by a run before this one: HSETNX.
+        """
+        if log in self._listed:
+            return []
+        self._listed.add(log)
+        return [("HSET" if moves else "HSETNX", self._index, log, moves)]
 
     def _gap(self, record: Record, top: int) -> SinkUnavailable:
         """Tell an event that came too early from a store that lost its newest ones."""
@@ -128,6 +144,7 @@ class RedisSink:
         if moves >= subjects.MAX_MOVES:
             return SinkRefused(f"{where} was damaged {moves} times ({detail.decode()}): by whom?")
         self._moves[log] = moves + 1
+        self._listed.discard(log)
         self._tops.pop(log, None)
         return SinkLost(f"{where} has a hole ({detail.decode()}) and moves to a new key")
 
@@ -175,7 +192,10 @@ async def _mapped(call: Awaitable[T]) -> T:
     """Await, a link's errors mapped to a sink's."""
     try:
         return await call
-    except SourceRefused as error:
-        raise SinkRefused(str(error)) from error
-    except SourceUnavailable as error:
-        raise SinkUnavailable(str(error)) from error
+    except (SourceRefused, SourceUnavailable) as error:
+        raise _sinks(error) from error
+
+
+def _sinks(error: RescindError) -> SinkRefused | SinkUnavailable:
+    kind = SinkRefused if isinstance(error, SourceRefused) else SinkUnavailable
+    return kind(str(error))
