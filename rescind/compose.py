@@ -1,9 +1,10 @@
 """Puts the roles together from settings: the only place that knows all of them."""
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rescind import home
 from rescind.config import Loaded
@@ -17,8 +18,12 @@ from rescind_protocol import trust
 from rescind_protocol.keys import public_from_text
 from rescind_protocol.limits import MAX_TRUST_BYTES
 from rescind_subscriber.config import SubscriberConfig
+from rescind_subscriber.errors import SourceRefused
 from rescind_subscriber.sources.base import Source
 from rescind_subscriber.subscriber import Subscriber
+
+if TYPE_CHECKING:
+    from rescind_subscriber.redis_address import RedisOptions
 
 MAX_JWKS_BYTES = 1024 * 1024
 
@@ -57,16 +62,42 @@ def make_issuers(loaded: Loaded) -> Issuers:
 
 
 def make_sources(loaded: Loaded) -> Sequence[Source]:
-    """Make the sources a subscriber follows."""
+    """Make the sources a subscriber follows: all of them, at once."""
     from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415 - NATS only when used
     from rescind_subscriber.sources.nats import NatsSource  # noqa: PLC0415
 
-    options = NatsOptions(
-        url=loaded.settings.nats_url,
-        inbox_prefix="_INBOX_sub",
-        name=f"rescind {loaded.settings.name}",
-    )
-    return [NatsSource(loaded.settings.fabric, options)]
+    settings = loaded.settings
+    name = f"rescind {settings.name}"
+    options = NatsOptions(url=settings.nats_url, inbox_prefix="_INBOX_sub", name=name)
+    redis = redis_options(settings.redis_url, "redis_url", name=name)
+    return [NatsSource(settings.fabric, options), *redis_sources(loaded, redis)]
+
+
+def redis_options(url: str | None, setting: str, *, name: str) -> "RedisOptions | None":
+    """Return how to reach the Redis of a setting, None if it is not set; `BadConfig` if bad."""
+    if not url:
+        return None
+    from rescind_subscriber.redis_address import RedisOptions, parse  # noqa: PLC0415
+
+    if any(importlib.util.find_spec(each) is None for each in ("redis", "hiredis")):
+        raise BadConfig(
+            f"setting {setting!r} needs the packages redis and hiredis: "
+            "pip install 'rescind[redis]'"
+        )
+    try:
+        parse(url)
+    except SourceRefused as error:
+        raise BadConfig(f"setting {setting!r}: {error}") from error
+    return RedisOptions(url=url, name=name)
+
+
+def redis_sources(loaded: Loaded, options: "RedisOptions | None") -> Sequence[Source]:
+    """Make the source of a Redis, if there is one."""
+    if options is None:
+        return []
+    from rescind_subscriber.sources.redis import RedisSource  # noqa: PLC0415 - only when used
+
+    return [RedisSource(loaded.settings.fabric, options)]
 
 
 def make_subscriber(
@@ -74,6 +105,8 @@ def make_subscriber(
 ) -> Subscriber:
     """Make a subscriber; `keep` for a local snapshot that a restart remembers."""
     settings = loaded.settings
+    # Now and here, not in the subscriber's thread, where nobody would hear of it.
+    redis_options(settings.redis_url, "redis_url", name=settings.name)
     return Subscriber(
         make_trust(loaded),
         lambda: make_sources(loaded),

@@ -21,6 +21,7 @@ from rescind_protocol.limits import HEAD_INTERVAL_S, MAX_STALENESS_S
 PREFIX = "RESCIND_"
 FILE_NAME = "rescind.toml"
 _SECRET = ("nats_url", "publisher_nats_url", "system_nats_url")
+_SECRET_REDIS = ("redis_url", "publisher_redis_url", "system_redis_url")
 _HIDDEN = "********"
 
 
@@ -39,6 +40,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     nats_url: str = "nats://127.0.0.1:4222"
     """Where subscribers connect: one or more addresses, with user and password or token."""
+    redis_url: str | None = None
+    """A Redis or Valkey to follow beside NATS: redis://, rediss://, unix://, redis+sentinel://,
+    redis+cluster://, with user and password. Without one NATS stands alone."""
     name: str = "subscriber"
     """Name of this process among subscribers of this host; names its local snapshot."""
     heartbeat_s: float = HEAD_INTERVAL_S
@@ -65,6 +69,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Where the publisher connects; `nats_url` if not given."""
     system_nats_url: str | None = None
     """System account, to check how the server stores; not needed to work."""
+    publisher_redis_url: str | None = None
+    """Where the publisher writes beside NATS; `redis_url` if not given."""
+    system_redis_url: str | None = None
+    """A user that may ask Redis when it writes to disk; not needed to work."""
     publisher_key: str = "publisher.key"
     """Private key that signs kills (0600)."""
     approver_key: str | None = None
@@ -90,10 +98,9 @@ class Loaded(msgspec.Struct, frozen=True):
 
     def shown(self) -> dict[str, object]:
         """Return all settings with their secrets hidden."""
-        return {
-            name: _hide(getattr(self.settings, name)) if name in _SECRET else value
-            for name, value in msgspec.structs.asdict(self.settings).items()
-        }
+        shown = msgspec.structs.asdict(self.settings)
+        shown |= {name: _hide(shown[name]) for name in _SECRET}
+        return shown | {name: _hide_user(shown[name]) for name in _SECRET_REDIS}
 
 
 def _hide(url: str | None) -> str | None:
@@ -104,6 +111,12 @@ def _hide(url: str | None) -> str | None:
     return ",".join(
         f"{who.partition('//')[0]}//{_HIDDEN}@{where}" if at else where for who, at, where in parts
     )
+
+
+def _hide_user(url: str | None) -> str | None:
+    """Hide what stands before the @ of a URL that has one user and perhaps many hosts."""
+    who, at, where = (url or "").rpartition("@")
+    return f"{who.partition('//')[0]}//{_HIDDEN}@{where}" if at else url
 
 
 def default_home(env: Mapping[str, str]) -> Path:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rescind import compose, home
 from rescind.config import Loaded
@@ -17,6 +18,9 @@ from rescind_publisher.switch import Engine
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.sources.base import Source
 from rescind_subscriber.subscriber import Subscriber
+
+if TYPE_CHECKING:
+    from rescind_subscriber.redis_address import RedisOptions
 
 PUBLISHER_INBOX = "_INBOX_pub"
 SYSTEM_INBOX = "_INBOX_sys"
@@ -89,10 +93,17 @@ def _sources(loaded: Loaded) -> Sequence[Source]:
     from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415 - NATS only when used
     from rescind_subscriber.sources.nats import NatsSource  # noqa: PLC0415
 
-    options = NatsOptions(
-        url=_url(loaded), inbox_prefix=PUBLISHER_INBOX, name=f"rescind on {socket.gethostname()}"
-    )
-    return [NatsSource(loaded.settings.fabric, options)]
+    name = f"rescind on {socket.gethostname()}"
+    options = NatsOptions(url=_url(loaded), inbox_prefix=PUBLISHER_INBOX, name=name)
+    redis = compose.redis_sources(loaded, _redis(loaded, name))
+    return [NatsSource(loaded.settings.fabric, options), *redis]
+
+
+def _redis(loaded: Loaded, name: str) -> "RedisOptions | None":
+    settings = loaded.settings
+    if settings.publisher_redis_url:
+        return compose.redis_options(settings.publisher_redis_url, "publisher_redis_url", name=name)
+    return compose.redis_options(settings.redis_url, "redis_url", name=name)
 
 
 def _sinks(loaded: Loaded) -> Sequence[Sink]:
@@ -110,7 +121,20 @@ def _sinks(loaded: Loaded) -> Sequence[Sink]:
         if settings.system_nats_url
         else None
     )
-    return [NatsSink(settings.fabric, options, system=system, replicas=settings.replicas)]
+    nats = NatsSink(settings.fabric, options, system=system, replicas=settings.replicas)
+    return [nats, *_redis_sinks(loaded)]
+
+
+def _redis_sinks(loaded: Loaded) -> Sequence[Sink]:
+    settings = loaded.settings
+    name = f"rescind publisher {settings.publisher}"
+    options = _redis(loaded, name)
+    if options is None:
+        return []
+    from rescind_publisher.sinks.redis import RedisSink  # noqa: PLC0415 - only when used
+
+    system = compose.redis_options(settings.system_redis_url, "system_redis_url", name=name)
+    return [RedisSink(settings.fabric, options, system=system)]
 
 
 def make_engine(loaded: Loaded) -> Engine:

@@ -18,6 +18,7 @@ from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress
 from rescind_publisher.sinks.base import Record, Sink
 from rescind_publisher.spool import Mark, Marks
+from rescind_publisher.status import SinkStatus
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ class Outlet:
 
     def _open(self) -> None:
         self.ready, self.refused, self.problem = True, None, None
+        if caveat := getattr(self.sink, "caveat", None):
+            _log.warning("%s", caveat)
         for lane in list(self.lanes.values()):
             lane.open()
 
@@ -106,12 +109,14 @@ class Outlet:
         else:
             self._counters.add(metrics.HEADS)
 
-    def status(self) -> tuple[str, bool, int, str | None]:
-        """Name, readiness, events pending, problem."""
+    def status(self) -> SinkStatus:
+        """How the sink is."""
         lanes = self.lanes.values()
         problems = [self.problem, *(lane.problem for lane in lanes)]
         pending = sum(lane.accepted - lane.durable for lane in lanes)
-        return self.sink.name, self.ready, pending, next(filter(None, problems), None)
+        problem = next(filter(None, problems), None)
+        caveat: str | None = getattr(self.sink, "caveat", None)
+        return SinkStatus(self.sink.name, self.ready, pending, problem, caveat)
 
     async def stop(self) -> None:
         """End every task, then the sink."""
@@ -188,8 +193,8 @@ class Drain:
         logs = {log for outlet in self.outlets for log in outlet.lanes}
         return [log for log in logs if all(_holds(outlet, log) for outlet in self.outlets)]
 
-    def status(self) -> list[tuple[str, bool, int, str | None]]:
-        """Name, readiness, events pending and problem of each sink."""
+    def status(self) -> list[SinkStatus]:
+        """How each sink is."""
         return [outlet.status() for outlet in self.outlets]
 
     def marks(self) -> list[Marks]:

@@ -255,7 +255,7 @@ class Publisher:
         )
 
     async def _sink_status(self) -> tuple[SinkStatus, ...]:
-        return tuple(SinkStatus(*each) for each in self._drain.status())
+        return tuple(self._drain.status())
 
     async def _fetch(self, log: str, after: int, limit: int) -> list[Record]:
         return await asyncio.to_thread(self._ledger.read, log, after, limit)

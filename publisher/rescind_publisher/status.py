@@ -11,6 +11,8 @@ class SinkStatus(msgspec.Struct, frozen=True):
     pending: int
     """Events that it does not hold for certain."""
     problem: str | None
+    caveat: str | None = None
+    """What to know about its acknowledgements while all is well."""
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -107,3 +107,11 @@ def test_secrets_are_hidden_when_shown(tmp_path: Path) -> None:
     url = "nats://u:secret1@a:4222,tls://secret2@b:4222,nats://c:4222"
     shown = config.load({"nats_url": url}, {"HOME": str(tmp_path)}).shown()["nats_url"]
     assert shown == "nats://********@a:4222,tls://********@b:4222,nats://c:4222"
+
+
+def test_passwords_of_redis_are_hidden() -> None:
+    """Many hosts behind one user, and a password with a comma: what stands before the @ goes."""
+    url = "redis+sentinel://u:pa,ss@h1:26379,h2:26379/main"
+    shown = config.load({"redis_url": url}, {}).shown()
+    assert shown["redis_url"] == "redis+sentinel://********@h1:26379,h2:26379/main"
+    assert shown["publisher_redis_url"] is None

@@ -345,7 +345,7 @@ async def test_a_store_that_is_emptied_meanwhile_is_filled_again() -> None:
         sink.store.clear()  # the ids are still known: every plain retry is a "duplicate"
         sink.down = True
         bench.take()
-        await until(lambda: bench.drain.status()[0][3])
+        await until(lambda: bench.drain.status()[0].problem)
         sink.down = False
         await until(lambda: sink.holds(4) and bench.idle)
 
@@ -402,8 +402,8 @@ async def test_one_refused_sink_of_two_is_said_loudly() -> None:
     bad, good = FakeSink("bad"), FakeSink("good")
     bad.refuses = "deny_purge is off"
     async with running(bad, good) as bench:
-        assert [s[1] for s in bench.drain.status()] == [False, True]
-        assert "deny_purge" in str(bench.drain.status()[0][3])
+        assert [s.ready for s in bench.drain.status()] == [False, True]
+        assert "deny_purge" in str(bench.drain.status()[0].problem)
         bad.refuses = None
         progress = bench.take()
         await until(lambda: progress.complete)
