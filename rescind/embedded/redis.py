@@ -140,11 +140,13 @@ class EmbeddedRedis:
         acl.write_text(
             users_acl(self._fabric, self.passwords) + "".join(f"{u}\n" for u in self._users)
         )
+        config = run / "redis.conf"  # a copy: a Sentinel has its servers rewrite their files
+        config.write_bytes((resources.files(__package__) / "redis.conf").read_bytes())
         given = self.port
         for attempt in range(PORT_ATTEMPTS):
-            self.port = given or _free_port()
+            self.port = given or free_port()
             log = self._cleanup.enter_context((run / f"log.{attempt}").open("w+b"))
-            words = [str(binary), *_config(), "--port", str(self.port), "--bind", "127.0.0.1"]
+            words = [str(binary), str(config), "--port", str(self.port), "--bind", "127.0.0.1"]
             words += ["--dir", str(store), "--aclfile", str(acl), *self._options]
             self._process = spawn(bound(*words), os.environ, log)
             if _wait_ready(
@@ -153,11 +155,8 @@ class EmbeddedRedis:
                 return
 
 
-def _config() -> list[str]:
-    return [str(resources.files(__package__) / "redis.conf")]
-
-
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
