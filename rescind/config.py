@@ -41,8 +41,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     nats_url: str = "nats://127.0.0.1:4222"
     """Where subscribers connect: one or more addresses, with user and password or token."""
     redis_url: str | None = None
-    """A Redis or Valkey to follow beside NATS: redis://, rediss://, unix://, redis+sentinel://,
-    redis+cluster://, with user and password. Without one NATS stands alone."""
+    """A Redis or Valkey to follow beside NATS, with user and password. Without: NATS alone."""
     name: str = "subscriber"
     """Name of this process among subscribers of this host; names its local snapshot."""
     heartbeat_s: float = HEAD_INTERVAL_S

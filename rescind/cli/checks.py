@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from rescind import compose
+from rescind.cli import redis_checks
 from rescind.config import Loaded
 from rescind.publishing import PUBLISHER_INBOX, SYSTEM_INBOX
 from rescind_guard.freshness import SystemClock
@@ -45,6 +46,8 @@ def run(loaded: Loaded, *, wait_s: float) -> Iterator[Line]:
         yield _line(f"NATS as {who}", lambda url=url, inbox=inbox: _reach(url, inbox))  # type: ignore[misc]  # bound now
     if loaded.settings.system_nats_url:
         yield _line("NATS fsync", lambda: _sync(str(loaded.settings.system_nats_url)))
+    for what, look in redis_checks.checks(loaded):
+        yield _line(what, look)
     if trust.ok:
         yield _line("fresh view", lambda: _fresh(loaded, wait_s))
 
@@ -60,7 +63,8 @@ def _settings(loaded: Loaded) -> str:
     if loaded.file is None:
         return f"from the environment and defaults; no file in {loaded.home}"
     mode = loaded.file.stat().st_mode
-    if mode & _OTHERS and any("@" in str(url) for _, url, _ in _addresses(loaded)):
+    urls = [url for _, url, _ in _addresses(loaded)] + redis_checks.addresses(loaded)
+    if mode & _OTHERS and any("@" in str(url) for url in urls):
         raise RescindError(
             f"{loaded.file} holds passwords and can be read by others: chmod 600 {loaded.file}"
         )

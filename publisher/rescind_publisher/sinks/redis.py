@@ -70,6 +70,11 @@ class RedisSink:
         return f"<RedisSink {self.name} {self._link.place.shown}: {state}, fsync {fsync}>"
 
     @property
+    def shown(self) -> str:
+        """The address without its secrets."""
+        return self._link.place.shown
+
+    @property
     def caveat(self) -> str | None:
         """What an operator should know about this store's acknowledgements."""
         caveat = self.persistence.caveat

@@ -162,7 +162,10 @@ def _publisher_line(found: "PublisherStatus | None") -> tuple[str, str]:
 def _sink_line(sink: Any) -> tuple[str, str]:
     if sink.problem:
         return f"{sink.pending} pending: {sink.problem}", "yellow"
-    return f"ready, {sink.pending} pending" if sink.ready else "not ready", "green"
+    if not sink.ready:
+        return "not ready", "yellow"
+    caveat = f"; {sink.caveat}" if sink.caveat else ""
+    return f"ready, {sink.pending} pending{caveat}", "green"
 
 
 def _view_line(now: "Status") -> tuple[str, str]:
