@@ -54,7 +54,9 @@ def test_contracts_hold(tree: Path) -> None:
         ("publisher/rescind_publisher", "rescind", "Roles import one way"),
         ("protocol/rescind_protocol", "socket", "The protocol does no I/O"),
         ("protocol/rescind_protocol", "time", "The protocol does no I/O"),
+        ("protocol/rescind_protocol", "redis", "The protocol does no I/O"),
         ("guard/rescind_guard", "nats", "The guard knows no transport and no store"),
+        ("guard/rescind_guard", "redis", "The guard knows no transport and no store"),
     ],
 )
 def test_contract_bites(tree: Path, module: str, imported: str, contract: str) -> None:

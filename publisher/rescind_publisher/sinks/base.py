@@ -26,7 +26,12 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Sink(Protocol):
-    """One store that events are appended to and heads announced through."""
+    """One store that events are appended to and heads announced through.
+
+    It may say more by attributes: `any_order` (it keeps every event, whatever their order),
+    `pipelined` (events arrive in the order of the calls, several may be under way), `caveat` (a
+    sentence: what to know about its acknowledgements while all is well, or None).
+    """
 
     name: str
 

@@ -24,7 +24,9 @@ from rescind_subscriber.redis_connect import open_wire
 from rescind_subscriber.redis_link import RedisLink
 from rescind_subscriber.redis_wire import Wire
 
-SCRIPT = resources.files(__package__).joinpath("append.lua").read_bytes()
+_TEXT = resources.files(__package__).joinpath("append.lua").read_text("ascii")
+SCRIPT = "\n".join(line for line in _TEXT.splitlines() if line and not line.startswith("--"))
+"""Sent with each event (EVAL): there is no loaded script that a failover could lose."""
 
 T = TypeVar("T")
 
