@@ -238,10 +238,9 @@ class Lane:
         self._in_flight += 1
         if isinstance(self.sink, Prompt) and record.seq not in self._repair:
             self.sink.send(record)
-        self._tasks.spawn(self._deliver(record))
+        self._tasks.spawn(self._deliver(record, self._era))
 
-    async def _deliver(self, record: Record) -> None:
-        era = self._era
+    async def _deliver(self, record: Record, era: int) -> None:
         try:
             await self._send(record, era)
         except SinkLost as error:

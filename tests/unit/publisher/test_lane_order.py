@@ -1,5 +1,7 @@
 """A lane into a store that keeps a log in order, and says at once what it lost."""
 
+import asyncio
+
 from rescind_publisher import metrics
 from rescind_publisher.errors import SinkLost, SinkUnavailable
 from rescind_publisher.sinks.base import Record, Stored
@@ -23,6 +25,8 @@ class OrderedSink(FakeSink):
         """Compare and append."""
         self.attempts.append((record.seq, repair))
         self._check()
+        if self.hold is not None:
+            await self.hold.wait()
         if self.refuses_above is not None and record.seq > self.refuses_above:
             raise SinkUnavailable(f"{self.name}: full")
         had, self._top = self._top, len(self.store)
@@ -57,6 +61,22 @@ async def test_a_store_that_says_it_lost_is_filled_at_once() -> None:
         await until(lambda: progress.complete and bench.idle)
         assert bench.counters.read()[metrics.REWINDS] == 1
     assert sink.store == [b"log %d" % n for n in range(1, 102)]
+
+
+async def test_what_is_under_way_at_a_rewind_holds_nothing_up() -> None:
+    """Events sent beside the one that found the loss fail too; nothing waits for their retry."""
+    sink = OrderedSink()
+    async with running(sink, retry_min_s=3600.0, retry_max_s=3600.0) as bench:
+        bench.take(100)
+        await until(lambda: bench.idle)
+        del sink.store[40:]
+        sink.hold = asyncio.Event()
+        bench.take(30)
+        await until(lambda: len(sink.attempts) == 130)
+        sink.hold.set()
+        await until(lambda: bench.idle)
+        assert bench.counters.read()[metrics.REWINDS] == 1
+    assert sink.store == [b"log %d" % n for n in range(1, 131)]
 
 
 async def test_a_rewind_in_the_midst_of_failures_goes_on() -> None:
