@@ -142,7 +142,7 @@ class EmbeddedRedis:
         )
         config = run / "redis.conf"  # a copy: a Sentinel has its servers rewrite their files
         config.write_bytes((resources.files(__package__) / "redis.conf").read_bytes())
-        given = self.port
+        given, login = self.port, f"subscriber {self.passwords['subscriber']}"
         for attempt in range(PORT_ATTEMPTS):
             self.port = given or free_port()
             log = self._cleanup.enter_context((run / f"log.{attempt}").open("w+b"))
@@ -150,7 +150,7 @@ class EmbeddedRedis:
             words += ["--dir", str(store), "--aclfile", str(acl), *self._options]
             self._process = spawn(bound(*words), os.environ, log)
             if _wait_ready(
-                self._process, self.port, log, last=given or attempt == PORT_ATTEMPTS - 1
+                self._process, self.port, login, log, last=given or attempt == PORT_ATTEMPTS - 1
             ):
                 return
 
@@ -163,7 +163,7 @@ def free_port() -> int:
 
 
 def _wait_ready(
-    process: subprocess.Popen[bytes], port: int, log: IO[bytes], *, last: object
+    process: subprocess.Popen[bytes], port: int, login: str, log: IO[bytes], *, last: object
 ) -> bool:
     """Return whether the server answers; False if its port was taken and another may be tried."""
     deadline = time.monotonic() + READY_WITHIN_S
@@ -174,17 +174,17 @@ def _wait_ready(
             if taken and not last:
                 return False
             raise EmbeddedServerError(f"redis-server did not start: {_why(text)}")
-        if _answers(port):
+        if _answers(port, login):
             return True
         time.sleep(_POLL_S)
     raise EmbeddedServerError(f"redis-server was not ready within {READY_WITHIN_S:.0f} s")
 
 
-def _answers(port: int) -> bool:
-    """Whether a PING is answered: with PONG, or by asking who we are; not while it loads."""
+def _answers(port: int, login: str) -> bool:
+    """Whether a PING is answered: logged in, for a server that still loads asks that first."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), _PROBE_S) as s:
-        s.sendall(b"PING\r\n")
-        return s.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+        s.sendall(f"AUTH {login}\r\nPING\r\nQUIT\r\n".encode())
+        return b"+PONG" in b"".join(iter(lambda: s.recv(1024), b""))
     return False
 
 
