@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from rescind_protocol.errors import RescindError
 from rescind_publisher import metrics
@@ -27,6 +28,7 @@ class Heartbeat:
     ) -> None:
         self._ledger, self._drain = ledger, drain
         self._config, self._counters = config, counters
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -34,15 +36,15 @@ class Heartbeat:
         self._task = asyncio.get_running_loop().create_task(self._keep_beating())
 
     async def stop(self) -> None:
-        """Sign no more heads."""
+        """Sign no more heads. A beat under way ends first: what it saves is saved nowhere else."""
+        self._stopping.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task
 
     async def _keep_beating(self) -> None:
         loop = asyncio.get_running_loop()
         due, count = loop.time(), 0
-        while True:
+        while not self._stopping.is_set():
             try:
                 await self._one_beat()
                 await self._keep_house(count)
@@ -52,7 +54,8 @@ class Heartbeat:
                 _log.exception("no head was signed")
             count += 1
             due = max(due + self._config.heartbeat_s, loop.time())
-            await asyncio.sleep(due - loop.time())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), due - loop.time())
 
     async def _one_beat(self) -> None:
         try:
