@@ -242,7 +242,8 @@ async def test_tls(tmp_path: Path, feed: RecordingFeed) -> None:
     port = free_port()
     files = ("--tls-cert-file", str(ca), "--tls-key-file", str(tmp_path / "redis.key"))
     trust = ("--tls-ca-cert-file", str(ca), "--tls-auth-clients", "no")
-    with redis_server(None, "--tls-port", str(port), *files, *trust):
+    both = ("--bind", "127.0.0.1", "127.0.0.2")  # the certificate is for the first
+    with redis_server(None, "--tls-port", str(port), *files, *trust, *both):
 
         def to(
             user: str, host: str = "127.0.0.1", tail: str = f"?ssl_ca_certs={ca}"
@@ -253,7 +254,7 @@ async def test_tls(tmp_path: Path, feed: RecordingFeed) -> None:
             await works(sink, source, feed)
         for bad in (
             to("subscriber", tail=""),
-            to("subscriber", host="localhost"),
+            to("subscriber", host="127.0.0.2"),
             to("subscriber", tail="?ssl_ca_certs=/nowhere.pem"),
         ):
             with pytest.raises(SourceRefused):
