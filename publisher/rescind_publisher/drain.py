@@ -165,6 +165,12 @@ class Drain:
         if refusals and len(refusals) == len(self.outlets):
             raise refusals[0]
 
+    def prepare(self, records: Iterable[Record]) -> None:
+        """Do beforehand what can be done for events that are about to be committed."""
+        for record in records:
+            for outlet in self.outlets:
+                outlet.lane(record.log).prepare(record)
+
     def take(self, records: Iterable[Record], progress: Progress) -> None:
         """Send new events, which lie in the spool."""
         for record in records:

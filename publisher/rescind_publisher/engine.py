@@ -178,7 +178,7 @@ class Publisher:
             self._check_running()
             plan = self._plan(order)
             check_rights(plan, self._signer, approved=self._voice.approver is not None)
-            hand = Hand(self.sink_names, self._post, self._drain.take, started)
+            hand = Hand(self.sink_names, self._post, self._drain.prepare, self._drain.take, started)
             made = self._ledger.accept(plan.changes, hand)
         except RescindError:
             self.counters.add(metrics.REFUSED)

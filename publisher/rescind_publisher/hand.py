@@ -12,6 +12,7 @@ from rescind_publisher.sinks.base import Record
 
 Post = Callable[..., None]
 """Call a plain function with these arguments on the loop."""
+Prepare = Callable[[list[Record]], None]
 Take = Callable[[list[Record], Progress], None]
 
 
@@ -21,6 +22,7 @@ class Hand:
     __slots__ = (
         "_gate",
         "_post",
+        "_prepare",
         "_records",
         "_sinks",
         "_started",
@@ -29,9 +31,12 @@ class Hand:
         "progress",
     )
 
-    def __init__(self, sinks: tuple[str, ...], post: Post, take: Take, started: float) -> None:
-        """`take` gives events to the drain, on the loop; `started` by `time.perf_counter`."""
-        self._sinks, self._post, self._take, self._started = sinks, post, take, started
+    def __init__(
+        self, sinks: tuple[str, ...], post: Post, prepare: Prepare, take: Take, started: float
+    ) -> None:
+        """`prepare` and `take` are the drain's, on the loop; `started` by `time.perf_counter`."""
+        self._sinks, self._post, self._started = sinks, post, started
+        self._prepare, self._take = prepare, take
         self._gate = Gate()
 
     def stand_by(self, made: list[Numbered]) -> None:
@@ -41,6 +46,7 @@ class Hand:
         self._post(self._send_when_committed)
 
     def _send_when_committed(self) -> None:
+        self._prepare(self._records)
         if self._gate.wait():
             try:
                 self._take(self._records, self.progress)

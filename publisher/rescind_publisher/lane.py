@@ -105,6 +105,7 @@ class Lane:
         """Up to here everything was read back."""
         self.problem: str | None = None
         """Why the sink does not take the log now."""
+        self._prompt = sink if isinstance(sink, Prompt) else None
         self.ready = False
         self._any_order: bool = getattr(sink, "any_order", False)
         pipelined: bool = self._any_order or getattr(sink, "pipelined", False)
@@ -138,6 +139,11 @@ class Lane:
     def idle(self) -> bool:
         """Whether the sink holds every event for certain."""
         return self.durable == self.accepted
+
+    def prepare(self, record: Record) -> None:
+        """Know that this event will be pushed, unless its commit fails."""
+        if self._prompt is not None and self.ready and self.problem is None:
+            self._prompt.prepare(record)
 
     def push(self, record: Record, progress: Progress | None = None) -> None:
         """Take a new event, which lies in the spool."""
@@ -236,8 +242,8 @@ class Lane:
 
     def _start(self, record: Record) -> None:
         self._in_flight += 1
-        if isinstance(self.sink, Prompt) and record.seq not in self._repair:
-            self.sink.send(record)
+        if self._prompt is not None and record.seq not in self._repair:
+            self._prompt.send(record)
         self._tasks.spawn(self._deliver(record, self._era))
 
     async def _deliver(self, record: Record, era: int) -> None:

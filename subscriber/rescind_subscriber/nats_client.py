@@ -159,13 +159,11 @@ class LeanClient(Client):
     def _writer(self) -> Any:
         return getattr(self._transport, "_io_writer", None)
 
-    def write_now(self, subject: str, reply: str, headers: bytes, payload: bytes) -> bool:
-        """Write a message to the socket (HPUB of the NATS protocol); False where it must wait."""
+    def write_now(self, frame: bytes) -> bool:
+        """Write a message to the socket; False where it must wait."""
         if not self._idle or self._pending:
             return False
-        sizes = b"%d %d" % (len(headers), len(headers) + len(payload))
-        start = b"HPUB %b %b %b\r\n" % (subject.encode(), reply.encode(), sizes)
-        self._writer.write(b"%b%b%b\r\n" % (start, headers, payload))
+        self._writer.write(frame)
         return True
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's signature
@@ -187,6 +185,13 @@ class LeanClient(Client):
     def clustered(self) -> bool:
         """Whether the server is one of several."""
         return "cluster" in self._server_info
+
+
+def message_frame(subject: str, reply: str, headers: bytes, payload: bytes) -> bytes:
+    """Return a message with headers as it is sent (HPUB of the NATS client protocol)."""
+    sizes = b"%d %d" % (len(headers), len(headers) + len(payload))
+    start = b"HPUB %b %b %b" % (subject.encode(), reply.encode(), sizes)
+    return b"%b\r\n%b%b\r\n" % (start, headers, payload)
 
 
 def check_library() -> None:

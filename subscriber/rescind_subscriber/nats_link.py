@@ -19,7 +19,7 @@ import msgspec
 from nats import errors
 
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
-from rescind_subscriber.nats_client import Handler, LeanClient, check_library
+from rescind_subscriber.nats_client import Handler, LeanClient, check_library, message_frame
 from rescind_subscriber.nats_connect import RECONNECT_WAIT_S, NatsOptions, connect
 
 __all__ = ["Link", "NatsOptions", "Reply", "status"]
@@ -55,6 +55,14 @@ class Question(NamedTuple):
 
     inbox: str
     answer: asyncio.Future[Reply]
+
+
+class Draft(NamedTuple):
+    """A request as it will be written, on this connection and no other."""
+
+    question: Question
+    client: LeanClient
+    frame: bytes
 
 
 Accept = Callable[[Reply], bool]
@@ -173,20 +181,24 @@ class Link:
             raise
         return await self.answer(question, timeout_s)
 
-    def ask(
+    def draft(
         self, subject: str, payload: bytes, *, headers: dict[str, str], accept: Accept
-    ) -> Question | None:
-        """Write a request to the socket without awaiting anything; None where it must wait."""
-        client = self._client
-        if client is None:
+    ) -> Draft | None:
+        """Write a request down, to be sent by `ask` on this connection; None without one."""
+        if self._client is None:
             return None
         question = self._question(accept)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         block = f"NATS/1.0\r\n{lines}\r\n".encode()
-        if client.write_now(subject, question.inbox, block, payload):
-            return question
-        self.close_inbox(question.inbox)
-        return None
+        frame = message_frame(subject, question.inbox, block, payload)
+        return Draft(question, self._client, frame)
+
+    def ask(self, draft: Draft) -> bool:
+        """Write a request to the socket without awaiting anything; False where it must wait."""
+        if self._client is draft.client and draft.client.write_now(draft.frame):
+            return True
+        self.close_inbox(draft.question.inbox)
+        return False
 
     async def answer(self, question: Question, timeout_s: float) -> Reply:
         """Return the answer to a request; `SourceUnavailable` at the deadline."""

@@ -64,5 +64,8 @@ class Sink(Protocol):
 class Prompt(Protocol):
     """A sink that can send before anything is awaited: a turn of the loop is a part of a kill."""
 
+    def prepare(self, record: Record) -> None:
+        """Do beforehand what `send` would; the event is being committed, which may fail."""
+
     def send(self, record: Record) -> None:
         """Send the event now if that is possible; the `append` that follows awaits its ack."""

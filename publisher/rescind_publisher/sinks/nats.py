@@ -25,7 +25,7 @@ from rescind_publisher.sinks.base import Record, Stored
 from rescind_publisher.stream import refusals, wanted
 from rescind_publisher.sync import SyncState, storage_sync
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
-from rescind_subscriber.nats_link import Link, NatsOptions, Question, Reply
+from rescind_subscriber.nats_link import Draft, Link, NatsOptions, Question, Reply
 
 log = logging.getLogger("rescind.publisher")
 
@@ -98,6 +98,7 @@ class NatsSink:
         )
         self._started = False
         self._sent: dict[tuple[str, int], Question] = {}
+        self._prepared: dict[tuple[str, int], Draft] = {}
 
     def __repr__(self) -> str:
         state = "ready" if self._checked else self._why_down or "stream not checked"
@@ -124,11 +125,24 @@ class NatsSink:
 
     def send(self, record: Record) -> None:
         """Send before anything is awaited; see `Prompt.send`."""
-        if self._checked and len(record.raw) <= MAX_EVENT_BYTES:
-            subject, headers = self._frame(record, repair=False)
-            question = self._link.ask(subject, record.raw, headers=headers, accept=self._is_ack)
-            if question is not None:
-                self._sent[record.log, record.seq] = question
+        draft = self._prepared.pop((record.log, record.seq), None) or self._draft(record)
+        if draft is not None and self._link.ask(draft):
+            self._sent[record.log, record.seq] = draft.question
+
+    def prepare(self, record: Record) -> None:
+        """Write down what `send` will send; see `Prompt.prepare`."""
+        for stale in self._prepared.values():  # of a commit that failed
+            self._link.close_inbox(stale.question.inbox)
+        self._prepared.clear()
+        draft = self._draft(record)
+        if draft is not None:
+            self._prepared[record.log, record.seq] = draft
+
+    def _draft(self, record: Record) -> Draft | None:
+        if not self._checked or len(record.raw) > MAX_EVENT_BYTES:
+            return None
+        subject, headers = self._frame(record, repair=False)
+        return self._link.draft(subject, record.raw, headers=headers, accept=self._is_ack)
 
     async def append(self, record: Record, *, repair: bool = False) -> Stored:
         """Store one event; see `Sink.append`."""
@@ -179,6 +193,7 @@ class NatsSink:
     def _down(self, why: str) -> None:
         self._checked = False
         self._sent.clear()
+        self._prepared.clear()
         self._why_down = why
 
     def _noticed_problem(self, why: str) -> None:
