@@ -5,7 +5,7 @@ that may have been used is never used again: after a commit that failed, open a 
 """
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -40,6 +40,8 @@ class Voice(msgspec.Struct, frozen=True):
     fabric: str
     quota: int
     approver: SigningKey | None = None
+    random: Callable[[int], bytes] = secrets.token_bytes
+    """Where the names of logs come from; a simulator that must replay brings its own."""
 
 
 class Chain:
@@ -47,7 +49,7 @@ class Chain:
 
     def __init__(self, voice: Voice) -> None:
         self._voice = voice
-        self.log = new_log_id(voice.key.kid)
+        self.log = new_log_id(voice.key.kid, voice.random)
         self.at = Position(0, GENESIS)
 
     def number(self, batches: Iterable[tuple[Change, ...]], at: int) -> list[Numbered]:
@@ -90,9 +92,9 @@ class Chain:
         return Numbered(event, raw)
 
 
-def new_log_id(kid: str) -> str:
+def new_log_id(kid: str, random: Callable[[int], bytes] = secrets.token_bytes) -> str:
     """A log id that names its key and was never used: 128 random bits."""
-    return f"{kid[:LOG_PREFIX_CHARS]}-{b64url_encode(secrets.token_bytes(_LOG_RANDOM_BYTES))}"
+    return f"{kid[:LOG_PREFIX_CHARS]}-{b64url_encode(random(_LOG_RANDOM_BYTES))}"
 
 
 def is_wide(change: Change) -> bool:
