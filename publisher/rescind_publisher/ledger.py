@@ -10,6 +10,7 @@ to the broker does not wait for that.
 
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -28,7 +29,7 @@ from rescind_publisher.chain import Chain, Numbered, Standing, Voice
 from rescind_publisher.clock import Horizon, checked
 from rescind_publisher.errors import ClockWrong, QuotaExceeded, SpoolFailed
 from rescind_publisher.sinks.base import Record
-from rescind_publisher.spool import Marks, Spool
+from rescind_publisher.spool import Marks
 
 
 class HandOver(Protocol):
@@ -48,10 +49,45 @@ SPENT_LOGS_HEADED = 128
 """Logs with nothing left in force that heads go on to name, the newest; a head holds about 500."""
 
 
+class Store(Protocol):
+    """What a ledger needs of a spool: `append` commits, and what it committed stays."""
+
+    directory: Path
+    """Where it lies, for sentences."""
+
+    @property
+    def horizon(self) -> int:
+        """The newest horizon that may have been signed (unix seconds)."""
+        ...
+
+    def append(self, made: list[Numbered]) -> None:
+        """Commit events of one log; raises `SpoolFailed`, the events may then lie there or not."""
+
+    def positions(self) -> dict[str, Position]:
+        """Newest number and digest of each log."""
+        ...
+
+    def read(self, log: str, after: int, limit: int) -> list[Record]:
+        """Up to `limit` events of a log beyond number `after`, in order."""
+        ...
+
+    def drop(self, logs: Iterable[str]) -> None:
+        """Forget whole logs."""
+
+    def save_horizon(self, horizon: int) -> None:
+        """Commit a horizon before it is signed."""
+
+    def save_marks(self, marks: Iterable[Marks]) -> None:
+        """Save how far the sinks got."""
+
+    def checkpoint(self) -> None:
+        """Tidy up, off the path of a kill."""
+
+
 class Ledger:
     """Own logs, own revocations, the horizon. Any thread may call; one at a time gets in."""
 
-    def __init__(self, spool: Spool, voice: Voice, trust: Trust, clock: Clock) -> None:
+    def __init__(self, spool: Store, voice: Voice, trust: Trust, clock: Clock) -> None:
         """Rebuild the state from the spool; raises `SpoolFailed` where it does not add up."""
         self._spool, self._voice, self._trust, self._clock = spool, voice, trust, clock
         self._lock = threading.Lock()
