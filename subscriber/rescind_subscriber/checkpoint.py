@@ -128,7 +128,7 @@ class CheckpointFile:
         except OSError as error:
             raise CheckpointLost(f"cannot read {self.path}: {error.strerror}") from error
         try:
-            found = _decode(raw)
+            found = decode(raw)
         except Malformed as error:
             if self.ours:
                 with contextlib.suppress(OSError):
@@ -143,16 +143,11 @@ class CheckpointFile:
 
         Blocks; from any thread, one after the other.
         """
-        frames = list(_frames(checkpoint, table))
-        digest = sha256()
-        for frame in frames:
-            digest.update(frame)
-        size = sum(map(len, frames))
-        first = b"%s %s %d\n" % (MAGIC, digest.hexdigest().encode(), size)
+        parts = encode(checkpoint, table)
         temporary = self.path.with_suffix(".writing")
         with self._saving:
             try:
-                _write_durably(temporary, [first, *frames])
+                _write_durably(temporary, parts)
                 temporary.replace(self.path)
                 _sync_folder(self._folder)
             except OSError as error:
@@ -176,6 +171,16 @@ def _trusted_users() -> set[int]:
     return {os.geteuid(), 0}
 
 
+def encode(checkpoint: Checkpoint, table: Table) -> list[bytes]:
+    """Return the file's bytes, in parts; `table` beside the image."""
+    frames = list(_frames(checkpoint, table))
+    digest = sha256()
+    for frame in frames:
+        digest.update(frame)
+    size = sum(map(len, frames))
+    return [b"%s %s %d\n" % (MAGIC, digest.hexdigest().encode(), size), *frames]
+
+
 def _frames(checkpoint: Checkpoint, table: Table) -> Iterator[bytes]:
     yield _frame(checkpoint)
     entries = table.items()
@@ -193,7 +198,8 @@ def _frame(part: Checkpoint | _Piece) -> bytes:
     return len(body).to_bytes(_SIZE_BYTES, "big") + body
 
 
-def _decode(raw: bytes) -> Checkpoint:
+def decode(raw: bytes) -> Checkpoint:
+    """Return what the file's bytes say, or raise `Malformed`."""
     line, _, body = raw.partition(b"\n")
     words = line.rsplit(b" ", 2)
     if len(raw) > MAX_SNAPSHOT_BYTES or len(words) != len(("magic", "digest", "size")):
