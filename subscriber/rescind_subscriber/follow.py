@@ -26,7 +26,7 @@ from rescind_subscriber.checkpoint import Checkpoint, CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
 from rescind_subscriber.memory import Memory, State, image_of, positions_of
-from rescind_subscriber.pace import Pace
+from rescind_subscriber.pace import Pace, Rescan
 from rescind_subscriber.reconcile import Reconciler
 from rescind_subscriber.sources.base import Cursor, Source
 from rescind_subscriber.tasks import end, jitter, raise_end, stop_source, within, within_each
@@ -65,6 +65,9 @@ class Follower:
         self.refused: dict[str, SourceRefused] = {}
         self.reads = Counter()
         self.paces = {name: Pace(config.retry_s, config.retry_most_s) for name in self.sources}
+        self._rescans = {
+            name: Rescan(config.reread_every_s * jitter(0.5, 1.5)) for name in self.sources
+        }
         self._unread: dict[str, str] = {}
         self._fabric = trust.fabric
         self._view = view
@@ -228,7 +231,17 @@ class Follower:
             self._unread.pop(name, None)
             if new and self.reconciler.held_back > before:
                 self._due[name].set()  # what came may have made room, or closed the gap
+            self._rescan(name)
         return new > 0
+
+    def _rescan(self, name: str) -> None:
+        """What is missing and does not come may lie before the cursor: read from the beginning."""
+        now_s = asyncio.get_running_loop().time()
+        if self._rescans[name].due(now_s, missing=self.reconciler.missing):
+            self.reads.add("rescan")
+            log.warning("source %s: events are missing still; reading it from its beginning", name)
+            self.cursors.pop(name, None)
+            self._due[name].set()
 
     def _rewind(self, name: str, error: Rewound) -> None:
         """Start over from the beginning; nothing that was applied is taken back."""

@@ -77,6 +77,11 @@ class Reconciler:
         self._said: set[str] = set()
         self._swapped = view.published.table
 
+    @property
+    def missing(self) -> bool:
+        """Whether events are known to be missing: below one that came, or up to a head."""
+        return bool(self._uncovered or self.replica.above)
+
     # --- events ---
 
     def event(self, raw: bytes) -> bool:

@@ -158,6 +158,33 @@ async def test_a_rewound_stream_is_read_again_and_takes_nothing_back() -> None:
         assert at.follower.reads.read()["rewound"] == 1
 
 
+@pytest.mark.parametrize("live", [True, False], ids=["gap", "lost tail"])
+async def test_what_a_store_left_out_once_is_read_from_the_beginning(*, live: bool) -> None:
+    """A damaged event in a reading moves the cursor past it; only a rescan can bring it back."""
+    source, log = ScriptedSource(), Log()
+    source.stored = kills(log, 3)
+    good, source.stored[0 if live else 2] = source.stored[0 if live else 2], b"damaged"
+    quick = replace(QUICK, reread_every_s=0.05)
+    async with following(source, config=quick) as at:
+        await until(lambda: at.denies(victim(2)))
+        source.stored[0 if live else 2] = good
+        at.follower.cursors["memory"] = source.cursor(3)
+        source.head(log)
+        await until(lambda: at.denies(*map(victim, range(1, 4))))
+        assert at.follower.reads.read()["rescan"] == 1
+        assert at.age_s == 0
+
+
+async def test_nothing_is_read_again_while_nothing_is_missing() -> None:
+    """A covered view keeps its cursor, however often it reads."""
+    source, log = ScriptedSource(), Log()
+    source.stored = kills(log, 3)
+    async with following(source, config=replace(QUICK, reread_every_s=0.001)) as at:
+        await until(lambda: len(source.reads) > 20)
+        assert source.reads.count(None) == 1
+        assert "rescan" not in at.follower.reads.read()
+
+
 async def test_a_refused_source_is_tried_again_and_heals(caplog: pytest.LogCaptureFixture) -> None:
     """A refusal is said once, kept for who asks, and gone once the source lets us in."""
     source, log = ScriptedSource(), Log()
