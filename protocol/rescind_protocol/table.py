@@ -62,7 +62,8 @@ def entry(revocations: tuple[Revocation, ...], floors: tuple[tuple[str, int], ..
 Leaf = dict[bytes, Entry]
 Root = tuple[tuple[Leaf, ...], ...]
 _EMPTY_LEAF: Leaf = {}  # shared, and never mutated
-_EMPTY_ROOT: Root = ((_EMPTY_LEAF,) * FAN_OUT,) * FAN_OUT
+_EMPTY_BRANCH = (_EMPTY_LEAF,) * FAN_OUT
+_EMPTY_ROOT: Root = (_EMPTY_BRANCH,) * FAN_OUT
 
 
 class Table:
@@ -93,8 +94,9 @@ class Table:
     def items(self) -> Iterator[tuple[bytes, Entry]]:
         """All entries, in no order that means anything."""
         for branch in self.root:
-            for leaf in branch:
-                yield from leaf.items()
+            if branch is not _EMPTY_BRANCH:  # nearly all of a small table
+                for leaf in branch:
+                    yield from leaf.items()
 
 
 class TableEdit:
