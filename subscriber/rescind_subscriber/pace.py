@@ -1,7 +1,8 @@
 """When to read again, and when to read all of it again.
 
-After a reading that brought nothing: twice as long each time, up to a limit. A kill that no broker has yet is named by a head every second: ten thousand subscribers that ask for
-it every second would be the storm on the day of the outage.
+After a reading that brought nothing: twice as long each time, up to a limit. A kill that no broker
+has yet is named by a head every second: ten thousand subscribers that ask for it every second would
+be the storm on the day of the outage.
 """
 
 

@@ -1,0 +1,221 @@
+"""The checker: knows every accepted change and every decision, and what may never happen.
+
+- lost: an accepted kill (or floor) that nobody ended is missing in a view after healing
+- resurrected: a guard allows what it once denied as revoked, and nobody has ended that. What a
+  guard does not remember, for its disk was lost, it may allow with a warning, never as fresh
+- false fresh: a decision claims to be fresh later than accepted + limit + 60 s, without the kill
+- diverged: two views differ after healing, by a single byte, or from what was accepted
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from rescind.testing.badges import TestBadge
+from rescind_guard import Code, View
+from rescind_guard.decision import Decision
+from rescind_protocol.changes import Effect, Kill, Reinstate, Revocation, RevocationId
+from rescind_protocol.limits import SKEW_S
+from rescind_protocol.table import Table
+from rescind_protocol.trust import LOG_PREFIX_CHARS
+from rescind_publisher.chain import Numbered
+
+FLOOR = "floor"
+Cause = RevocationId | tuple[str, bytes, str, int]
+"""Why a badge was denied: a revocation, or ("floor", target, log, iat)."""
+
+
+class Verdict(msgspec.Struct):
+    """What one run, or many, came to."""
+
+    schedules: int = 0
+    kills: int = 0
+    lost: int = 0
+    resurrected: int = 0
+    false_fresh: int = 0
+    diverged: int = 0
+    stuck: int = 0
+    """Subscribers that were not fresh again long after everything was healed."""
+    notes: list[str] = []
+
+    @property
+    def violations(self) -> int:
+        """How many there are."""
+        return self.lost + self.resurrected + self.false_fresh + self.diverged + self.stuck
+
+    def add(self, other: "Verdict") -> None:
+        """Count another run in."""
+        for name in FIGURES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.notes += other.notes
+
+
+FIGURES = ("schedules", "kills", "lost", "resurrected", "false_fresh", "diverged", "stuck")
+
+
+@dataclass
+class Accepted:
+    """A kill that was accepted, and when; true time, unix seconds."""
+
+    revocation: Revocation
+    at: float
+
+
+@dataclass
+class Memory:
+    """What one guard has denied, as far as it remembers, and in all."""
+
+    ever: dict[str, set[Cause]] = field(default_factory=dict)
+    known: dict[str, set[Cause]] = field(default_factory=dict)
+    saved: list[dict[str, set[Cause]]] = field(default_factory=list)
+    """As of each snapshot on its disk."""
+
+
+class Checker:
+    """Hears of everything that happens in one run."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.verdict = Verdict(schedules=1)
+        self.kills: dict[RevocationId, Accepted] = {}
+        self._limit_s = limit_s
+        self._by_target: dict[bytes, list[Accepted]] = {}
+        self._ended: set[RevocationId] = set()
+        self._floors: dict[tuple[bytes, str], int] = {}
+        self._horizons: dict[str, int] = {}
+        self._memories: dict[str, Memory] = {}
+
+    # --- what was accepted ---
+
+    def accepted(self, made: Iterable[Numbered], now: float) -> None:
+        """Take note of events that a spool has committed."""
+        for each in made:
+            event = each.event
+            for index, change in event.changes:
+                if isinstance(change, Kill):
+                    name = RevocationId(event.log, event.seq, index)
+                    accepted = Accepted(Revocation(name, change, event.at), now)
+                    self.kills[name] = accepted
+                    self._by_target.setdefault(change.target.digest, []).append(accepted)
+                    self.verdict.kills += 1
+                    continue
+                self._ended.update(change.names)
+                if isinstance(change, Reinstate):
+                    place = (change.target.digest, event.log)
+                    self._floors[place] = max(change.floor, self._floors.get(place, 0))
+
+    def horizon(self, kid: str, horizon: int) -> None:
+        """Take note of how far the signed horizon of a publisher's key has come."""
+        self._horizons[kid[:LOG_PREFIX_CHARS]] = horizon
+
+    def over(self, name: RevocationId) -> bool:
+        """Whether a kill was ended, or has expired by the signed horizon of its log."""
+        until = self.kills[name].revocation.kill.expires_at if name in self.kills else None
+        return name in self._ended or (
+            until is not None and until <= self._horizons.get(name.log[:LOG_PREFIX_CHARS], 0)
+        )
+
+    # --- decisions ---
+
+    def saved(self, guard: str) -> None:
+        """A guard's subscriber has written its snapshot."""
+        memory = self._memory(guard)
+        memory.saved.append({jti: set(causes) for jti, causes in memory.known.items()})
+
+    def restarted(self, guard: str, snapshot: int | None) -> None:
+        """A subscriber has started from snapshot number so and so; None: from nothing."""
+        memory = self._memory(guard)
+        kept = memory.saved[snapshot] if snapshot is not None else {}
+        memory.known = {jti: set(causes) for jti, causes in kept.items()}
+
+    def _memory(self, guard: str) -> Memory:
+        return self._memories.setdefault(guard, Memory())
+
+    def decided(
+        self, guard: str, badge: TestBadge, decision: Decision, view: View, now: float
+    ) -> None:
+        """Take note of one decision and judge it."""
+        if decision.code is Code.BADGE_REVOKED and decision.claims is not None:
+            causes = set(_causes(view.published.table, decision.claims.targets, badge.iat))
+            memory = self._memory(guard)
+            memory.ever.setdefault(badge.jti, set()).update(causes)
+            memory.known.setdefault(badge.jti, set()).update(causes)
+        elif decision and decision.claims is not None:
+            self._judge_old(guard, badge, now, fresh=not decision.warnings)
+            if not decision.warnings:
+                self._judge_fresh(guard, badge, decision.claims.targets, now)
+
+    def _judge_old(self, guard: str, badge: TestBadge, now: float, *, fresh: bool) -> None:
+        memory = self._memory(guard)
+        denied = (memory.ever if fresh else memory.known).get(badge.jti, ())
+        for cause in sorted(denied, key=str):
+            if not isinstance(cause, RevocationId) or not self.over(cause):
+                self.verdict.resurrected += 1
+                self._note(f"{guard} allows what it denied as revoked by {cause}", now)
+
+    def _judge_fresh(
+        self, guard: str, badge: TestBadge, targets: Iterable[bytes], now: float
+    ) -> None:
+        for target in targets:
+            for each in self._by_target.get(target, ()):
+                late_s = now - each.at - self._limit_s - SKEW_S
+                name = each.revocation.id
+                if late_s > 0 and _kills(each.revocation, badge.iat) and not self.over(name):
+                    self.verdict.false_fresh += 1
+                    self._note(f"{guard} claims to be fresh {late_s:.0f} s too long: {name}", now)
+
+    # --- the end ---
+
+    def healed(self, guard: str, table: Table, now: float) -> None:
+        """Compare a view with what was accepted, once everything has healed."""
+        live = {r.id for _, entry in table.items() for r in entry.revocations}
+        for name in self.kills:
+            if name not in live and not self.over(name):
+                self.verdict.lost += 1
+                self._note(f"{guard} has lost {name}", now)
+        for (target, log), floor in self._floors.items():
+            entry = table.get(target)
+            if entry is None or dict(entry.floors).get(log, 0) < floor:
+                self.verdict.lost += 1
+                self._note(f"{guard} has lost the floor of {log}", now)
+        for name in sorted(live & self._ended):
+            self.verdict.diverged += 1
+            self._note(f"{guard} still has {name}, which was ended", now)
+
+    def compare(self, tables: dict[str, Table], now: float) -> None:
+        """Compare all views, byte for byte."""
+        images = {name: canonical(table) for name, table in tables.items()}
+        if len(set(images.values())) > 1:
+            self.verdict.diverged += 1
+            self._note(f"views differ: {', '.join(images)}", now)
+
+    def stuck(self, guard: str, now: float) -> None:
+        """A subscriber does not become fresh."""
+        self.verdict.stuck += 1
+        self._note(f"{guard} is not fresh, long after everything was healed", now)
+
+    def _note(self, sentence: str, now: float) -> None:
+        self.verdict.notes.append(f"at {now:.1f}: {sentence}")
+
+
+def canonical(table: Table) -> bytes:
+    """A table's bytes, in an order that does not depend on how it was made."""
+    return msgspec.msgpack.encode(
+        sorted(
+            (digest, sorted(entry.revocations, key=lambda r: r.id), entry.floors)
+            for digest, entry in table.items()
+        )
+    )
+
+
+def _kills(revocation: Revocation, iat: int) -> bool:
+    return revocation.kill.effect is Effect.USE and revocation.covers(iat)
+
+
+def _causes(table: Table, targets: Iterable[bytes], iat: int) -> Iterable[Cause]:
+    for target in targets:
+        entry = table.get(target)
+        if entry is None:
+            continue
+        yield from (r.id for r in entry.revocations if _kills(r, iat))
+        yield from ((FLOOR, target, log, floor) for log, floor in entry.floors if iat <= floor)

@@ -1,0 +1,79 @@
+"""From a seed to a schedule."""
+
+from collections.abc import Callable
+from random import Random
+
+from rescind.testing.sim.cast import TARGETS
+from rescind.testing.sim.schedule import Schedule, Step, What
+from rescind_protocol.limits import SKEW_S
+
+LIMITS_S = (120.0, 120.0, 300.0)
+"""Freshness limits; below twice the skew no view could be fresh for long."""
+BROKERS = (("stream",), ("fenced",), ("stream", "fenced"), ("stream", "fenced"))
+JUMPS_S = (-5000.0, -400.0, -90.0, 90.0, 400.0, 5000.0)
+"""How far a subscriber's wall clock jumps."""
+
+_WORK = (What.KILL,) * 6 + (What.REINSTATE, What.RETRACT, What.RETRACT)
+_FAULTS = tuple(what for what in What if what not in _WORK)
+
+
+def plan(seed: int) -> Schedule:
+    """Return the schedule of a seed; the same one each time."""
+    random = Random(seed)  # noqa: S311 - chooses what to try, keeps no secret
+    limit_s = random.choice(LIMITS_S)
+    length_s = 1.5 * limit_s + SKEW_S + random.uniform(10, 60)
+    publishers, subscribers = random.choice((1, 2, 2, 3)), random.choice((1, 2, 2, 3))
+    base = random.uniform(-SKEW_S, 0)
+    steps = [_work(random, length_s) for _ in range(random.randint(2, 7))]
+    steps += [_fault(random, length_s) for _ in range(random.randint(0, 6))]
+    return Schedule(
+        seed=seed,
+        publishers=publishers,
+        subscribers=subscribers,
+        brokers=random.choice(BROKERS),
+        limit_s=limit_s,
+        heartbeat_s=limit_s / 4,
+        delay_s=random.choice((0.005, 0.05, 0.5)),
+        offsets_s=tuple(
+            round(random.uniform(base, base + SKEW_S), 1) for _ in range(publishers + subscribers)
+        ),
+        length_s=round(length_s, 1),
+        steps=tuple(sorted(steps, key=lambda step: step.at)),
+    )
+
+
+def _work(random: Random, length_s: float) -> Step:
+    # The first third sees the most: what is killed late cannot be hidden for long.
+    at = length_s * random.random() ** 2
+    return Step(
+        at=round(at, 1),
+        what=random.choice(_WORK),
+        who=random.randrange(6),
+        other=random.randrange(len(TARGETS)),
+        amount=round(random.random(), 2),
+    )
+
+
+def _fault(random: Random, length_s: float) -> Step:
+    what = random.choice(_FAULTS)
+    at = length_s * random.random() ** 2
+    whole = length_s - at if random.random() < 0.3 else random.uniform(1, length_s / 2)  # noqa: PLR2004
+    return Step(
+        at=round(at, 1),
+        what=what,
+        who=random.randrange(6),
+        other=random.randrange(6),
+        lasts_s=round(whole, 1),
+        amount=_AMOUNTS.get(what, _share)(random),
+    )
+
+
+def _share(random: Random) -> float:
+    return round(random.random(), 2)
+
+
+def _jump(random: Random) -> float:
+    return random.choice(JUMPS_S)
+
+
+_AMOUNTS: dict[What, Callable[[Random], float]] = {What.SUBSCRIBER_CLOCK: _jump}

@@ -1,0 +1,122 @@
+"""A simulated publisher: the real ledger over a spool in memory, and a lane for each broker."""
+
+from collections.abc import Callable, Iterable
+from random import Random
+
+from rescind.testing.clock import HostClock, Time
+from rescind.testing.keys import FABRIC, key_of
+from rescind.testing.sim.brokers import StreamBroker
+from rescind.testing.sim.lanes import Lane
+from rescind.testing.sim.network import Network
+from rescind.testing.spool import MemorySpool
+from rescind_protocol.changes import Change
+from rescind_protocol.trust import Trust
+from rescind_publisher.chain import Numbered, Voice
+from rescind_publisher.errors import ClockWrong, SpoolFailed
+from rescind_publisher.ledger import Ledger
+from rescind_publisher.sinks.base import Record
+
+QUOTA = 1_000_000
+
+
+class Publisher:
+    """A publisher's host: clock and spool stay, the process comes and goes."""
+
+    def __init__(
+        self,
+        name: str,
+        trust: Trust,
+        brokers: Iterable[StreamBroker],
+        *,
+        clock: HostClock,
+        time: Time,
+        network: Network,
+        random: Random,
+        heartbeat_s: float,
+        lane: type[Lane],
+        committed: Callable[[list[Numbered]], None],
+    ) -> None:
+        self.name = name
+        self.clock = clock
+        self.spool = MemorySpool(committed)
+        self.up = False
+        self.dies_after: int | None = None
+        """The process dies in the next change, once so many brokers were told of it."""
+        self.beating = True
+        self.lanes: list[Lane] = []
+        self._voice = Voice(key_of(name), name, FABRIC, QUOTA, key_of("approver"), random.randbytes)
+        self._trust, self._brokers = trust, tuple(brokers)
+        self._time, self._network, self._lane = time, network, lane
+        self._heartbeat_s = heartbeat_s
+        self.start()
+
+    def start(self) -> None:
+        """Start a process: rebuild the ledger from the spool, open the lanes, begin to beat."""
+        if self.up:
+            return
+        self.up = True
+        self.ledger = Ledger(self.spool, self._voice, self._trust, self.clock)
+        self.lanes = [self._open(broker) for broker in self._brokers]
+        self._beat(self.ledger)
+
+    def _open(self, broker: StreamBroker) -> Lane:
+        marks = {log: mark for (sink, log), mark in self.spool.marks.items() if sink == broker.name}
+        lane = self._lane(
+            self.name,
+            broker,
+            ledger=self.ledger,
+            network=self._network,
+            time=self._time,
+            marks=marks,
+        )
+        lane.look()
+        lane.pump()
+        return lane
+
+    def kill_process(self) -> None:
+        """SIGKILL."""
+        self.up = False
+        self.dies_after = None
+        for lane in self.lanes:
+            lane.alive = False
+
+    def say(self, *changes: Change) -> bool:
+        """Accept changes, unless the spool fails; return whether it did."""
+        try:
+            self.ledger.accept(changes, self._hand_over)
+        except SpoolFailed:
+            return False
+        return True
+
+    def _hand_over(self, made: list[Numbered]) -> None:
+        for told, lane in enumerate(self.lanes):
+            if told == self.dies_after:
+                self.kill_process()
+                return
+            for each in made:
+                lane.push(Record(each.event.log, each.event.seq, each.raw))
+
+    def _beat(self, run: Ledger) -> None:
+        if not (self.up and self.beating) or run is not self.ledger:
+            return
+        self.ledger.step_horizon()
+        try:
+            raw = self.ledger.head()
+        except ClockWrong:
+            raw = b""
+        for broker in self._brokers if raw else ():
+            self._network.send(self.name, broker.name, broker.announce, raw)
+        for lane in self.lanes:
+            lane.look()
+            lane.pump()
+        self._keep()
+        self._time.after(self._heartbeat_s, self._beat, run)
+
+    def _keep(self) -> None:
+        self.ledger.save(mark for lane in self.lanes for mark in lane.marks())
+        drained = [
+            log
+            for log, at in self.ledger.positions.items()
+            if all(lane.durable(log) == at.seq for lane in self.lanes)
+        ]
+        self.ledger.review(drained)

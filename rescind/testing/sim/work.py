@@ -1,0 +1,58 @@
+"""What publishers are asked to do in a run: kill, reinstate, retract."""
+
+from collections.abc import Callable
+
+from rescind.testing.clock import START
+from rescind.testing.sim.cast import AGE_S, TARGETS
+from rescind.testing.sim.publishers import Publisher
+from rescind.testing.sim.schedule import Step, What
+from rescind.testing.sim.world import World
+from rescind_protocol.changes import Kill, Revocation
+from rescind_protocol.targets import Kind, Target
+from rescind_publisher import plans
+from rescind_publisher.errors import BadRequest, NothingLive
+from rescind_publisher.requests import EndRequest
+
+_BRIEF = 0.15
+_CUT = 0.85
+
+
+def do(world: World, step: Step) -> None:
+    """Let a publisher do one thing, if it runs."""
+    publisher = world.publishers[step.who % len(world.publishers)]
+    if publisher.up:
+        _WORK[step.what](world, publisher, step, TARGETS[step.other % len(TARGETS)])
+
+
+def _kill(world: World, publisher: Publisher, step: Step, target: Target) -> None:
+    expires_at = None
+    if step.amount < _BRIEF:
+        expires_at = int(publisher.clock.wall() + 1 + step.amount * 10 * world.schedule.limit_s)
+    # Only the older badge of each agent, by its `iat`.
+    before = int(START) - AGE_S // 2 if step.amount > _CUT else None
+    publisher.say(Kill(target=target, expires_at=expires_at, issued_before=before))
+
+
+def _end(world: World, publisher: Publisher, step: Step, target: Target) -> None:
+    retract = step.what is What.RETRACT or target.kind is Kind.BADGE
+    request = EndRequest(target=target, retract=retract)
+    try:
+        plan = plans.end(request, _live(world, publisher, target), now=publisher.clock.wall())
+    except (NothingLive, BadRequest):
+        return
+    publisher.say(*plan.changes)
+
+
+def _live(world: World, publisher: Publisher, target: Target) -> set[Revocation]:
+    """What the publisher knows: its own, and what the follower beside it has heard of others."""
+    beside = world.subscribers[world.publishers.index(publisher) % len(world.subscribers)]
+    found = beside.view.published.table.get(target.digest)
+    return {*publisher.ledger.live(target), *(found.revocations if found else ())}
+
+
+_WORK: dict[What, Callable[[World, Publisher, Step, Target], None]] = {
+    What.KILL: _kill,
+    What.REINSTATE: _end,
+    What.RETRACT: _end,
+}
+WORK = frozenset(_WORK)

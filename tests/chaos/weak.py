@@ -1,0 +1,121 @@
+"""Each protection taken out: the naive piece that an earlier draft had, by its name in the design.
+
+The simulator must find what each of them does. If it does not, it would not have found a fault of
+the real piece either.
+"""
+
+from typing import Any
+
+from rescind.testing.sim import Parts
+from rescind.testing.sim.brokers import Answer, FencedBroker
+from rescind.testing.sim.lanes import Lane
+from rescind_protocol.changes import Kill, Reinstate, Revocation, RevocationId
+from rescind_protocol.events import Event
+from rescind_protocol.heads import Head
+from rescind_protocol.join import Replica
+from rescind_protocol.table import TableEdit, entry
+from rescind_publisher.sinks.base import Record
+from rescind_subscriber.checkpoint import Checkpoint
+from rescind_subscriber.reconcile import Proof, Reconciler
+
+NOT_ABOVE = "not above the top"
+
+
+class LastWriterWins(Replica):
+    """I2: a register for each target, the greatest time stamp wins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stamps: dict[bytes, tuple[int, str, int]] = {}
+
+    def _effect(self, event: Event) -> None:
+        edit, stamp = TableEdit(self.table), (event.at, event.log, event.seq)
+        for index, change in event.changes:
+            target = change.target.digest
+            if stamp < self._stamps.get(target, (0, "", 0)):
+                continue
+            self._stamps[target] = stamp
+            name = RevocationId(event.log, event.seq, index)
+            kills = (Revocation(name, change, event.at),) if isinstance(change, Kill) else ()
+            floor = ((event.log, change.floor),) if isinstance(change, Reinstate) else ()
+            edit.put(target, entry(kills, floor))
+        self.table = edit.done()
+
+
+class ReceiptTime(Reconciler):
+    """I4: a covered head freshens from when it comes in, whenever it was signed."""
+
+    def _admit(self, head: Head) -> bool:
+        del head
+        return True
+
+    def _prove(self, publisher: str) -> bool:
+        heard = self._heard.get(publisher)
+        if heard is None or not self.replica.covers(heard.head):
+            return heard is None
+        self._proofs[publisher] = Proof(self._clock.wall(), self._clock.boot())
+        self._freshen()
+        return True
+
+
+def forget(raw: bytes) -> Checkpoint | None:
+    """I7: a restart knows nothing."""
+    del raw
+    return None
+
+
+class BareAppend(FencedBroker):
+    """The fence: `XADD` with the number as id, which refuses whatever is not above the top."""
+
+    any_order = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._seqs: dict[int, int] = {}
+        """Which number lies where."""
+
+    def _store(self, record: Record, msg_id: str) -> Answer:
+        del msg_id
+        places = self._keys.setdefault(record.log, [])
+        if places and record.seq <= self._seqs[places[-1]]:
+            return Answer(refused=NOT_ABOVE)
+        self.store.append(record.raw)
+        places.append(len(self.store))
+        self._seqs[len(self.store)] = record.seq
+        return Answer(len(self.store))
+
+
+class RefusedIsThere(Lane):
+    """What such a store refuses is counted as a duplicate, and so as stored."""
+
+    def _answered(self, record: Record, attempt: int, answer: Answer) -> None:
+        if answer.refused == NOT_ABOVE:
+            self.note(record, answer.position)
+        else:
+            super()._answered(record, attempt, answer)
+
+
+class BelievedAcks(Lane):
+    """Message ids: one that can be guessed, and an ack that is believed."""
+
+    def msg_id(self, record: Record) -> str:
+        """Name an event by its place, as anybody can."""
+        return f"{record.log}:{record.seq}"
+
+    def _answered(self, record: Record, attempt: int, answer: Answer) -> None:
+        if answer.refused:
+            super()._answered(record, attempt, answer)
+        else:
+            self.note(record, answer.position)
+
+    def look(self) -> None:
+        """Believe that what was acknowledged is there."""
+
+
+WITHOUT = {
+    "I2": Parts(replica=LastWriterWins),
+    "I4": Parts(reconciler=ReceiptTime),
+    "I7": Parts(recall=forget),
+    "fence": Parts(fenced=BareAppend, lane=RefusedIsThere),
+    "msgid": Parts(lane=BelievedAcks),
+}
