@@ -71,6 +71,8 @@ class Reconciler:
         self._heard: dict[str, Heard] = {}
         self._proofs: dict[str, Proof] = {}
         self._newest: dict[str, float] = {}
+        self._quickest: dict[str, float] = {}
+        """Least difference seen between our boot clock and a publisher's time, in seconds."""
         self._uncovered: set[str] = set()
         """Publishers whose newest head names events that have not come."""
         self._verified: OrderedDict[bytes, None] = OrderedDict()
@@ -174,12 +176,24 @@ class Reconciler:
             return False
         if not self._admit(head):
             return False
-        wall, boot = self._clock.wall(), self._clock.boot()
         self._newest[head.publisher] = head.time_s
-        self._heard[head.publisher] = Heard(head, boot, max(0.0, wall - head.time_s))
+        boot = self._clock.boot()
+        self._heard[head.publisher] = Heard(head, boot, self._age_s(head, boot))
         if self.replica.advance_horizon(head, self._logs_of(head.publisher)):
             self._swap()
         return not self._prove(head.publisher)
+
+    def _age_s(self, head: Head, boot: float) -> float:
+        """How old a head is by the wall clock, and by how much later it came than the quickest did.
+
+        A wall clock that was set back would make heads young that a broker held up; the boot clock
+        goes on, and shows that they took longer than others have.
+        """
+        took = boot - head.time_s
+        quickest = self._quickest[head.publisher] = min(
+            took, self._quickest.get(head.publisher, took)
+        )
+        return max(0.0, self._clock.wall() - head.time_s, took - quickest)
 
     def _logs_of(self, publisher: str) -> list[str]:
         """Return the logs of a publisher that are known here, also those no head names any more."""

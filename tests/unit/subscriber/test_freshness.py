@@ -52,6 +52,42 @@ def test_age_counts_from_the_signed_time() -> None:
     assert step.age_s == 250
 
 
+def test_a_wall_clock_set_back_makes_no_head_young_that_was_held_up() -> None:
+    """A broker that delays all heads by as much as the clock lost: the boot clock shows it."""
+    step = Step()
+    step.say()
+    step.head()
+    assert step.age_s == 0
+    step.clock.pass_s(400)
+    step.clock.wall_s -= 390
+    step.head(after_s=0)  # by this clock it was signed now; in truth 390 s ago
+    assert step.age_s == 390
+    step.clock.pass_s(1)
+    step.clock.wall_s += 390
+    step.head(after_s=0)  # the clock is right again, and the broker quick
+    assert step.age_s == 0
+
+
+def test_a_head_that_took_as_long_as_ever_is_as_young_as_its_time() -> None:
+    """What differs between two hosts' clocks, and stays, is no delay."""
+    step = Step()
+    step.say()
+    for _ in range(3):
+        step.head(after_s=-20)
+        assert step.age_s == 20
+        step.clock.pass_s(30)
+
+
+def test_a_publisher_that_is_set_right_is_at_most_as_old_as_it_was_ahead() -> None:
+    """Its heads were refused if they were ahead by more than a skew: so much, and no more."""
+    step = Step()
+    step.say()
+    step.head(after_s=60)
+    step.clock.pass_s(100)
+    step.head(after_s=0)
+    assert step.age_s == 60
+
+
 def test_freshness_by_receipt_would_be_fooled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: stamped on receipt, an old head would make the view new."""
     step = Step()
