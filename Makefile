@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint format types contracts docs fuzz lock clean
+.PHONY: help setup demo test chaos bench lint format types contracts docs fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: setup ## watch a kill reach every guard, with real servers (under a minute
 
 test: setup ## run all tests: unit and property without a network, then integration
 	@scripts/test.sh
+
+chaos: setup ## 100,000 simulated schedules of faults; each protection's absence is found
+	@scripts/chaos.sh
 
 bench: setup ## measure everything the documents state
 	@$(PY) -m benchmarks all

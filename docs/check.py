@@ -38,6 +38,11 @@ def make_help(root: Path) -> str:
     return fenced(run(["make", "--no-print-directory", "help"], root))
 
 
+def chaos_help(root: Path) -> str:
+    """Return what the chaos suite says of itself."""
+    return fenced(run([sys.executable, "-m", "tests.chaos", "--help"], root))
+
+
 def adr_index(root: Path) -> str:
     """Return the table of decisions, from each record's title and status."""
     rows = ["| | decision | status |", "|---|---|---|"]
@@ -56,6 +61,8 @@ GENERATORS: dict[str, Callable[[Path], str]] = {
     "adr index": adr_index,
     "state table": parts.state_table,
     "settings": parts.settings,
+    "testing example": parts.testing_example,
+    "chaos help": chaos_help,
 }
 
 

@@ -16,6 +16,11 @@ def state_table(_root: Path) -> str:
     return "\n".join(rows) + "\n"
 
 
+def testing_example(root: Path) -> str:
+    """Return the example of a tested service, as it is run by the tests."""
+    return f"```python\n{(root / 'examples' / 'testing_a_service.py').read_text('utf-8')}```\n"
+
+
 def settings(_root: Path) -> str:
     """Return every setting with its default and its docstring."""
     rows = ["| setting | default | |", "|---|---|---|"]

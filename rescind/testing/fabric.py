@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from rescind.testing.badges import TestBadge, issuers, mint
+from rescind.testing.badges import ISSUER, TestBadge, issuers, mint
 from rescind.testing.clock import START, HostClock, Time
 from rescind.testing.keys import FABRIC, key_of, trust_of
 from rescind.testing.spool import MemorySpool
 from rescind_guard import Guard, View
+from rescind_protocol import targets
 from rescind_protocol.changes import Effect, RevocationId
 from rescind_protocol.limits import DEFAULT_QUOTA, HEAD_INTERVAL_S
 from rescind_protocol.targets import Target
@@ -67,7 +68,7 @@ class Fabric:
         self._ledger = Ledger(MemorySpool(), voice, trust, self._clock)
         self._stored: list[bytes] = []
         self._followers: list[Follower] = []
-        self._issued: dict[str, int] = {}
+        self._floors: dict[Target, int] = {}
         self._minted = 0
 
     def __enter__(self) -> Self:
@@ -112,16 +113,20 @@ class Fabric:
     ) -> TestBadge:
         """Issue a badge to an agent, as its registry would: `iat` is beyond any floor of it."""
         self._minted += 1
-        floor = max((self._issued.get(name, 0) for name in (agent, "")), default=0)
         return mint(
             agent,
-            iat=max(int(self.now), floor + 1),
+            iat=max(int(self.now), self._floor(agent, sid) + 1),
             ttl_s=ttl_s,
             level=level,
             sid=sid,
             audience=audience,
             serial=self._minted,
         )
+
+    def _floor(self, agent: str, sid: str | None) -> int:
+        of = [targets.agent(agent), targets.issuer(ISSUER), targets.everyone()]
+        of += [targets.session(sid)] if sid else []
+        return max(self._floors.get(target, 0) for target in of)
 
     # --- what is said ---
 
@@ -154,8 +159,9 @@ class Fabric:
         Raises `NothingLive`, and `BadRequest` for a badge, which is never reinstated.
         """
         floor = int(self.now) if floor is None else floor
-        self._issued[what.id] = max(floor, self._issued.get(what.id, 0))
-        return self._end(EndRequest(target=what, floor=floor))
+        ended = self._end(EndRequest(target=what, floor=floor))
+        self._floors[what] = max(floor, self._floors.get(what, 0))
+        return ended
 
     def retract(self, what: TestBadge | Target) -> tuple[RevocationId, ...]:
         """Take every kill of a target back as a mistake; raises `NothingLive`."""

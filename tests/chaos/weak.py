@@ -58,6 +58,14 @@ class ReceiptTime(Reconciler):
         return True
 
 
+class WallClockOnly(Reconciler):
+    """A head's age by the wall clock alone."""
+
+    def _age_s(self, head: Head, boot: float) -> float:
+        del boot
+        return max(0.0, self._clock.wall() - head.time_s)
+
+
 def forget(raw: bytes) -> Checkpoint | None:
     """I7: a restart knows nothing."""
     del raw

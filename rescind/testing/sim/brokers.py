@@ -58,6 +58,7 @@ class Lies(msgspec.Struct):
     skip: int = 0
     replay_heads: int = 0
     replay_events: int = 0
+    late_s: float = 0.0
     forge: int = 0
     flip: int = 0
 
@@ -128,6 +129,12 @@ class StreamBroker:
             raw = self._random.choice(self._heads[: max(1, len(self._heads) // 2)])
         if self.lies.replay_events and (stored := [raw for raw in self.store if raw]):
             self._tell(self._random.choice(stored))
+        if self.lies.late_s:
+            self._time.after(self.lies.late_s, self._pass_on, raw)
+        else:
+            self._pass_on(raw)
+
+    def _pass_on(self, raw: bytes) -> None:
         for each in self.listeners:
             self._network.send(self.name, each.name, each.heard_head, self.name, self._dirt(raw))
 

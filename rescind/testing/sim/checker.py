@@ -7,7 +7,7 @@
 - diverged: two views differ after healing, by a single byte, or from what was accepted
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -83,6 +83,8 @@ class Checker:
         self._ended: set[RevocationId] = set()
         self._floors: dict[tuple[bytes, str], int] = {}
         self._horizons: dict[str, int] = {}
+        self._expiry: dict[RevocationId, int | None] = {}
+        """Also of kills that a failed commit left in a spool: not accepted, and said later."""
         self._memories: dict[str, Memory] = {}
 
     # --- what was accepted ---
@@ -96,6 +98,7 @@ class Checker:
                     name = RevocationId(event.log, event.seq, index)
                     accepted = Accepted(Revocation(name, change, event.at), now)
                     self.kills[name] = accepted
+                    self._expiry[name] = change.expires_at
                     self._by_target.setdefault(change.target.digest, []).append(accepted)
                     self.verdict.kills += 1
                     continue
@@ -110,7 +113,7 @@ class Checker:
 
     def over(self, name: RevocationId) -> bool:
         """Whether a kill was ended, or has expired by the signed horizon of its log."""
-        until = self.kills[name].revocation.kill.expires_at if name in self.kills else None
+        until = self._expiry.get(name)
         return name in self._ended or (
             until is not None and until <= self._horizons.get(name.log[:LOG_PREFIX_CHARS], 0)
         )
@@ -136,7 +139,7 @@ class Checker:
     ) -> None:
         """Take note of one decision and judge it."""
         if decision.code is Code.BADGE_REVOKED and decision.claims is not None:
-            causes = set(_causes(view.published.table, decision.claims.targets, badge.iat))
+            causes = set(self._causes(view.published.table, decision.claims.targets, badge.iat))
             memory = self._memory(guard)
             memory.ever.setdefault(badge.jti, set()).update(causes)
             memory.known.setdefault(badge.jti, set()).update(causes)
@@ -144,6 +147,17 @@ class Checker:
             self._judge_old(guard, badge, now, fresh=not decision.warnings)
             if not decision.warnings:
                 self._judge_fresh(guard, badge, decision.claims.targets, now)
+
+    def _causes(self, table: Table, targets: Iterable[bytes], iat: int) -> Iterator[Cause]:
+        for target in targets:
+            entry = table.get(target)
+            if entry is None:
+                continue
+            for revocation in entry.revocations:
+                if _kills(revocation, iat):
+                    self._expiry.setdefault(revocation.id, revocation.kill.expires_at)
+                    yield revocation.id
+            yield from ((FLOOR, target, log, floor) for log, floor in entry.floors if iat <= floor)
 
     def _judge_old(self, guard: str, badge: TestBadge, now: float, *, fresh: bool) -> None:
         memory = self._memory(guard)
@@ -210,12 +224,3 @@ def canonical(table: Table) -> bytes:
 
 def _kills(revocation: Revocation, iat: int) -> bool:
     return revocation.kill.effect is Effect.USE and revocation.covers(iat)
-
-
-def _causes(table: Table, targets: Iterable[bytes], iat: int) -> Iterable[Cause]:
-    for target in targets:
-        entry = table.get(target)
-        if entry is None:
-            continue
-        yield from (r.id for r in entry.revocations if _kills(r, iat))
-        yield from ((FLOOR, target, log, floor) for log, floor in entry.floors if iat <= floor)

@@ -118,6 +118,18 @@ def _replay_heads(world: World, step: Step) -> Undo:
     return undo
 
 
+def _late_heads(world: World, step: Step) -> Undo:
+    lies = _broker(world, step).lies
+    lies.late_s = step.amount * step.lasts_s
+    hidden = _withhold(world, step)
+
+    def undo() -> None:
+        lies.late_s = 0.0
+        hidden()
+
+    return undo
+
+
 def _subscriber_down(world: World, step: Step) -> Undo | None:
     subscriber = _subscriber(world, step)
     disk = tuple(Disk)[int(step.amount * 6) % 4] if step.amount > _LATE else Disk.INTACT
@@ -154,11 +166,12 @@ def _wake(subscriber: Subscriber) -> None:
 
 
 def _subscriber_clock(world: World, step: Step) -> Undo:
-    clock = _subscriber(world, step).clock
-    clock.offset_s += step.amount
+    subscriber = _subscriber(world, step)
+    right_s = world.right_s(subscriber)
+    subscriber.clock.offset_s = right_s + step.amount
 
     def undo() -> None:
-        clock.offset_s -= step.amount
+        subscriber.clock.offset_s = right_s
 
     return undo
 
@@ -211,6 +224,7 @@ ACTS: dict[What, Act] = {
     What.WITHHOLD: _withhold,
     What.SKIP: _lie("skip"),
     What.REPLAY_HEADS: _replay_heads,
+    What.LATE_HEADS: _late_heads,
     What.REPLAY_EVENTS: _lie("replay_events"),
     What.FORGE_ACKS: _lie("forge"),
     What.GARBAGE: _garbage,

@@ -13,6 +13,9 @@ BROKERS = (("stream",), ("fenced",), ("stream", "fenced"), ("stream", "fenced"))
 JUMPS_S = (-5000.0, -400.0, -90.0, 90.0, 400.0, 5000.0)
 """How far a subscriber's wall clock jumps."""
 
+TOGETHER = 0.1
+"""Share of the schedules in which two faults that need each other come together."""
+
 _WORK = (What.KILL,) * 6 + (What.REINSTATE, What.RETRACT, What.RETRACT)
 _FAULTS = tuple(what for what in What if what not in _WORK)
 
@@ -26,6 +29,8 @@ def plan(seed: int) -> Schedule:
     base = random.uniform(-SKEW_S, 0)
     steps = [_work(random, length_s) for _ in range(random.randint(2, 7))]
     steps += [_fault(random, length_s) for _ in range(random.randint(0, 6))]
+    if random.random() < TOGETHER:
+        steps += _held_up(random, length_s)
     return Schedule(
         seed=seed,
         publishers=publishers,
@@ -66,6 +71,17 @@ def _fault(random: Random, length_s: float) -> Step:
         lasts_s=round(whole, 1),
         amount=_AMOUNTS.get(what, _share)(random),
     )
+
+
+def _held_up(random: Random, length_s: float) -> list[Step]:
+    """All heads late, and one wall clock set back by about as much: each alone is harmless."""
+    at, late_s = round(length_s * random.random() ** 2, 1), round(random.uniform(100, 400), 1)
+    lasts_s = round(length_s - at, 1)
+    who, amount = random.randrange(6), round(late_s / max(lasts_s, late_s), 3)
+    return [
+        *(Step(at, What.LATE_HEADS, broker, lasts_s=lasts_s, amount=amount) for broker in (0, 1)),
+        Step(at, What.SUBSCRIBER_CLOCK, who, lasts_s=lasts_s, amount=-late_s),
+    ]
 
 
 def _share(random: Random) -> float:

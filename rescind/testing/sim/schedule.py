@@ -33,6 +33,8 @@ class What(StrEnum):
     """Broker `who` leaves some events out of what readers get."""
     REPLAY_HEADS = "replay heads"
     """Broker `who` sends the heads it has heard again and again, and no new ones."""
+    LATE_HEADS = "late heads"
+    """Broker `who` passes heads on late, by the share `amount` of `lasts_s`, and no live event."""
     REPLAY_EVENTS = "replay events"
     FORGE_ACKS = "forge acks"
     """Broker `who` acknowledges what it does not store."""

@@ -69,6 +69,10 @@ class World:
         """How far off a host's clock is when nothing is wrong: publishers first."""
         return self.schedule.offsets_s[host]
 
+    def right_s(self, subscriber: Subscriber) -> float:
+        """How far off a subscriber's clock is when nothing is wrong."""
+        return self.offset_s(self.schedule.publishers + self.subscribers.index(subscriber))
+
     def _committed(self, made: list[Numbered]) -> None:
         self.checker.accepted(made, self.time.now)
 
@@ -88,6 +92,8 @@ class World:
         number = len(subscriber.disk) // 2 if disk is Disk.OLD else len(subscriber.disk) - 1
         forgets = disk in (Disk.DAMAGED, Disk.EMPTY)
         self.checker.restarted(subscriber.name, None if forgets else number)
+        # What a process finds when it starts, it must believe: only later can it see a jump.
+        subscriber.clock.offset_s = self.right_s(subscriber)
         subscriber.start(disk)
         self.probe(subscriber)
 
