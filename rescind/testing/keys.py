@@ -6,11 +6,13 @@ Such keys are public knowledge. They exist in tests only: nothing here writes on
 from functools import cache
 from hashlib import sha256
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rescind_protocol import trust
 from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.keys import SigningKey
+from rescind_protocol.limits import DEFAULT_QUOTA
 from rescind_protocol.trust import ALL_RIGHTS, Rights, Trust, TrustedKey, TrustFile
 
 FABRIC = "test"
@@ -25,15 +27,16 @@ def key_of(name: str) -> SigningKey:
 
 
 @cache
-def trust_of(publishers: tuple[str, ...]) -> Trust:
+def trust_of(publishers: tuple[str, ...], quota: int = DEFAULT_QUOTA) -> Trust:
     """Return the trust of a fabric with these publishers, all required, and "approver"."""
+    rights = msgspec.structs.replace(ALL_RIGHTS, quota=quota)
     file = TrustFile(
         ver=trust.VERSION,
         aud=FABRIC,
         version=1,
         iat=0,
         keys=(
-            *(_trusted(name, ALL_RIGHTS) for name in publishers),
+            *(_trusted(name, rights) for name in publishers),
             _trusted("approver", _APPROVER),
         ),
         required=publishers,

@@ -83,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.seed is None:
         args.seed = SystemRandom().randrange(2**31)
     _say(f"tier {args.tier}, seed {args.seed}")
+    if args.tier == "real" and not set(args.scenario or ["*"]) <= {"*", *real_tier.load()}:
+        _say(f"no such scenario; there are {', '.join(real_tier.load())}")
+        return MISUSED
     if args.tier == "real" and not real_tier.load():
         _say("no scenario with real servers is here")
         return MISUSED

@@ -104,6 +104,8 @@ def play(name: str, seed: int, without: str | None) -> Played | None:
             SCENARIOS[name](context)
         except Unsuited:
             return None
+        except Exception as error:  # noqa: BLE001 - one broken scenario must not hide the others
+            context.checker.broke(f"{type(error).__name__}: {error}")
         verdict = context.checker.verdict
         if verdict.violations:
             verdict.notes.insert(0, f"{name}, seed {seed}")

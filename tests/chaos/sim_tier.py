@@ -30,13 +30,21 @@ def parts_without(name: str | None) -> Parts:
     return WITHOUT[name] if name else Parts()
 
 
+def guarded(schedule: Schedule, parts: Parts) -> Verdict:
+    """Run one schedule; an error of its own is a finding, and ends no other schedule."""
+    try:
+        return run(schedule, parts)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        return Verdict(schedules=1, broken=1, notes=[f"{type(error).__name__}: {error}"])
+
+
 def play(seeds: Iterable[int], without: str | None = None) -> Chunk:
     """Run the schedules of these seeds in this process."""
     logging.disable(logging.CRITICAL)  # thousands of brokers lie, and each is complained of
     total, failed, parts = Verdict(), [], parts_without(without)
     with known_signatures():
         for seed in seeds:
-            found = run(plan(seed), parts)
+            found = guarded(plan(seed), parts)
             if found.violations:
                 failed.append(seed)
             total.add(found)
@@ -49,8 +57,8 @@ def explain(seed: int, without: str | None) -> tuple[Schedule, list[str]]:
     logging.disable(logging.CRITICAL)
     parts = parts_without(without)
     with known_signatures():
-        schedule = shrink(plan(seed), lambda shorter: run(shorter, parts).violations > 0)
-        return schedule, run(schedule, parts).notes
+        schedule = shrink(plan(seed), lambda shorter: guarded(shorter, parts).violations > 0)
+        return schedule, guarded(schedule, parts).notes
 
 
 def chunks(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -12,9 +13,10 @@ import pytest
 from rescind.testing.signatures import known_signatures
 from rescind.testing.sim import Parts, Schedule, Step, Verdict, What, plan, run
 from rescind.testing.sim.simulation import Simulation
+from rescind_subscriber.reconcile import Reconciler
 from tests.chaos import command
 from tests.chaos.shrink import describe, shrink
-from tests.chaos.sim_tier import parts_without, play
+from tests.chaos.sim_tier import guarded, parts_without, play
 from tests.chaos.weak import WITHOUT, WallClockOnly
 
 SCHEDULES = 2000
@@ -130,6 +132,8 @@ def schedule(*steps: Step, brokers: tuple[str, ...] = ("stream",)) -> Schedule:
         heartbeat_s=30.0,
         delay_s=0.01,
         offsets_s=(0.0, 30.0, -30.0),
+        badge_age_s=0,
+        quota=1000,
         length_s=300.0,
         steps=steps,
     )
@@ -213,6 +217,18 @@ def test_a_violation_is_an_exit_code(
     monkeypatch.setattr("tests.chaos.sim_tier.parts_without", lambda _: WITHOUT["I2"])
     assert command.main(["--seed", "0", "--schedules", "20", "--json"]) == 1
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["lost"] > 0
+
+
+def test_an_error_is_a_finding_too() -> None:
+    """It is counted, and the other schedules are played."""
+
+    class Broken(Reconciler):
+        def batch(self, raws: Iterable[bytes]) -> int:
+            raise RuntimeError("boom") if list(raws) else RuntimeError("empty")
+
+    verdict = guarded(schedule(kill(1)), Parts(reconciler=Broken))
+    assert (verdict.schedules, verdict.broken, verdict.violations) == (1, 1, 1)
+    assert "RuntimeError" in verdict.notes[0]
 
 
 def test_verdicts_add_up() -> None:

@@ -18,9 +18,9 @@ AGE_S = 60
 
 
 @cache
-def badges() -> tuple[TestBadge, ...]:
+def badges(age_s: int) -> tuple[TestBadge, ...]:
     """Two badges of each agent: level 3, and the older one level 1 in a session."""
-    now = int(START)
+    now = int(START) - age_s
     return tuple(
         badge
         for sub in AGENTS
@@ -31,10 +31,17 @@ def badges() -> tuple[TestBadge, ...]:
     )
 
 
-TARGETS: tuple[Target, ...] = (
-    *map(targets.agent, AGENTS),
-    *map(targets.agent, AGENTS),
-    *(badge.target for badge in badges()),
-    targets.session(SESSION),
-    targets.everyone(),
-)
+@cache
+def victims(badge_age_s: int) -> tuple[Target, ...]:
+    """What may be killed; agents twice, so that several say something of the same one."""
+    return (
+        *map(targets.agent, AGENTS),
+        *map(targets.agent, AGENTS),
+        *(badge.target for badge in badges(badge_age_s)),
+        targets.session(SESSION),
+        targets.everyone(),
+    )
+
+
+VICTIMS = 10
+"""How many there are."""

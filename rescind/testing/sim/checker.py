@@ -16,7 +16,7 @@ from rescind.testing.badges import TestBadge
 from rescind_guard import Code, View
 from rescind_guard.decision import Decision
 from rescind_protocol.changes import Effect, Kill, Reinstate, Revocation, RevocationId
-from rescind_protocol.limits import SKEW_S
+from rescind_protocol.limits import BADGE_KILL_MARGIN_S, SKEW_S
 from rescind_protocol.table import Table
 from rescind_protocol.trust import LOG_PREFIX_CHARS
 from rescind_publisher.chain import Numbered
@@ -37,12 +37,14 @@ class Verdict(msgspec.Struct):
     diverged: int = 0
     stuck: int = 0
     """Subscribers that were not fresh again long after everything was healed."""
+    broken: int = 0
+    """Runs that ended by an error."""
     notes: list[str] = []
 
     @property
     def violations(self) -> int:
         """How many there are."""
-        return self.lost + self.resurrected + self.false_fresh + self.diverged + self.stuck
+        return sum(getattr(self, name) for name in VIOLATIONS)
 
     def add(self, other: "Verdict") -> None:
         """Count another run in."""
@@ -51,7 +53,8 @@ class Verdict(msgspec.Struct):
         self.notes += other.notes
 
 
-FIGURES = ("schedules", "kills", "lost", "resurrected", "false_fresh", "diverged", "stuck")
+VIOLATIONS = ("lost", "resurrected", "false_fresh", "diverged", "stuck", "broken")
+FIGURES = ("schedules", "kills", *VIOLATIONS)
 
 
 @dataclass
@@ -163,9 +166,15 @@ class Checker:
         memory = self._memory(guard)
         denied = (memory.ever if fresh else memory.known).get(badge.jti, ())
         for cause in sorted(denied, key=str):
-            if not isinstance(cause, RevocationId) or not self.over(cause):
+            if not isinstance(cause, RevocationId) or not self._over_for(cause, badge):
                 self.verdict.resurrected += 1
                 self._note(f"{guard} allows what it denied as revoked by {cause}", now)
+
+    def _over_for(self, cause: RevocationId, badge: TestBadge) -> bool:
+        """Whether a kill no longer kills this badge; one that should outlive it never does (I8)."""
+        until = self._expiry.get(cause)
+        outlives = until is not None and until >= badge.exp + BADGE_KILL_MARGIN_S
+        return cause in self._ended if outlives else self.over(cause)
 
     def _judge_fresh(
         self, guard: str, badge: TestBadge, targets: Iterable[bytes], now: float
@@ -207,6 +216,11 @@ class Checker:
         """A subscriber does not become fresh."""
         self.verdict.stuck += 1
         self._note(f"{guard} is not fresh, long after everything was healed", now)
+
+    def broke(self, why: str) -> None:
+        """A run ended by an error: what it would have shown is not known."""
+        self.verdict.broken += 1
+        self.verdict.notes.append(why)
 
     def _note(self, sentence: str, now: float) -> None:
         self.verdict.notes.append(f"at {now:.1f}: {sentence}")

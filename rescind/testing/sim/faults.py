@@ -1,6 +1,7 @@
 """What each step does to the world, and what ends it."""
 
 from collections.abc import Callable
+from math import inf
 
 from rescind.testing.sim.brokers import StreamBroker
 from rescind.testing.sim.publishers import Publisher
@@ -165,8 +166,11 @@ def _wake(subscriber: Subscriber) -> None:
         subscriber.wake()
 
 
-def _subscriber_clock(world: World, step: Step) -> Undo:
+def _subscriber_clock(world: World, step: Step) -> Undo | None:
+    """A jump that a process can see: it has been fresh before. Else it must believe the clock."""
     subscriber = _subscriber(world, step)
+    if subscriber.view.published.as_of_boot == -inf:
+        return None
     right_s = world.right_s(subscriber)
     subscriber.clock.offset_s = right_s + step.amount
 

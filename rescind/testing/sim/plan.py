@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from random import Random
 
-from rescind.testing.sim.cast import TARGETS
+from rescind.testing.sim.cast import TTL_S, VICTIMS
 from rescind.testing.sim.schedule import Schedule, Step, What
-from rescind_protocol.limits import SKEW_S
+from rescind_protocol.limits import DEFAULT_QUOTA, SKEW_S
 
 LIMITS_S = (120.0, 120.0, 300.0)
 """Freshness limits; below twice the skew no view could be fresh for long."""
@@ -16,7 +16,7 @@ JUMPS_S = (-5000.0, -400.0, -90.0, 90.0, 400.0, 5000.0)
 TOGETHER = 0.1
 """Share of the schedules in which two faults that need each other come together."""
 
-_WORK = (What.KILL,) * 6 + (What.REINSTATE, What.RETRACT, What.RETRACT)
+_WORK = (What.KILL,) * 6 + (What.KILL_MANY, What.REINSTATE, What.RETRACT, What.RETRACT)
 _FAULTS = tuple(what for what in What if what not in _WORK)
 
 
@@ -42,6 +42,8 @@ def plan(seed: int) -> Schedule:
         offsets_s=tuple(
             round(random.uniform(base, base + SKEW_S), 1) for _ in range(publishers + subscribers)
         ),
+        badge_age_s=random.choice((0, 0, TTL_S - 100)),
+        quota=random.choice((DEFAULT_QUOTA, DEFAULT_QUOTA, 4)),
         length_s=round(length_s, 1),
         steps=tuple(sorted(steps, key=lambda step: step.at)),
     )
@@ -54,7 +56,7 @@ def _work(random: Random, length_s: float) -> Step:
         at=round(at, 1),
         what=random.choice(_WORK),
         who=random.randrange(6),
-        other=random.randrange(len(TARGETS)),
+        other=random.randrange(VICTIMS),
         amount=round(random.random(), 2),
     )
 

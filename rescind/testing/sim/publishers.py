@@ -12,11 +12,9 @@ from rescind.testing.spool import HandOver, MemorySpool
 from rescind_protocol.changes import Change
 from rescind_protocol.trust import Trust
 from rescind_publisher.chain import Numbered, Voice
-from rescind_publisher.errors import ClockWrong, SpoolFailed
+from rescind_publisher.errors import ClockWrong, QuotaExceeded, SpoolFailed
 from rescind_publisher.ledger import Ledger
 from rescind_publisher.sinks.base import Record
-
-QUOTA = 1_000_000
 
 
 class Publisher:
@@ -44,7 +42,8 @@ class Publisher:
         """The process dies in the next change, once so many brokers were told of it."""
         self.beating = True
         self.lanes: list[Lane] = []
-        self._voice = Voice(key_of(name), name, FABRIC, QUOTA, key_of("approver"), random.randbytes)
+        quota = trust.signer(key_of(name).kid).rights.quota
+        self._voice = Voice(key_of(name), name, FABRIC, quota, key_of("approver"), random.randbytes)
         self._trust, self._brokers = trust, tuple(brokers)
         self._time, self._network, self._lane = time, network, lane
         self._heartbeat_s = heartbeat_s
@@ -81,10 +80,10 @@ class Publisher:
             lane.alive = False
 
     def say(self, *changes: Change) -> bool:
-        """Accept changes, unless the spool fails; return whether it did."""
+        """Accept changes, unless the spool fails or there is no room; return whether it did."""
         try:
             self.ledger.accept(changes, HandOver(self._hand_over))
-        except SpoolFailed:
+        except (SpoolFailed, QuotaExceeded):
             return False
         return True
 

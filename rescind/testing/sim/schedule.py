@@ -10,6 +10,8 @@ class What(StrEnum):
 
     KILL = "kill"
     """Publisher `who` kills target `other`; `amount` chooses expiry and `issued_before`."""
+    KILL_MANY = "kill many"
+    """Publisher `who` kills target `other` and the next two in one event."""
     REINSTATE = "reinstate"
     RETRACT = "retract"
     """Publisher `who` ends the kills of target `other` that it knows of."""
@@ -89,6 +91,10 @@ class Schedule(msgspec.Struct, frozen=True):
     delay_s: float
     offsets_s: tuple[float, ...]
     """How far off each host's wall clock is; any two are at most 60 s apart."""
+    badge_age_s: int
+    """How long before the start the badges were issued; they live an hour."""
+    quota: int
+    """Live revocations that each publisher's key may hold."""
     length_s: float
     """Then all faults end."""
     steps: tuple[Step, ...]

@@ -3,16 +3,18 @@
 from collections.abc import Callable
 
 from rescind.testing.clock import START
-from rescind.testing.sim.cast import AGE_S, TARGETS
+from rescind.testing.sim.cast import AGE_S, TTL_S, victims
 from rescind.testing.sim.publishers import Publisher
 from rescind.testing.sim.schedule import Step, What
 from rescind.testing.sim.world import World
 from rescind_protocol.changes import Kill, Revocation
+from rescind_protocol.limits import BADGE_KILL_MARGIN_S
 from rescind_protocol.targets import Kind, Target
 from rescind_publisher import plans
 from rescind_publisher.errors import BadRequest, NothingLive
 from rescind_publisher.requests import EndRequest
 
+MANY = 3
 _BRIEF = 0.15
 _CUT = 0.85
 
@@ -21,16 +23,34 @@ def do(world: World, step: Step) -> None:
     """Let a publisher do one thing, if it runs."""
     publisher = world.publishers[step.who % len(world.publishers)]
     if publisher.up:
-        _WORK[step.what](world, publisher, step, TARGETS[step.other % len(TARGETS)])
+        _WORK[step.what](world, publisher, step, _victim(world, step.other))
+
+
+def _victim(world: World, number: int) -> Target:
+    found = victims(world.schedule.badge_age_s)
+    return found[number % len(found)]
 
 
 def _kill(world: World, publisher: Publisher, step: Step, target: Target) -> None:
+    publisher.say(_made(world, publisher, step, target))
+
+
+def _kill_many(world: World, publisher: Publisher, step: Step, _: Target) -> None:
+    publisher.say(
+        *(_made(world, publisher, step, _victim(world, step.other + n)) for n in range(MANY))
+    )
+
+
+def _made(world: World, publisher: Publisher, step: Step, target: Target) -> Kill:
+    issued = int(START) - world.schedule.badge_age_s
     expires_at = None
     if step.amount < _BRIEF:
         expires_at = int(publisher.clock.wall() + 1 + step.amount * 10 * world.schedule.limit_s)
+    elif target.kind is Kind.BADGE:
+        expires_at = issued + TTL_S + BADGE_KILL_MARGIN_S  # (I8)
     # Only the older badge of each agent, by its `iat`.
-    before = int(START) - AGE_S // 2 if step.amount > _CUT else None
-    publisher.say(Kill(target=target, expires_at=expires_at, issued_before=before))
+    before = issued - AGE_S // 2 if step.amount > _CUT else None
+    return Kill(target=target, expires_at=expires_at, issued_before=before)
 
 
 def _end(world: World, publisher: Publisher, step: Step, target: Target) -> None:
@@ -52,6 +72,7 @@ def _live(world: World, publisher: Publisher, target: Target) -> set[Revocation]
 
 _WORK: dict[What, Callable[[World, Publisher, Step, Target], None]] = {
     What.KILL: _kill,
+    What.KILL_MANY: _kill_many,
     What.REINSTATE: _end,
     What.RETRACT: _end,
 }

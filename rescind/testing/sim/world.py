@@ -25,7 +25,7 @@ class World:
         self.network = Network(self.time, self.random, schedule.delay_s)
         self.checker = Checker(schedule.limit_s)
         names = tuple(f"p{n}" for n in range(schedule.publishers))
-        self._trust = trust_of(names)
+        self._trust = trust_of(names, schedule.quota)
         self.brokers = [
             self._broker(f"b{n}", kind, parts) for n, kind in enumerate(schedule.brokers)
         ]
@@ -103,7 +103,7 @@ class World:
             self.checker.horizon(key_of(each.name).kid, each.spool.horizon)
         for subscriber in subscribers or self.subscribers:
             if subscriber.up and not subscriber.asleep:
-                for badge in badges():
+                for badge in badges(self.schedule.badge_age_s):
                     decision = subscriber.guard.check(badge.token)
                     self.checker.decided(
                         subscriber.name, badge, decision, subscriber.view, self.time.now
