@@ -157,10 +157,11 @@ class Replica:
         return Outcome.FORK
 
     def _over_quota(self, event: Event) -> bool:
-        """Bound what one key can make every guard hold (red-team D); names to come count too.
+        """Bound what one key can make every guard hold (red-team D): kills, and names to come.
 
-        What only ends kills already here makes room, and is never refused: a key at its quota
-        could otherwise not take anything back.
+        Each for itself, and only what the event would add. What ends kills makes room, here or
+        for kills to come: if it had to wait for room, events out of order would wait for each
+        other for ever, of a key that never held more than its quota.
         """
         held = self.live_count.get(event.log[:LOG_PREFIX_CHARS], 0)
         said = [change for _, change in event.changes]
@@ -171,17 +172,25 @@ class Replica:
             if not isinstance(change, Kill)
             for name in change.names
         )
-        more = kills + names
-        room = event.quota - held - len(self.named) * bool(names)
-        return more > 0 and more > room and more - self._kept(event) > room
+        if names > 0 and len(self.named) + names > event.quota:
+            return True
+        room = max(0, event.quota - held)
+        return kills > room and self._new_kills(event) > room
 
-    def _kept(self, event: Event) -> int:
-        """Count its kills that are held already: known from an image that has not seen it."""
+    def _new_kills(self, event: Event) -> int:
+        """Count its kills that would be held: not ended or expired by now, nor held already.
+
+        Those held are known from an image that has not seen the event.
+        """
         return sum(
             isinstance(change, Kill)
-            and (old := self.table.get(change.target.digest)) is not None
-            and any(r.id == RevocationId(event.log, event.seq, index) for r in old.revocations)
+            and self._lives(name, change)
+            and not (
+                (old := self.table.get(change.target.digest)) is not None
+                and any(r.id == name for r in old.revocations)
+            )
             for index, change in event.changes
+            for name in (RevocationId(event.log, event.seq, index),)
         )
 
     def _effect(self, event: Event) -> None:
@@ -200,11 +209,14 @@ class Replica:
         self.table = edit.done()
 
     def _kill(self, edit: TableEdit, name: RevocationId, kill: Kill, at: int) -> None:
-        target = kill.target.digest
-        if self.named and Name(name, target) in self.named:
-            return
-        if kill.expires_at is None or kill.expires_at > self.horizons.get(name.log, ALIVE):
-            self._add(edit, target, Revocation(name, kill, at))
+        if self._lives(name, kill):
+            self._add(edit, kill.target.digest, Revocation(name, kill, at))
+
+    def _lives(self, name: RevocationId, kill: Kill) -> bool:
+        """Whether a kill is in force when it comes: not named before, not expired."""
+        if self.named and Name(name, kill.target.digest) in self.named:
+            return False
+        return kill.expires_at is None or kill.expires_at > self.horizons.get(name.log, ALIVE)
 
     def _add(self, edit: TableEdit, target: bytes, revocation: Revocation) -> None:
         old = edit.get(target) or _NOTHING

@@ -1,5 +1,7 @@
 """Quotas: what one key can make every guard hold is bounded (red-team D)."""
 
+from itertools import permutations
+
 import pytest
 
 from rescind_protocol.changes import Kill, Reinstate, Retract, RevocationId
@@ -62,6 +64,34 @@ def test_names_to_come_count() -> None:
     assert not replica.named
     within = event_of(A, 1, Retract(target=X, names=names), quota=3)
     assert replica.apply(within) is Outcome.APPLIED
+
+
+def test_a_key_within_its_quota_gets_everything_in_whatever_order_it_comes() -> None:
+    """Read again and again, as a subscriber does: what is ended takes no room, here or to come."""
+    targets = [session(f"s{n}") for n in range(4)]
+    history = [event_of(A, n, Kill(target=t), quota=2) for n, t in enumerate(targets[:2], 1)]
+    for n in (0, 1):  # at its quota: end one, kill another
+        names = (RevocationId(A, n + 1, 0),)
+        end = Retract(target=targets[n], names=names)
+        history.append(event_of(A, len(history) + 1, end, quota=2))
+        history.append(event_of(A, len(history) + 1, Kill(target=targets[n + 2]), quota=2))
+    for order in permutations(history):
+        replica = Replica()
+        for event in order * len(history):
+            replica.apply(event)
+        assert replica.vector[A].seq == len(history)
+        assert [killed(replica, target) for target in targets] == [False, False, True, True]
+
+
+def test_what_expired_takes_no_room() -> None:
+    """Of an older log, read after the newer one and the head that has ended it."""
+    replica, newer = Replica(), log_id(PUBLISHER, "run 2")
+    replica.apply(event_of(newer, 1, Kill(target=X), quota=1))
+    logs = {A: Position(1, digest(A, 1)), newer: Position(1, digest(newer, 1))}
+    replica.advance_horizon(Head("soc", NOW + 60, 1, 1, NOW, logs, 0))
+    late = event_of(A, 1, Kill(target=Y, expires_at=NOW), quota=1)
+    assert replica.apply(late) is Outcome.APPLIED
+    assert not killed(replica, Y)
 
 
 def test_a_fork_does_not_go_round_the_quota() -> None:
