@@ -27,9 +27,16 @@ class HandOver:
 
 
 class MemorySpool:
-    """Stands where the SQLite spool stands; `on_commit` hears what has been accepted."""
+    """Stands where the SQLite spool stands.
 
-    def __init__(self, on_commit: Callable[[list[Numbered]], None] | None = None) -> None:
+    `on_commit` hears what has been accepted, `on_doubt` what was not, and lies there nevertheless.
+    """
+
+    def __init__(
+        self,
+        on_commit: Callable[[list[Numbered]], None] | None = None,
+        on_doubt: Callable[[list[Numbered]], None] | None = None,
+    ) -> None:
         self.directory = Path("memory")
         self.horizon = 0
         self.marks: dict[tuple[str, str], Mark] = {}
@@ -39,13 +46,15 @@ class MemorySpool:
         self.fails_late = False
         """Whether what failed lies there nevertheless: a disk may say so, and be wrong."""
         self._logs: dict[str, list[Numbered]] = {}
-        self._on_commit = on_commit
+        self._on_commit, self._on_doubt = on_commit, on_doubt
 
     def append(self, made: list[Numbered]) -> None:
         """Commit events of one log, or fail as the test says."""
         why, self.fails = self.fails, ""
         if not why or self.fails_late:
             self._logs.setdefault(made[0].event.log, []).extend(made)
+        if why and self.fails_late and self._on_doubt is not None:
+            self._on_doubt(made)
         if why:
             raise SpoolFailed(f"spool in memory: {why}")
         if self._on_commit is not None:

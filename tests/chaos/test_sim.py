@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,7 +22,6 @@ SCHEDULES = 2000
 ENOUGH = 500
 """Schedules in which the absence of any protection is found many times over."""
 STRIDE = 50
-ROOT = Path(__file__).parents[2]
 
 
 def test_no_schedule_of_the_fixed_set_finds_anything() -> None:

@@ -84,6 +84,7 @@ class Checker:
         self._limit_s = limit_s
         self._by_target: dict[bytes, list[Accepted]] = {}
         self._ended: set[RevocationId] = set()
+        self._doubted: set[RevocationId] = set()
         self._floors: dict[tuple[bytes, str], int] = {}
         self._horizons: dict[str, int] = {}
         self._expiry: dict[RevocationId, int | None] = {}
@@ -110,6 +111,16 @@ class Checker:
                     place = (change.target.digest, event.log)
                     self._floors[place] = max(change.floor, self._floors.get(place, 0))
 
+    def doubted(self, made: Iterable[Numbered]) -> None:
+        """Take note of events whose commit failed and that lie there: they may be said later.
+
+        Nobody was told that they were accepted; what they may end may be missing.
+        """
+        for each in made:
+            for _, change in each.event.changes:
+                if not isinstance(change, Kill):
+                    self._doubted.update(change.names)
+
     def horizon(self, kid: str, horizon: int) -> None:
         """Take note of how far the signed horizon of a publisher's key has come."""
         self._horizons[kid[:LOG_PREFIX_CHARS]] = horizon
@@ -117,9 +128,11 @@ class Checker:
     def over(self, name: RevocationId) -> bool:
         """Whether a kill was ended, or has expired by the signed horizon of its log."""
         until = self._expiry.get(name)
-        return name in self._ended or (
-            until is not None and until <= self._horizons.get(name.log[:LOG_PREFIX_CHARS], 0)
-        )
+        expired = until is not None and until <= self._horizons.get(name.log[:LOG_PREFIX_CHARS], 0)
+        return expired or self._may_be_ended(name)
+
+    def _may_be_ended(self, name: RevocationId) -> bool:
+        return name in self._ended or name in self._doubted
 
     # --- decisions ---
 
@@ -174,7 +187,7 @@ class Checker:
         """Whether a kill no longer kills this badge; one that should outlive it never does (I8)."""
         until = self._expiry.get(cause)
         outlives = until is not None and until >= badge.exp + BADGE_KILL_MARGIN_S
-        return cause in self._ended if outlives else self.over(cause)
+        return self._may_be_ended(cause) if outlives else self.over(cause)
 
     def _judge_fresh(
         self, guard: str, badge: TestBadge, targets: Iterable[bytes], now: float

@@ -33,10 +33,11 @@ class Publisher:
         heartbeat_s: float,
         lane: type[Lane],
         committed: Callable[[list[Numbered]], None],
+        doubted: Callable[[list[Numbered]], None],
     ) -> None:
         self.name = name
         self.clock = clock
-        self.spool = MemorySpool(committed)
+        self.spool = MemorySpool(committed, doubted)
         self.up = False
         self.dies_after: int | None = None
         """The process dies in the next change, once so many brokers were told of it."""

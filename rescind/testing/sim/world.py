@@ -48,6 +48,7 @@ class World:
             heartbeat_s=self.schedule.heartbeat_s,
             lane=parts.lane,
             committed=self._committed,
+            doubted=self.checker.doubted,
         )
 
     def _subscriber(self, number: int, parts: Parts) -> Subscriber:
