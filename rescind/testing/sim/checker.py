@@ -179,14 +179,18 @@ class Checker:
         memory = self._memory(guard)
         denied = (memory.ever if fresh else memory.known).get(badge.jti, ())
         for cause in sorted(denied, key=str):
-            if not isinstance(cause, RevocationId) or not self._over_for(cause, badge):
+            if not isinstance(cause, RevocationId) or not self._over_for(cause, badge, now):
                 self.verdict.resurrected += 1
                 self._note(f"{guard} allows what it denied as revoked by {cause}", now)
 
-    def _over_for(self, cause: RevocationId, badge: TestBadge) -> bool:
-        """Whether a kill no longer kills this badge; one that should outlive it never does (I8)."""
+    def _over_for(self, cause: RevocationId, badge: TestBadge, now: float) -> bool:
+        """Whether a kill no longer kills this badge; one that should outlive it never does (I8).
+
+        Only while a guard may take the badge for valid: one that does so later has a wrong clock.
+        """
         until = self._expiry.get(cause)
         outlives = until is not None and until >= badge.exp + BADGE_KILL_MARGIN_S
+        outlives = outlives and now <= badge.exp + 2 * SKEW_S
         return self._may_be_ended(cause) if outlives else self.over(cause)
 
     def _judge_fresh(
