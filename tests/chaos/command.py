@@ -20,7 +20,7 @@ from rescind.testing.sim import Verdict
 from rescind.testing.sim.checker import FIGURES
 from tests.chaos import real_tier, sim_tier
 from tests.chaos.shrink import describe
-from tests.chaos.weak import WITHOUT
+from tests.chaos.weak import SHOWS, WITHOUT
 
 DEFAULT_MINUTES = 1.0
 SHOWN = 3
@@ -100,7 +100,7 @@ def _simulate(args: argparse.Namespace, tally: Tally) -> None:
         args.seed, schedules=args.schedules, until=until, jobs=args.jobs, without=args.without
     ):
         tally.add(chunk.verdict, chunk.failed)
-        if args.without and tally.failed:
+        if _shown(args.without, tally.total):
             return
 
 
@@ -116,7 +116,7 @@ def _play(args: argparse.Namespace, tally: Tally) -> None:
         tally.add(played.verdict, [played.seed] if played.verdict.violations else [])
         for fault, times in played.recovery_s.items():
             tally.recovery_s.setdefault(fault, []).extend(times)
-        if args.without and tally.failed:
+        if _shown(args.without, tally.total):
             return
 
 
@@ -129,11 +129,16 @@ def _report(args: argparse.Namespace, tally: Tally) -> int:
         _say(*tally.total.notes)
     said = ", ".join(f"{name} {value}" for name, value in result.items() if value is not None)
     sys.stdout.write((msgspec.json.encode(result).decode() if args.json else said) + "\n")
-    found = tally.total.violations > 0
     if args.without:
-        _say(_without(args.without, found=found))
-        return CLEAN if found else FOUND
-    return FOUND if found else CLEAN
+        shown = _shown(args.without, tally.total)
+        _say(_without(args.without, shown=shown))
+        return CLEAN if shown else FOUND
+    return FOUND if tally.total.violations else CLEAN
+
+
+def _shown(without: str | None, total: Verdict) -> bool:
+    """Whether what was taken out has shown, in the figure that is its own."""
+    return without is not None and getattr(total, SHOWS[without]) > 0
 
 
 def _say(*lines: str) -> None:
@@ -141,8 +146,8 @@ def _say(*lines: str) -> None:
     sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
-def _without(name: str, *, found: bool) -> str:
-    return f"without {name}: {'violations found, as must be' if found else 'NOTHING was found'}"
+def _without(name: str, *, shown: bool) -> str:
+    return f"without {name}: {SHOWS[name]} {'> 0, as must be' if shown else 'is 0: NOT found'}"
 
 
 def _explain(args: argparse.Namespace, seed: int) -> None:

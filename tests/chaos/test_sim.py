@@ -16,7 +16,7 @@ from rescind_subscriber.reconcile import Reconciler
 from tests.chaos import command
 from tests.chaos.shrink import describe, shrink
 from tests.chaos.sim_tier import guarded, parts_without, play
-from tests.chaos.weak import WITHOUT, WallClockOnly
+from tests.chaos.weak import SHOWS, WITHOUT, WallClockOnly
 
 SCHEDULES = 2000
 ENOUGH = 500
@@ -32,16 +32,7 @@ def test_no_schedule_of_the_fixed_set_finds_anything() -> None:
     assert chunk.verdict.kills > SCHEDULES
 
 
-@pytest.mark.parametrize(
-    ("without", "figure"),
-    [
-        ("I2", "lost"),
-        ("I4", "false_fresh"),
-        ("I7", "resurrected"),
-        ("fence", "lost"),
-        ("msgid", "lost"),
-    ],
-)
+@pytest.mark.parametrize(("without", "figure"), SHOWS.items())
 def test_without_a_protection_its_fault_is_found(without: str, figure: str) -> None:
     """The naive piece in its place, and the same schedules show what it does."""
     found = (

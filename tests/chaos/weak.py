@@ -51,8 +51,12 @@ class ReceiptTime(Reconciler):
 
     def _prove(self, publisher: str) -> bool:
         heard = self._heard.get(publisher)
-        if heard is None or not self.replica.covers(heard.head):
-            return heard is None
+        if heard is None:
+            return True
+        if not self.replica.covers(heard.head):
+            self._uncovered.add(publisher)
+            return False
+        self._uncovered.discard(publisher)
         self._proofs[publisher] = Proof(self._clock.wall(), self._clock.boot())
         self._freshen()
         return True
@@ -127,3 +131,12 @@ WITHOUT = {
     "fence": Parts(fenced=BareAppend, lane=RefusedIsThere),
     "msgid": Parts(lane=BelievedAcks),
 }
+
+SHOWS = {
+    "I2": "lost",
+    "I4": "false_fresh",
+    "I7": "resurrected",
+    "fence": "lost",
+    "msgid": "lost",
+}
+"""The figure in which the absence of each must show; any other would prove something else."""
