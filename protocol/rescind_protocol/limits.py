@@ -11,12 +11,16 @@ MAX_BADGE_BYTES = 16 * 1024
 """One badge. A badge with key and credential is near 1.5 KiB; HTTP servers stop headers at 8-16."""
 MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
 """One snapshot body: about two million revocations with their reasons."""
+MAX_REPORT_BYTES = 8 * 1024
+"""One subscriber's report: 64 logs and 16 events with their exposure fit into it."""
 
 # Text, in characters.
 MAX_ID_CHARS = 512
 """A jti, DID, sid or issuer; longer than any DID in use."""
 MAX_REASON_CHARS = 1024
 """`reason_admin`, `reason_user` and `actor`."""
+MAX_NAME_CHARS = 64
+"""A subscriber's name, its host, its version; a Linux host name has at most 64 (uname(2))."""
 
 # Times, in seconds.
 MAX_UNIX_S = 2**40
@@ -50,3 +54,11 @@ MAX_ABOVE = 65_536
 """Events of one log held above a gap; beyond it the gap is filled by reading, not by waiting."""
 DEFAULT_QUOTA = 1_000_000
 """Live revocations one key may hold, unless the trust file says otherwise (DESIGN, trust)."""
+MAX_REPORT_LOGS = 64
+"""Logs in one report, those that moved last."""
+MAX_REPORT_EVENTS = 16
+"""Events in one report of whose application it tells."""
+MAX_PASSED_STEPS = 32
+"""Steps of one exposure: two digits of milliseconds each, so that ten cover a factor of two."""
+MAX_FLEET = 20_000
+"""Subscribers of a fabric that a publisher remembers (DESIGN, transport: beyond 10,000, leaves)."""

@@ -3,9 +3,12 @@
 import re
 
 from rescind_protocol.errors import Malformed
+from rescind_protocol.limits import MAX_NAME_CHARS
 
 FABRIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
 """A fabric id is one safe token: it becomes a stream's name and a part of subjects."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def check_fabric(fabric: str) -> str:
@@ -40,6 +43,21 @@ def heads(fabric: str) -> str:
     return f"rescind.{fabric}.head.*"
 
 
+def report(fabric: str, subscriber: str) -> str:
+    """Core subject of one subscriber's reports; never stored."""
+    return f"rescind.{fabric}.report.{token(subscriber)}"
+
+
+def reports(fabric: str) -> str:
+    """Subject pattern of all reports of the fabric."""
+    return f"rescind.{fabric}.report.*"
+
+
+def token(name: str) -> str:
+    """Return a name as one safe token of a subject; two names may share one."""
+    return _UNSAFE.sub("_", name)[:MAX_NAME_CHARS] or "_"
+
+
 # --- the same on Redis: one hash tag, so that a fabric's keys lie in one slot of a cluster ---
 
 MAX_MOVES = 16
@@ -64,3 +82,8 @@ def redis_live(fabric: str) -> str:
 def redis_heads(fabric: str) -> str:
     """Channel of all heads; never stored."""
     return f"rescind:{{{fabric}}}:heads"
+
+
+def redis_reports(fabric: str) -> str:
+    """Channel of all reports; never stored."""
+    return f"rescind:{{{fabric}}}:reports"
