@@ -5,7 +5,7 @@ withhold; numbers, digests and heads inside the signed bytes show that to the re
 """
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -62,3 +62,11 @@ class Source(Protocol):
 
     async def stop(self) -> None:
         """Close the connection; nothing is called on the feed afterwards."""
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """A source that can also carry a subscriber's reports; one that cannot is a source still."""
+
+    async def report(self, subscriber: str, raw: bytes, /) -> None:
+        """Send one report to whoever listens now; it is not stored. Raises `SourceUnavailable`."""

@@ -47,10 +47,12 @@ class NatsSource:
     def __init__(self, fabric: str, options: NatsOptions, *, name: str = "nats") -> None:
         self.name = name
         self._fabric = subjects.check_fabric(fabric)
+        self._reports = subjects.reports(fabric).rstrip("*").lower()  # as nats-py says it
         self._get = f"$JS.API.DIRECT.GET.{subjects.stream(fabric)}"
         self._feed: Feed | None = None
         self._told = ""  # the reason last told to the feed; "" while linked
         self._problem = ""
+        self._mute = ""  # why reports are not sent on this connection
         self._link = Link(
             options, on_up=self._up, on_down=self._down, on_problem=self._noticed_problem
         )
@@ -69,6 +71,12 @@ class NatsSource:
         """Close; the feed hears no more."""
         self._feed = None
         await self._link.stop()
+
+    async def report(self, subscriber: str, raw: bytes) -> None:
+        """Send one report; see `Reporter.report`."""
+        if self._mute:
+            raise SourceUnavailable(self._mute)
+        await self._link.publish(subjects.report(self._fabric, subscriber), raw)
 
     async def read(self, after: Cursor | None) -> AsyncIterator[Batch]:
         """Yield the stored events behind the cursor; see `Source.read`."""
@@ -146,7 +154,7 @@ class NatsSource:
                 return
 
     async def _up(self) -> None:
-        self._problem = ""
+        self._problem = self._mute = ""
         await self._link.listen(subjects.logs(self._fabric), self._heard)
         await self._link.listen(subjects.heads(self._fabric), self._heard_head)
         await self._link.flush()
@@ -162,6 +170,11 @@ class NatsSource:
             self._feed.unlinked(self.name, why)
 
     def _noticed_problem(self, why: str) -> None:
+        if self._reports in why.lower():
+            # A server without this right (an older configuration): no reason to hear no kills.
+            self._mute = why
+            log.warning("reports are not sent: %s", why)
+            return
         if why != self._problem:
             log.warning("%s", why)
         self._problem = why
