@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 from rescind_protocol.errors import RescindError
@@ -24,10 +25,15 @@ class Heartbeat:
     """Signs heads and saves progress; on the loop's thread, the disk in another."""
 
     def __init__(
-        self, ledger: Ledger, drain: Drain, config: PublisherConfig, counters: Counters
+        self,
+        ledger: Ledger,
+        drain: Drain,
+        config: PublisherConfig,
+        counters: Counters,
+        fleet: Callable[[], int],
     ) -> None:
         self._ledger, self._drain = ledger, drain
-        self._config, self._counters = config, counters
+        self._config, self._counters, self._fleet = config, counters, fleet
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -65,7 +71,7 @@ class Heartbeat:
         if self._ledger.jumped:
             self._counters.add(metrics.CLOCK_JUMPS)
         # Not on the loop: the ledger's lock may be held by a commit.
-        head = await asyncio.to_thread(self._ledger.head)
+        head = await asyncio.to_thread(self._ledger.head, fleet=self._fleet())
         self._drain.announce(self._config.publisher, head)
 
     async def _keep_house(self, count: int) -> None:

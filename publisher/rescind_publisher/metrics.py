@@ -22,6 +22,12 @@ HEAD_FAILURES = "rescind_publisher_head_failures_total"
 """Heads that a sink did not take in time."""
 CLOCK_JUMPS = "rescind_publisher_clock_jumps_total"
 """Heads signed while the wall clock was off its course; the horizon stands still meanwhile."""
+REPORTS = "rescind_publisher_reports_total"
+"""Subscribers' reports that were taken."""
+REPORTS_REFUSED = "rescind_publisher_reports_refused_total"
+"""Reports that could not be read, were late, or came when the roster was full."""
+REPORT_FLOODS = "rescind_publisher_report_floods_total"
+"""Times that listening was paused, for reports came faster than any fleet sends them."""
 
 NAMES = (
     ACCEPTED,
@@ -34,6 +40,9 @@ NAMES = (
     HEADS,
     HEAD_FAILURES,
     CLOCK_JUMPS,
+    REPORTS,
+    REPORTS_REFUSED,
+    REPORT_FLOODS,
 )
 
 

@@ -52,6 +52,8 @@ NOT_FOR_SUBSCRIBERS = [
     *CHANGES,
     LOG,
     f"rescind.{FABRIC}.head.p",
+    f"rescind.{FABRIC}.report",
+    f"rescind.{FABRIC}.report.a.b",
     "_INBOX_pub.x",
     f"$JS.API.STREAM.CREATE.{STREAM}",
     f"$JS.API.STREAM.INFO.{STREAM}",
@@ -74,7 +76,7 @@ async def is_denied(watched: Watched, kind: str, subject: str) -> None:
 async def test_a_subscriber_cannot_publish(
     sink: NatsSink, subscriber: Watched, subject: str
 ) -> None:
-    """A subscriber says nothing: no event, no head, no answer to a publisher, no request."""
+    """But for its reports it says nothing: no event, head, answer to a publisher, or request."""
     del sink
     await subscriber.link.publish(subject, b"{}", reply="_INBOX_sub.y")
     await is_denied(subscriber, "publish", subject)
