@@ -33,6 +33,10 @@ class PassedCalls:
     def __len__(self) -> int:
         return len(self._ring)
 
+    def clear(self) -> None:
+        """Forget every call: after a fork they are the parent's to tell of."""
+        self._ring.clear()
+
     def _copy(self) -> list[Call] | None:
         """Return the calls, oldest first; None if others append faster than they can be copied."""
         for _ in range(_COPY_ATTEMPTS):

@@ -17,8 +17,9 @@ from rescind_subscriber import reporting
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import SourceUnavailable
 from rescind_subscriber.reporting import Condition, Reporting, Self
+from rescind_subscriber.subscriber import Subscriber
 from tests.fakes.badges import AGENT, Scene
-from tests.fakes.fabric import PUBLISHER, Log, head_of, log_id
+from tests.fakes.fabric import PUBLISHER, Log, head_of, log_id, make_trust
 from tests.fakes.following import QUICK, following, kills, victim
 from tests.fakes.source import ScriptedSource
 from tests.fakes.waiting import until
@@ -172,6 +173,16 @@ def test_exposure_goes_with_the_kill() -> None:
     told = {each.seq: each.passed for each in say(made, at + 1).applied}
     assert told[1].within(25) == 7
     assert told[2].steps == told[3].steps == ()
+
+
+def test_after_a_fork_the_parents_calls_are_not_the_childs() -> None:
+    """Both would tell of them, and the receipt would count them twice."""
+    scene = Scene()
+    at = Subscriber(make_trust(), list, view=scene.revocations.view)
+    scene.guard().check(scene.issuer.badge())
+    assert len(at.view.passed) == 1
+    at.after_fork()
+    assert len(at.view.passed) == 0
 
 
 # --- the loop ---
