@@ -216,10 +216,16 @@ async def forger(server: EmbeddedServer) -> AsyncIterator[list[str]]:
 
     async def forge(event: Msg) -> None:
         seen.append(event.reply)
-        await client.publish(event.reply, json.dumps({"stream": STREAM, "seq": 7}).encode())
+        if event.reply:
+            await client.publish(event.reply, json.dumps({"stream": STREAM, "seq": 7}).encode())
 
     await client.subscribe(f"rescind.{FABRIC}.log.*", cb=forge)
     await client.flush()
+    async with linked(server, "publisher") as publisher:
+        while not seen:  # the interest has to reach the publishers' account first
+            await publisher.link.publish(LOG, b"is anybody there")
+            await publisher.link.flush()
+    seen.clear()
     try:
         yield seen
     finally:
