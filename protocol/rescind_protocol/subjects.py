@@ -40,6 +40,26 @@ def heads(fabric: str) -> str:
     return f"rescind.{fabric}.head.*"
 
 
+def snapshot_stream(fabric: str) -> str:
+    """Name of the JetStream stream that stores the fabric's snapshots."""
+    return f"RESCIND_SNAP_{fabric}"
+
+
+def snapshots(fabric: str) -> str:
+    """Subject pattern of all snapshots: their stream's only subject."""
+    return f"rescind.{fabric}.snap.>"
+
+
+def manifest(fabric: str, writer: str, slot: str) -> str:
+    """Subject of a snapshot's signed statement; `writer` as log ids begin, `slot` one token."""
+    return f"rescind.{fabric}.snap.{writer}.{slot}.manifest"
+
+
+def part(fabric: str, writer: str, slot: str, number: int | str) -> str:
+    """Subject of one part of a snapshot."""
+    return f"rescind.{fabric}.snap.{writer}.{slot}.part.{number}"
+
+
 # --- the same on Redis: one hash tag, so that a fabric's keys lie in one slot of a cluster ---
 
 MAX_MOVES = 16

@@ -40,6 +40,20 @@ def wanted(fabric: str, replicas: int) -> dict[str, Any]:
     }
 
 
+def wanted_for_snapshots(fabric: str, replicas: int) -> dict[str, Any]:
+    """Return the configuration of the stream that carries snapshots: one message of each subject.
+
+    A writer has a fixed few subjects and writes them again; nothing is ever deleted or purged.
+    """
+    return wanted(fabric, replicas) | {
+        "name": subjects.snapshot_stream(fabric),
+        "description": f"rescind: signed snapshots of fabric {fabric}",
+        "subjects": [subjects.snapshots(fabric)],
+        "discard": "old",
+        "max_msgs_per_subject": 1,
+    }
+
+
 class _Rule(NamedTuple):
     setting: str
     holds: Callable[[Any], bool]
@@ -95,17 +109,38 @@ _RULES = (
 )
 
 
+_ONLY_EVENTS = ("discard", "max_msgs_per_subject", "duplicate_window")
+_SNAPSHOT_RULES = (
+    *(rule for rule in _RULES if rule.setting not in _ONLY_EVENTS),
+    _Rule("discard", "old".__eq__, "'new' refuses a snapshot in another's stead: make it 'old'"),
+    _Rule("max_msgs_per_subject", (1).__eq__, "old snapshots would pile up: make it 1", -1),
+    _Rule("max_msgs", _unset, "parts of snapshots would vanish: make it -1", -1),
+    _Rule("max_bytes", _unset, "parts of snapshots would vanish: make it -1", -1),
+)
+
+
+def snapshot_refusals(config: Mapping[str, Any], fabric: str, replicas: int = 1) -> list[str]:
+    """Do as `refusals` for the stream of snapshots."""
+    return _broken(config, _SNAPSHOT_RULES, subjects.snapshots(fabric), replicas)
+
+
 def refusals(config: Mapping[str, Any], fabric: str, replicas: int = 1) -> list[str]:
     """Return a sentence for each setting that would lose kills; empty if the stream will do.
 
     `config` is the object that STREAM.INFO and STREAM.CREATE answer with.
     """
+    return _broken(config, _RULES, subjects.logs(fabric), replicas)
+
+
+def _broken(
+    config: Mapping[str, Any], rules: tuple[_Rule, ...], subject: str, replicas: int
+) -> list[str]:
     found = [
         f"{rule.setting} is {config.get(rule.setting, rule.default)!r}: {rule.todo}"
-        for rule in _RULES
+        for rule in rules
         if not rule.holds(config.get(rule.setting, rule.default))
     ]
-    only = [subjects.logs(fabric)]
+    only = [subject]
     if config.get("subjects") != only:
         found.append(f"subjects is {config.get('subjects')!r}: make it {only!r}")
     if config.get("num_replicas", 1) < replicas:

@@ -5,7 +5,7 @@ withhold; numbers, digests and heads inside the signed bytes show that to the re
 """
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -24,6 +24,15 @@ class Batch(msgspec.Struct, frozen=True):
 
     events: list[bytes]
     cursor: Cursor
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A snapshot that a store says it holds; nothing of it is verified yet."""
+
+    place: str
+    """The store's own notation for where it lies: "<writer>.<slot>"."""
+    manifest: bytes
+    """The signed statement of `rescind_protocol.snapshots`."""
 
 
 class Feed(Protocol):
@@ -62,3 +71,23 @@ class Source(Protocol):
 
     async def stop(self) -> None:
         """Close the connection; nothing is called on the feed afterwards."""
+
+
+@runtime_checkable
+class SnapshotStore(Protocol):
+    """What a source can be besides: a store of snapshots. Optional; a reader asks by `isinstance`.
+
+    The cursor in a snapshot's statement is one of this very store.
+    """
+
+    async def list_snapshots(self) -> list[Listed]:
+        """Return what lies there, the newest written last; raises `SourceUnavailable`."""
+        ...
+
+    async def read_snapshot(self, place: str, size: int) -> list[bytes]:
+        """Return the parts at a place, in any order; others may be among them, or some be missing.
+
+        `size` is that of the whole body, in bytes: not much more is read. Raises
+        `SourceUnavailable`.
+        """
+        ...
