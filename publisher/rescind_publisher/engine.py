@@ -28,15 +28,17 @@ from rescind_publisher.config import PublisherConfig
 from rescind_publisher.control import ControlServer
 from rescind_publisher.drain import Drain
 from rescind_publisher.errors import NotRunning
-from rescind_publisher.follower import Follower
+from rescind_publisher.follower import Follower, SnapshotFollower
 from rescind_publisher.hand import Hand
 from rescind_publisher.heartbeat import Heartbeat
+from rescind_publisher.keeper import Keeper
 from rescind_publisher.ledger import Ledger
 from rescind_publisher.metrics import Counters
 from rescind_publisher.plans import Plan
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, Order
 from rescind_publisher.rights import check_approver, check_rights, signer_of
+from rescind_publisher.shelf import Schedule
 from rescind_publisher.sinks.base import Record, Sink
 from rescind_publisher.spool import Spool
 from rescind_publisher.status import SinkStatus, Status
@@ -121,12 +123,30 @@ class Publisher:
 
     async def _begin(self) -> None:
         self._heartbeat = Heartbeat(self._ledger, self._drain, self.config, self.counters)
+        self._keeper = self._make_keeper()
         self._control: ControlServer | None = None
         if self.config.control is not None:
             self._control = ControlServer(self, self.config.control)
             await self._control.start()
         await self._drain.start()
         self._heartbeat.start()
+        if self._keeper is not None:
+            self._keeper.start()
+
+    def _make_keeper(self) -> Keeper | None:
+        """Snapshots need a right of their own, and someone who follows what others say."""
+        if not (self._signer.rights.snapshot and isinstance(self._follower, SnapshotFollower)):
+            return None
+        return Keeper(
+            self._drain.outlets,
+            follower=self._follower,
+            voice=self._voice,
+            trust=self._trust,
+            clock=self._clock,
+            schedule=Schedule(self.config.snapshot_every_s, self.config.snapshot_events),
+            own_logs=lambda: dict(self._ledger.standing().logs),
+            counters=self.counters,
+        )
 
     def close(self) -> None:
         """Wait for what is under way, `close_timeout_s` at most, and stop; the spool keeps it."""
@@ -148,6 +168,8 @@ class Publisher:
         until = self._loop.time() + self.config.close_timeout_s
         while not self._drain.settled and self._loop.time() < until:  # noqa: ASYNC110 - many lanes
             await asyncio.sleep(_IDLE_POLL_S)
+        if self._keeper is not None:
+            await self._keeper.stop()
         await self._heartbeat.stop()
         await self._drain.stop()
         await self._heartbeat.save_marks()

@@ -22,6 +22,10 @@ HEAD_FAILURES = "rescind_publisher_head_failures_total"
 """Heads that a sink did not take in time."""
 CLOCK_JUMPS = "rescind_publisher_clock_jumps_total"
 """Heads signed while the wall clock was off its course; the horizon stands still meanwhile."""
+SNAPSHOTS = "rescind_publisher_snapshots_total"
+"""Snapshots written and read back; counted once for each sink."""
+SNAPSHOT_FAILURES = "rescind_publisher_snapshot_failures_total"
+"""Attempts to write, list or read back snapshots that failed; tried again later."""
 
 NAMES = (
     ACCEPTED,
@@ -34,6 +38,8 @@ NAMES = (
     HEADS,
     HEAD_FAILURES,
     CLOCK_JUMPS,
+    SNAPSHOTS,
+    SNAPSHOT_FAILURES,
 )
 
 

@@ -24,6 +24,7 @@ from rescind_protocol.clock import Clock
 from rescind_protocol.errors import Malformed
 from rescind_protocol.image import Image
 from rescind_protocol.trust import Trust
+from rescind_subscriber.capture import Captured
 from rescind_subscriber.checkpoint import Checkpoint, CheckpointFile
 from rescind_subscriber.cold import ColdStart
 from rescind_subscriber.collector import collector_off
@@ -308,6 +309,13 @@ class Follower:
                 raise
             await asyncio.sleep(0)
         return new
+
+    def capture(self) -> Captured | None:
+        """Return the state of this moment, None where it may not be relied upon."""
+        if self._failure is not None or self.reconciler.unreadable is not None:
+            return None
+        replica = self.reconciler.replica
+        return Captured(positions_of(replica), replica.table, dict(self.cursors))
 
     def _state(self) -> State:
         if self._failure is not None:
