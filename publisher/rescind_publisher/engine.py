@@ -15,19 +15,19 @@ from concurrent.futures import CancelledError
 from typing import Any, Self, TypeVar
 
 from rescind_guard.freshness import SystemClock
-from rescind_protocol.changes import Revocation
+from rescind_protocol.changes import Change, Revocation
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.targets import Target
 from rescind_protocol.trust import Trust
 from rescind_publisher import metrics, plans
-from rescind_publisher.chain import Numbered, Voice
+from rescind_publisher.chain import Numbered, Voice, is_wide
 from rescind_publisher.clock import checked
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.control import ControlServer
 from rescind_publisher.drain import Drain
-from rescind_publisher.errors import NotRunning
+from rescind_publisher.errors import NotRunning, Outdated
 from rescind_publisher.follower import Follower, SnapshotFollower
 from rescind_publisher.hand import Hand
 from rescind_publisher.heartbeat import Heartbeat
@@ -122,8 +122,15 @@ class Publisher:
         self._loop.close()
 
     async def _begin(self) -> None:
-        self._heartbeat = Heartbeat(self._ledger, self._drain, self.config, self.counters)
-        self._keeper = self._make_keeper()
+        self._keeper = keeper = self._make_keeper()
+        self._heartbeat = Heartbeat(
+            self._ledger,
+            self._drain,
+            self.config,
+            self.counters,
+            move=self._move,
+            shelved=keeper.shelved if keeper is not None else dict,
+        )
         self._control: ControlServer | None = None
         if self.config.control is not None:
             self._control = ControlServer(self, self.config.control)
@@ -198,10 +205,8 @@ class Publisher:
         started = time.perf_counter()
         try:
             self._check_running()
-            plan = self._plan(order)
-            check_rights(plan, self._signer, approved=self._voice.approver is not None)
-            hand = Hand(self.sink_names, self._post, self._drain.prepare, self._drain.take, started)
-            made = self._ledger.accept(plan.changes, hand)
+            hand = self._hand(started)
+            plan, made = self._accept(order, hand)
         except RescindError:
             self.counters.add(metrics.REFUSED)
             raise
@@ -211,6 +216,33 @@ class Publisher:
         if not hand.progress.complete:
             self._forget(made)
         return hand.receipt(plan, made, at=self._clock.wall())
+
+    def _hand(self, started: float) -> Hand:
+        return Hand(self.sink_names, self._post, self._drain.prepare, self._drain.take, started)
+
+    def _accept(self, order: Order, hand: Hand) -> tuple[Plan, list[Numbered]]:
+        """Plan and commit; again, where kills to be ended have got new ids in between."""
+        while True:
+            moves = self._ledger.moves
+            plan = self._plan(order)
+            check_rights(plan, self._signer, approved=self._voice.approver is not None)
+            try:
+                return plan, self._ledger.accept(plan.changes, hand, moves=moves)
+            except Outdated:
+                continue
+
+    def _move(self) -> None:
+        """Say the kills of old logs again in the current one, where they are too many (blocks)."""
+        follower = self._follower
+        followed = follower.capture() if isinstance(follower, SnapshotFollower) else None
+        made = self._ledger.move(followed, self._may_say, self._hand(time.perf_counter()))
+        if made:
+            self.counters.add(metrics.MOVED, len(made))
+            _log.info("kills of old logs were said again in %d events", len(made))
+
+    def _may_say(self, change: Change) -> bool:
+        approved = self._voice.approver is not None
+        return self._signer.rights.permit(change) and (approved or not is_wide(change))
 
     def _check_running(self) -> None:
         if not self._running:
