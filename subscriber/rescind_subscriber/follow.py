@@ -162,7 +162,8 @@ class Follower:
                 self.reconciler.remember_heads(kept.newest_heads)
                 if kept.trust == self._memory.trust:  # others' events were skipped, not read
                     self.cursors.update(kept.cursors)
-            self.reconciler.replica.merge(known)
+            if known.revocations or known.floors:
+                self.reconciler.replica.merge(known)
         self.reconciler.publish_replica()
 
     async def run(self, stop: asyncio.Event) -> None:
