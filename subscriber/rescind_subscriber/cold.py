@@ -73,6 +73,8 @@ class ColdStart:
                 self._damaged.add(statement)
                 log.warning("source %s: snapshot %s is damaged: %s", name, found.place, error)
                 continue
+            if statement.sha256 in self._merged:  # meanwhile, from another source
+                return Taken(None, cursor)
             self.counts.add("taken")
             self._merged.add(statement.sha256)
             return Taken(image, cursor)

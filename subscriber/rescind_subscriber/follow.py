@@ -245,6 +245,8 @@ class Follower:
             self.reads.add("complete")
             self._unread.pop(name, None)
             self._want_snapshot[name] = not new and self.reconciler.missing
+            if self._want_snapshot[name] and isinstance(source, SnapshotStore):
+                self._due[name].set()  # what is missing is not stored there: a snapshot may have it
             if new and self.reconciler.held_back > before:
                 self._due[name].set()  # what came may have made room, or closed the gap
             self._rescan(name)
