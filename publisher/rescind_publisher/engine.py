@@ -309,7 +309,10 @@ class Publisher:
         )
 
     async def _sink_status(self) -> tuple[SinkStatus, ...]:
-        return tuple(self._drain.status())
+        keeper = self._keeper
+        if keeper is None:
+            return tuple(self._drain.status())
+        return tuple(keeper.add_status(each) for each in self._drain.status())
 
     async def _fetch(self, log: str, after: int, limit: int) -> list[Record]:
         return await asyncio.to_thread(self._ledger.read, log, after, limit)

@@ -14,6 +14,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
+import msgspec
+
 from rescind_protocol import snapshots
 from rescind_protocol.clock import Clock
 from rescind_protocol.encoding import b64url_encode
@@ -31,6 +33,7 @@ from rescind_publisher.lane import limited
 from rescind_publisher.metrics import Counters
 from rescind_publisher.shelf import Kept, Schedule
 from rescind_publisher.sinks.base import SnapshotSink
+from rescind_publisher.status import SinkStatus
 from rescind_subscriber.cold import Readable, readable
 from rescind_subscriber.sources.base import Cursor
 
@@ -105,6 +108,19 @@ class Keeper:
         """Return up to which number two snapshots in every sink carry each log."""
         return shelf.shelved(each.have for each in self.shelves)
 
+    def add_status(self, sink: SinkStatus) -> SinkStatus:
+        """Return a sink's status with what is known of its snapshots."""
+        for each in self.shelves:
+            if each.store.name == sink.name:
+                place = shelf.trimmable(each.have)
+                return msgspec.structs.replace(
+                    sink,
+                    snapshots=len(each.have),
+                    trimmable=place.position if place else None,
+                    snapshot_problem=each.problem or None,
+                )
+        return sink
+
     async def look(self) -> None:
         """Look once, at every sink at once."""
         now = asyncio.get_running_loop().time()
@@ -123,9 +139,15 @@ class Keeper:
         )
 
     def _is_due(self, each: Shelf, captured: Captured) -> bool:
-        now = self._clock.wall()
-        have = each.kept
-        return have is not None and shelf.due(have, captured.positions, now, self._schedule)
+        if each.kept is None:
+            return False
+        return shelf.due(
+            each.kept,
+            captured.positions,
+            self._clock.wall(),
+            self._schedule,
+            cursor=each.store.name in captured.cursors,
+        )
 
     def _capture(self) -> Captured | None:
         """Return the followed state, if it is proven and has all that we have accepted."""

@@ -49,9 +49,15 @@ def kept(place: str, statement: Statement, image: Image) -> Kept:
     return Kept(place, statement, {log: at.seq for log, at in image.vector.items()})
 
 
-def due(have: Sequence[Kept], image: Image, now: float, schedule: Schedule) -> bool:
-    """Whether a store needs another one; `have` the newest first, `now` in unix seconds."""
-    if len(have) < KEEP:
+def due(
+    have: Sequence[Kept], image: Image, now: float, schedule: Schedule, *, cursor: bool = False
+) -> bool:
+    """Whether a store needs another one; `have` the newest first, `now` in unix seconds.
+
+    `cursor`: whether it is known how far the store was read. Those of before that were written
+    without are replaced at once: by them, all would be read.
+    """
+    if len(have) < KEEP or (cursor and any(k.statement.cursor is None for k in have)):
         return True
     new = sum(at.seq for at in image.vector.values()) - have[0].events
     age_s = abs(now - have[0].statement.iat)  # a clock that was set back is no reason to wait

@@ -32,7 +32,7 @@ from tests.fakes.shelves import (
     wait_for_snapshots,
     writing,
 )
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import until, wait_until
 
 STORED, TAIL = 40, 5
 
@@ -95,13 +95,13 @@ async def test_a_trimmed_stream_and_a_snapshot_are_the_whole(
     nats: EmbeddedServer, tmp_path: Path
 ) -> None:
     """What was trimmed lives in the snapshot. Control: without it the view is never fresh."""
-    engine = stored(nats, tmp_path)
-    (may_go,) = {shelf.trimmable(each.have) for each in keeper(engine).shelves}
-    assert may_go is not None
-    with writing(nats, tmp_path, **ONCE) as (switch, _):
+    stored(nats, tmp_path)
+    with writing(nats, tmp_path, **ONCE) as (switch, engine):
         switch.kill(target(STORED))
-        last = STORED + 1
-        await trim(nats, last - int(may_go.position) + 1)
+        await until(lambda: kept(engine) == shelf.KEEP)
+        (sink,) = engine.status().sinks
+        assert sink.trimmable is not None
+        await trim(nats, STORED + 1 - int(sink.trimmable) + 1)
         with cold(nats) as at, cold(nats, snapshots=False) as control:
             at.wait_fresh(15)
             assert dead(at.view.published.table) == STORED + 1

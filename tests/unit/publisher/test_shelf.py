@@ -52,6 +52,14 @@ def test_with_fewer_than_two_one_is_due(count: int) -> None:
     assert shelf.due([kept(50)] * count, image(50), NOW, SCHEDULE)
 
 
+def test_those_without_a_cursor_are_replaced() -> None:
+    """As soon as one is known: until both have one, by whichever a reader starts."""
+    have = [kept(50, position=7), kept(50)]
+    assert shelf.due(have, image(50), NOW, SCHEDULE, cursor=True)
+    assert not shelf.due(have, image(50), NOW, SCHEDULE)
+    assert not shelf.due([have[0], have[0]], image(50), NOW, SCHEDULE, cursor=True)
+
+
 def test_the_slot_of_the_two_newest_is_never_written() -> None:
     """Control: any other rule would, sooner or later, write over the newest while it is needed."""
     have: list[Kept] = []
