@@ -26,6 +26,7 @@ from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
 from rescind_protocol.image import Floor, Image
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.limits import (
+    MAX_CURSOR_CHARS,
     MAX_MANIFEST_BYTES,
     MAX_SNAPSHOT_BYTES,
     MAX_SNAPSHOT_PARTS,
@@ -46,7 +47,7 @@ Digest = Annotated[str, Meta(min_length=43, max_length=43)]
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A position in one store, proven by the SHA-256 of the bytes there."""
 
-    position: Annotated[str, Meta(min_length=1, max_length=128)]
+    position: Annotated[str, Meta(min_length=1, max_length=MAX_CURSOR_CHARS)]
     sha256: Digest
 
 
@@ -163,7 +164,12 @@ def sign(
     at: int,
     cursor: Place | None = None,
 ) -> bytes:
-    """Return the signed statement, a broker's manifest; `at` in unix seconds."""
+    """Return the signed statement, a broker's manifest; `at` in unix seconds.
+
+    A cursor that is too long is left out: the reader then reads all that the store has.
+    """
+    if cursor is not None and len(cursor.position) > MAX_CURSOR_CHARS:
+        cursor = None
     statement = Statement(
         publisher, fabric, VERSION, at, trust, body.size, body.sha256, body.digests, cursor
     )

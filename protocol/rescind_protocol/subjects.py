@@ -84,3 +84,13 @@ def redis_live(fabric: str) -> str:
 def redis_heads(fabric: str) -> str:
     """Channel of all heads; never stored."""
     return f"rescind:{{{fabric}}}:heads"
+
+
+def redis_snapshots(fabric: str) -> str:
+    """Key of the snapshots' signed statements: a hash of place to statement."""
+    return f"rescind:{{{fabric}}}:snaps"
+
+
+def redis_part(fabric: str, place: str, number: int) -> str:
+    """Key of one part of a snapshot."""
+    return f"rescind:{{{fabric}}}:snap:{place}:{number}"

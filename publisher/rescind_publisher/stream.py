@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rescind_protocol import subjects
-from rescind_protocol.limits import MAX_EVENT_BYTES
+from rescind_protocol.limits import MAX_EVENT_BYTES, SNAPSHOT_PART_BYTES
 
 MAX_MESSAGE_BYTES = MAX_EVENT_BYTES + 4 * 1024
 """JetStream counts the headers into `max_msg_size`; ours take some 150 bytes."""
+MAX_PART_MESSAGE_BYTES = SNAPSHOT_PART_BYTES + 4 * 1024
 DUPLICATE_WINDOW_NS = 120 * 10**9
 """A retry within it is answered `duplicate` instead of being stored a second time (harmless)."""
 
@@ -51,6 +52,7 @@ def wanted_for_snapshots(fabric: str, replicas: int) -> dict[str, Any]:
         "subjects": [subjects.snapshots(fabric)],
         "discard": "old",
         "max_msgs_per_subject": 1,
+        "max_msg_size": MAX_PART_MESSAGE_BYTES,
     }
 
 
@@ -109,12 +111,18 @@ _RULES = (
 )
 
 
-_ONLY_EVENTS = ("discard", "max_msgs_per_subject", "duplicate_window")
+_ONLY_EVENTS = ("discard", "max_msgs_per_subject", "duplicate_window", "max_msg_size")
 _SNAPSHOT_RULES = (
     *(rule for rule in _RULES if rule.setting not in _ONLY_EVENTS),
     _Rule("discard", "old".__eq__, "'new' refuses a snapshot in another's stead: make it 'old'"),
     _Rule("max_msgs_per_subject", (1).__eq__, "old snapshots would pile up: make it 1", -1),
     _Rule("max_msgs", _unset, "parts of snapshots would vanish: make it -1", -1),
+    _Rule(
+        "max_msg_size",
+        lambda size: size == -1 or size >= MAX_PART_MESSAGE_BYTES,
+        f"parts of snapshots would be refused: make it {MAX_PART_MESSAGE_BYTES} or -1",
+        -1,
+    ),
     _Rule("max_bytes", _unset, "parts of snapshots would vanish: make it -1", -1),
 )
 

@@ -26,9 +26,9 @@ from tests.fakes.waiting import wait_until
 
 TRUST = make_trust()
 CONFIG = SubscriberConfig(heartbeat_s=0.05, reread_every_s=0.2, retry_s=0.02, retry_most_s=0.2)
-OFTEN = {"snapshot_every_s": 0.1, "snapshot_events": 1}
+OFTEN: dict[str, Any] = {"snapshot_every_s": 0.1, "snapshot_events": 1}
 """A publisher that writes a snapshot whenever there is anything new."""
-ONCE = {"snapshot_every_s": 3600.0, "snapshot_events": 10**9}
+ONCE: dict[str, Any] = {"snapshot_every_s": 3600.0, "snapshot_events": 10**9}
 """A publisher that writes its first two and no more."""
 
 

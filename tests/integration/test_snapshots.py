@@ -9,19 +9,29 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rescind.embedded import EmbeddedServer
+from rescind.embedded import EmbeddedRedis, EmbeddedServer
 from rescind_protocol import subjects
+from rescind_protocol.limits import SNAPSHOT_PART_BYTES
 from rescind_protocol.table import Table
 from rescind_publisher import shelf
 from rescind_publisher.engine import Publisher
+from rescind_publisher.errors import SinkRefused, SinkUnavailable
 from rescind_publisher.sinks.nats import NatsSink
+from rescind_publisher.sinks.redis import RedisSink
 from rescind_publisher.stream import wanted
+from rescind_publisher.switch import KillSwitch
 from rescind_subscriber.errors import SourceUnavailable
+from rescind_subscriber.redis_wire import Wire
+from rescind_subscriber.sources.base import Listed, SnapshotStore
+from rescind_subscriber.sources.redis import RedisSource
 from rescind_subscriber.subscriber import Subscriber
+from tests.fakes import redis as fakes
 from tests.fakes.fabric import FABRIC, PUBLISHER, make_trust
 from tests.fakes.nats import STREAM, Watched, api, linked, options
+from tests.fakes.publishing import publisher as publisher_of
 from tests.fakes.publishing import target
 from tests.fakes.shelves import (
+    CONFIG,
     OFTEN,
     ONCE,
     cold,
@@ -204,6 +214,7 @@ import sys
 from pathlib import Path
 from rescind_protocol import snapshots
 from rescind_publisher.sinks.nats import NatsSink
+from tests.fakes.publishing import publisher as publisher_of
 from tests.fakes.publishing import target
 from rescind_subscriber.nats_link import NatsOptions
 from tests.fakes.shelves import OFTEN, wait_for_snapshots, writing_at
@@ -288,3 +299,45 @@ async def test_a_smaller_snapshot_leaves_no_trace_of_a_larger_one(nats: Embedded
     assert await sink.read_snapshot("w.0", 1) == [b"d"]
     assert await sink.read_snapshot("w.1", 1) == []
     await sink.stop()
+
+
+async def test_redis_carries_them_too(
+    redis_sink: RedisSink, redis_source: RedisSource, redis_admin: Wire
+) -> None:
+    """Written by a publisher's rights, read by a subscriber's; in a foreign key nothing is."""
+    parts = [b"a" * SNAPSHOT_PART_BYTES, b"b"]
+    await redis_sink.write_snapshot("w.0", [*parts, b"left over"], b"three")
+    await redis_sink.write_snapshot("w.0", parts, b"two")
+    for store in (redis_sink, redis_source):
+        assert isinstance(store, SnapshotStore)
+        assert await store.list_snapshots() == [Listed("w.0", b"two")]
+        assert await store.read_snapshot("w.0", SNAPSHOT_PART_BYTES + 1) == parts
+        assert await store.read_snapshot("w.1", 1) == []
+    await redis_admin.request("DEL", subjects.redis_snapshots(FABRIC))
+    await redis_admin.request("SET", subjects.redis_snapshots(FABRIC), "foreign")
+    with pytest.raises(SourceUnavailable):
+        await redis_source.list_snapshots()
+    with pytest.raises((SinkRefused, SinkUnavailable)):
+        await redis_sink.write_snapshot("w.0", parts, b"three")
+    assert await redis_admin.request("GET", subjects.redis_snapshots(FABRIC)) == b"foreign"
+
+
+def test_a_cold_start_from_redis_alone(redis: EmbeddedRedis, tmp_path: Path) -> None:
+    """Snapshot and tail on a real Redis: the whole, and only the tail was verified."""
+
+    def following() -> Subscriber:
+        source = fakes.options(redis, "subscriber")
+        return Subscriber(make_trust(), lambda: [RedisSource(FABRIC, source)], config=CONFIG)
+
+    with following() as follower:
+        engine = publisher_of(tmp_path, fakes.sink_of(redis), follower=follower, **OFTEN)
+        with KillSwitch(engine) as switch:
+            for number in range(STORED):
+                switch.kill(target(number), timeout_s=15)
+            wait_for_snapshots(engine, STORED)
+            wait_until(lambda: engine.status().sinks[0].trimmable, 30)
+            with following() as at:
+                at.wait_fresh(15)
+                assert dead(at.view.published.table) == STORED
+                assert taken(at) == 1
+                assert joined(at) < STORED

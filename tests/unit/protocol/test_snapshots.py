@@ -16,7 +16,12 @@ from rescind_protocol.heads import Position
 from rescind_protocol.image import Floor, Image, Link, Name
 from rescind_protocol.join import Replica
 from rescind_protocol.keys import SigningKey
-from rescind_protocol.limits import MAX_MANIFEST_BYTES, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_PARTS
+from rescind_protocol.limits import (
+    MAX_CURSOR_CHARS,
+    MAX_MANIFEST_BYTES,
+    MAX_SNAPSHOT_BYTES,
+    MAX_SNAPSHOT_PARTS,
+)
 from rescind_protocol.targets import agent, session
 from rescind_protocol.trust import Rights
 from tests.fakes.fabric import (
@@ -207,12 +212,17 @@ def test_a_statement_fits_into_a_brokers_message() -> None:
     """Of the largest snapshot there may be."""
     digests = tuple(f"{n:043d}" for n in range(MAX_SNAPSHOT_PARTS))
     body = snapshots.Body((), digests, MAX_SNAPSHOT_BYTES, "A" * 43)
-    place = snapshots.Place("9" * 128, "A" * 43)
+    place = snapshots.Place("9" * MAX_CURSOR_CHARS, "A" * 43)
     told = snapshots.sign(
         body, key=PUBLISHER, publisher="p" * 32, fabric=FABRIC, trust=1, at=NOW, cursor=place
     )
     assert len(told) <= MAX_MANIFEST_BYTES
     assert snapshots.read_statement(told, TRUST).parts == digests
+    longer = snapshots.Place("9" * (MAX_CURSOR_CHARS + 1), "A" * 43)
+    told = snapshots.sign(
+        body, key=PUBLISHER, publisher="soc", fabric=FABRIC, trust=1, at=NOW, cursor=longer
+    )
+    assert snapshots.read_statement(told, TRUST).cursor is None
 
 
 def test_the_sums_of_a_loaded_state_are_those_of_a_joined_one() -> None:
