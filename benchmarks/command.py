@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from benchmarks import guard, kill, start, view
+from benchmarks import guard, kill, reports, start, view
 from benchmarks.stats import Row, table
 
 FLEET = (1, 50)
@@ -43,11 +43,16 @@ def _start(args: argparse.Namespace) -> Result:
     return start.run(start.QUICK if args.quick else start.Plan())
 
 
+def _reports(args: argparse.Namespace) -> Result:
+    return reports.run(reports.QUICK if args.quick else reports.Plan())
+
+
 BENCHMARKS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "guard": (_guard, "one check: cold, cached, beside the bare signature and PyJWT"),
     "kill": (_kill, "from kill() to the view of every subscriber, beside its floor"),
     "view": (_view, "one event into a view of a million, readers' pauses, alternatives"),
     "start": (_start, "importing, the embedded server, a subscriber from its snapshot"),
+    "reports": (_reports, "a storm of thousands of subscribers that report one kill"),
 }
 
 
@@ -78,7 +83,8 @@ def _all(args: argparse.Namespace) -> list[tuple[str, Result]]:
         for count in ((2,) if args.quick else FLEET)
     ]
     kills = [_one("kill", each) for each in fleet]
-    return [_one("guard", args), *kills, _one("view", args), _one("start", args)]
+    rest = [_one(name, args) for name in ("view", "start", "reports")]
+    return [_one("guard", args), *kills, *rest]
 
 
 def machine() -> str:

@@ -114,6 +114,7 @@ def make_subscriber(
             name=settings.name,
             heartbeat_s=settings.heartbeat_s,
             stale_after_s=settings.stale_after_s,
+            reports=keep,
         ),
         state_dir=loaded.home / home.SUBSCRIBERS if keep else None,
         loop=loop,

@@ -43,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis_url: str | None = None
     """A Redis or Valkey to follow beside NATS, with user and password. Without: NATS alone."""
     name: str = "subscriber"
-    """Name of this process among subscribers of this host; names its local snapshot."""
+    """Name of this process among subscribers of this host: in receipts, and of its snapshot."""
     heartbeat_s: float = HEAD_INTERVAL_S
     """Seconds between two heads of a publisher."""
     stale_after_s: float = MAX_STALENESS_S

@@ -18,6 +18,8 @@ EXIT_PENDING = 3
 """Accepted and durable here, but no broker has it yet."""
 EXIT_CANNOT_TELL = 4
 """Nobody answered, or not in time: neither yes nor no."""
+EXIT_NOT_APPLIED = 5
+"""Accepted, and not every known subscriber has said in time that it has applied it."""
 EXIT_INTERNAL = 70
 """A defect of this program (EX_SOFTWARE, sysexits.h)."""
 EXIT_INTERRUPTED = 130

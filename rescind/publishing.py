@@ -9,12 +9,14 @@ from rescind.config import Loaded
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.control_client import ControlClient
 from rescind_publisher.engine import Publisher
+from rescind_publisher.fleet import Fleet
 from rescind_publisher.keyfiles import read_private
+from rescind_publisher.listeners.base import Listener
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import Order
 from rescind_publisher.sinks.base import Sink
 from rescind_publisher.status import Status
-from rescind_publisher.switch import Engine
+from rescind_publisher.switch import Engine, Told
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.sources.base import Source
 from rescind_subscriber.subscriber import Subscriber
@@ -40,6 +42,7 @@ class LocalPublisher:
                 name=f"publisher-{settings.publisher}",
                 heartbeat_s=settings.heartbeat_s,
                 stale_after_s=settings.stale_after_s,
+                reports=False,
             ),
             state_dir=loaded.home / home.SUBSCRIBERS,
         )
@@ -57,6 +60,7 @@ class LocalPublisher:
             trust=trust,
             sinks=_sinks(loaded),
             follower=self.subscriber,
+            listeners=_listeners(loaded),
         )
 
     def __repr__(self) -> str:
@@ -76,9 +80,13 @@ class LocalPublisher:
         self.subscriber.stop()
         self.publisher.close()
 
-    def submit(self, order: Order) -> Receipt:
+    def submit(self, order: Order, told: Told | None = None) -> Receipt:
         """Do what is asked."""
-        return self.publisher.submit(order)
+        return self.publisher.submit(order, told)
+
+    def fleet(self) -> Fleet:
+        """Who the subscribers are, and how."""
+        return self.publisher.fleet()
 
     def status(self) -> Status:
         """How the publisher is."""
@@ -135,6 +143,27 @@ def _redis_sinks(loaded: Loaded) -> Sequence[Sink]:
 
     system = compose.redis_options(settings.system_redis_url, "system_redis_url", name=name)
     return [RedisSink(settings.fabric, options, system=system)]
+
+
+def _listeners(loaded: Loaded) -> Sequence[Listener]:
+    from rescind_publisher.listeners.nats import NatsListener  # noqa: PLC0415
+    from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415
+
+    options = NatsOptions(
+        url=_url(loaded),
+        inbox_prefix=PUBLISHER_INBOX,
+        name=f"rescind reports to {loaded.settings.publisher}",
+    )
+    redis = _redis(loaded, options.name)
+    return [NatsListener(loaded.settings.fabric, options), *_redis_listeners(loaded, redis)]
+
+
+def _redis_listeners(loaded: Loaded, options: "RedisOptions | None") -> Sequence[Listener]:
+    if options is None:
+        return []
+    from rescind_publisher.listeners.redis import RedisListener  # noqa: PLC0415 - only when used
+
+    return [RedisListener(loaded.settings.fabric, options)]
 
 
 def make_engine(loaded: Loaded) -> Engine:

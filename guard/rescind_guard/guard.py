@@ -11,7 +11,7 @@
  7. the view: one look-up for each target; a known kill denies whatever comes after
  8. the freshness rule
  9. policy
-10. the decision, counted and handed to the recorder
+10. the decision, counted, remembered if it allows, and handed to the recorder
 
 A cached badge keeps the result of 2 to 4 for as long as the keys stay the same, and that of 5 to 8
 while the view's generation and both deadlines hold. Policy runs on every call.
@@ -39,6 +39,7 @@ Recorder = Callable[[Decision, str | None], None]
 """Takes (decision, tool); must return at once and must not raise."""
 
 CACHED_BADGES = 10_000
+_ALLOW = Outcome.ALLOW  # an enum's member costs a look-up of its own
 NOT_CHECKED = "revocation is not checked"
 _FAULTS_OF_FORM = frozenset({Code.BADGE_MALFORMED, Code.BADGE_CLAIMS_INVALID})
 
@@ -75,6 +76,7 @@ class Guard:
             raise BadGuard(f"audience must be one name that badges carry, not {audience!r}")
         self._skip = revocation == "skip"
         self._view = view or View()
+        self._passed = self._view.passed.append
         self._issuers = issuers
         self._audience = audience
         self._rule = rule or Rule()
@@ -101,7 +103,7 @@ class Guard:
             and kept.decision is not None
             and kept.generation == published.generation
             and self._wall() < kept.good_until_wall
-            and self._boot() < kept.good_until_boot
+            and (now := self._boot()) < kept.good_until_boot
             and kept.issuers is self._issuers
         ):
             decision = kept.decision
@@ -109,7 +111,10 @@ class Guard:
                 decision = self._ask_policy(decision, tool)
         else:
             decision = self._decide(token, tool, kept, published)
+            now = self._boot()
         self.decisions.add(decision.code)  # (10)
+        if decision.outcome is _ALLOW:
+            self._passed((now, decision))
         if self._recorder is not None:
             self._recorder(decision, tool)
         return decision

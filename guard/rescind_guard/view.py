@@ -4,7 +4,8 @@ One published tuple, replaced by a single attribute store: a reader takes one lo
 never sees half of a change, with or without a GIL. Exactly one thread may write, and it is checked
 on every write: two writers that read, modify and swap lost half of the events in a trial.
 
-Ownership: the writer owns `View`'s fields; the table inside is immutable and nobody's.
+Ownership: the writer owns `View`'s fields; the table inside is immutable and nobody's. The calls
+that passed are the guards' to write and the subscriber's to read.
 """
 
 import threading
@@ -12,6 +13,7 @@ from math import inf
 from typing import NamedTuple
 
 from rescind_guard.errors import TwoWriters
+from rescind_guard.passed import PassedCalls
 from rescind_protocol.table import Table
 
 _THREAD = "thread"
@@ -35,10 +37,12 @@ class Published(NamedTuple):
 class View:
     """Holds the published tuple. Built empty and never synced, which is stale."""
 
-    __slots__ = ("_claimed", "published")
+    __slots__ = ("_claimed", "passed", "published")
 
     def __init__(self) -> None:
         self.published = Published(0, Table(), -inf, -inf)
+        self.passed = PassedCalls()
+        """What the guards of this view allowed last."""
         self._claimed: dict[str, int] = {}
 
     def __repr__(self) -> str:

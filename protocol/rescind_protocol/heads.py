@@ -14,7 +14,7 @@ from rescind_protocol.changes import LogId, Seconds, Sha256
 from rescind_protocol.encoding import b64url_decode, b64url_encode, check_json, to_type
 from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
 from rescind_protocol.keys import SigningKey
-from rescind_protocol.limits import MAX_HEAD_BYTES, SKEW_S
+from rescind_protocol.limits import MAX_FLEET, MAX_HEAD_BYTES, SKEW_S
 from rescind_protocol.trust import Signer, Trust
 
 TYP = "rescind-head+jwt"
@@ -47,9 +47,11 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     """Sum, modulo 2^128, of the ids of its live revocations beyond the horizon."""
     not_after: int | None = None
     """End of the signing key's delegation; set on reading."""
+    fleet: int = 0
+    """Subscribers that the publisher has heard of: how far they spread their reports."""
 
 
-class _Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     iss: str
     aud: str
     ver: int
@@ -60,6 +62,7 @@ class _Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     horizon: Seconds
     logs: dict[LogId, tuple[Annotated[int, Meta(ge=0, lt=2**53)], _Sha256Text]]
     live: Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+    fleet: Annotated[int, Meta(ge=0, le=MAX_FLEET)] = 0
 
 
 def make(head: Head, *, key: SigningKey, fabric: str) -> bytes:
@@ -75,6 +78,7 @@ def make(head: Head, *, key: SigningKey, fabric: str) -> bytes:
         horizon=head.horizon,
         logs={log: (at.seq, b64url_encode(at.digest)) for log, at in head.logs.items()},
         live=f"{head.live:032x}",
+        fleet=head.fleet,
     )
     raw = jws.sign(msgspec.json.encode(claims), typ=TYP, key=key)
     if len(raw) > MAX_HEAD_BYTES:
@@ -123,6 +127,7 @@ def _read_claims(payload: bytes, signer: Signer, trust: Trust) -> Head:
         logs=logs,
         live=int(claims.live, 16),
         not_after=signer.not_after,
+        fleet=claims.fleet,
     )
 
 

@@ -18,12 +18,16 @@ MAX_CURSOR_CHARS = 48 * 1024
 """A position in a store; in Redis it names an entry of each log, and heads name 500 logs."""
 MAX_MANIFEST_BYTES = 256 * 1024
 """A snapshot's signed statement: the digests of all parts (46 bytes each) and a cursor."""
+MAX_REPORT_BYTES = 8 * 1024
+"""One subscriber's report: 64 logs and 16 events with their exposure fit into it."""
 
 # Text, in characters.
 MAX_ID_CHARS = 512
 """A jti, DID, sid or issuer; longer than any DID in use."""
 MAX_REASON_CHARS = 1024
 """`reason_admin`, `reason_user` and `actor`."""
+MAX_NAME_CHARS = 64
+"""A subscriber's name, its host, its version; a Linux host name has at most 64 (uname(2))."""
 
 # Times, in seconds.
 MAX_UNIX_S = 2**40
@@ -57,3 +61,11 @@ MAX_ABOVE = 65_536
 """Events of one log held above a gap; beyond it the gap is filled by reading, not by waiting."""
 DEFAULT_QUOTA = 1_000_000
 """Live revocations one key may hold, unless the trust file says otherwise (DESIGN, trust)."""
+MAX_REPORT_LOGS = 64
+"""Logs in one report, those that moved last."""
+MAX_REPORT_EVENTS = 16
+"""Events in one report of whose application it tells."""
+MAX_PASSED_STEPS = 32
+"""Steps of one exposure: two digits of milliseconds each, so that ten cover a factor of two."""
+MAX_FLEET = 20_000
+"""Subscribers of a fabric that a publisher remembers (DESIGN, transport: beyond 10,000, leaves)."""

@@ -3,9 +3,12 @@
 import re
 
 from rescind_protocol.errors import Malformed
+from rescind_protocol.limits import MAX_NAME_CHARS
 
 FABRIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
 """A fabric id is one safe token: it becomes a stream's name and a part of subjects."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def check_fabric(fabric: str) -> str:
@@ -60,6 +63,21 @@ def part(fabric: str, writer: str, slot: str, number: int | str) -> str:
     return f"rescind.{fabric}.snap.{writer}.{slot}.part.{number}"
 
 
+def report(fabric: str, subscriber: str) -> str:
+    """Core subject of one subscriber's reports; never stored."""
+    return f"rescind.{fabric}.report.{token(subscriber)}"
+
+
+def reports(fabric: str) -> str:
+    """Subject pattern of all reports of the fabric."""
+    return f"rescind.{fabric}.report.*"
+
+
+def token(name: str) -> str:
+    """Return a name as one safe token of a subject; two names may share one."""
+    return _UNSAFE.sub("_", name)[:MAX_NAME_CHARS] or "_"
+
+
 # --- the same on Redis: one hash tag, so that a fabric's keys lie in one slot of a cluster ---
 
 MAX_MOVES = 16
@@ -94,3 +112,8 @@ def redis_snapshots(fabric: str) -> str:
 def redis_part(fabric: str, place: str, number: int) -> str:
     """Key of one part of a snapshot."""
     return f"rescind:{{{fabric}}}:snap:{place}:{number}"
+
+
+def redis_reports(fabric: str) -> str:
+    """Channel of all reports; never stored."""
+    return f"rescind:{{{fabric}}}:reports"

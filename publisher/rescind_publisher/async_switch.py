@@ -8,7 +8,7 @@ from rescind_protocol.changes import Effect
 from rescind_protocol.targets import Target
 from rescind_publisher.asks import Ask, Expiry, Moment
 from rescind_publisher.receipts import Receipt
-from rescind_publisher.switch import TIMEOUT_S, Engine, KillSwitch
+from rescind_publisher.switch import TIMEOUT_S, Engine, KillSwitch, Told
 
 
 class AsyncKillSwitch:
@@ -40,6 +40,8 @@ class AsyncKillSwitch:
         badge_exp: int | None = None,
         actor: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        wait_s: float = 0.0,
+        told: Told | None = None,
     ) -> Receipt:
         """See `KillSwitch.kill`."""
         ask = Ask(
@@ -52,7 +54,9 @@ class AsyncKillSwitch:
             issued_before=issued_before,
             badge_exp=badge_exp,
         )
-        return await self.kill_many([ask], actor=actor, timeout_s=timeout_s)
+        return await self.kill_many(
+            [ask], actor=actor, timeout_s=timeout_s, wait_s=wait_s, told=told
+        )
 
     async def kill_many(
         self,
@@ -60,10 +64,17 @@ class AsyncKillSwitch:
         *,
         actor: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        wait_s: float = 0.0,
+        told: Told | None = None,
     ) -> Receipt:
         """See `KillSwitch.kill_many`."""
         return await asyncio.to_thread(
-            self.switch.kill_many, list(kills), actor=actor, timeout_s=timeout_s
+            self.switch.kill_many,
+            list(kills),
+            actor=actor,
+            timeout_s=timeout_s,
+            wait_s=wait_s,
+            told=told,
         )
 
     async def reinstate(

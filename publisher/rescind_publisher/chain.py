@@ -133,7 +133,14 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 def head(
-    standing: Standing, voice: Voice, *, at: float, count: int, horizon: int, trust: int
+    standing: Standing,
+    voice: Voice,
+    *,
+    at: float,
+    count: int,
+    horizon: int,
+    trust: int,
+    fleet: int = 0,
 ) -> bytes:
     """Return the signed head of this standing; `at` in unix seconds. Raises `TooLarge`."""
     said = Head(
@@ -144,5 +151,6 @@ def head(
         horizon=horizon,
         logs=dict(standing.logs),
         live=standing.live,
+        fleet=fleet,
     )
     return heads.make(said, key=voice.key, fabric=voice.fabric)

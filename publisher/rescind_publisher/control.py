@@ -5,6 +5,8 @@ Newline-delimited JSON over a Unix socket, one request a line, one answer a line
     {"op": "kill", "kills": [{"target": {"kind": "agent", "id": "did:…"}}], "actor": "ann@ops"}
     {"receipt": { … }}  or  {"error": {"code": "NOT_PERMITTED", "message": "…"}}
 
+A kill with `wait_s` is answered by some lines `{"applied": { … }}` before its receipt.
+
 The directory is 0700 and the socket 0600: whoever can connect is whoever could read the key.
 """
 
@@ -13,17 +15,21 @@ import logging
 import os
 import socket
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from rescind_protocol.errors import RescindError
+from rescind_publisher.applied import Applied
 from rescind_publisher.errors import ControlFailed, ControlInUse
+from rescind_publisher.fleet import Fleet
 from rescind_publisher.receipts import Receipt
-from rescind_publisher.requests import Order, Request, StatusRequest
+from rescind_publisher.requests import FleetRequest, Order, Request, StatusRequest
 from rescind_publisher.status import Status
 
 _log = logging.getLogger(__name__)
@@ -44,18 +50,24 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One of three."""
+    """One of five. `applied` is no last word: a receipt follows."""
 
     receipt: Receipt | None = None
     status: Status | None = None
+    fleet: Fleet | None = None
+    applied: Applied | None = None
     error: Problem | None = None
 
 
 class Answering(Protocol):
     """What the socket serves: a `Publisher`."""
 
-    def submit(self, order: Order) -> Receipt:
+    def submit(self, order: Order, told: Callable[[Applied], None] | None = None) -> Receipt:
         """Do what is asked."""
+        ...
+
+    def fleet(self) -> Fleet:
+        """Who the subscribers are."""
         ...
 
     def status(self) -> Status:
@@ -115,16 +127,19 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await asyncio.wait_for(reader.readline(), READ_TIMEOUT_S):
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._pool, self._answer, line)
+            told = partial(_tell_soon, loop, writer)
+            answer = await loop.run_in_executor(self._pool, self._answer, line, told)
             writer.write(msgspec.json.encode(answer) + b"\n")
             await asyncio.wait_for(writer.drain(), READ_TIMEOUT_S)
 
-    def _answer(self, line: bytes) -> Answer:
+    def _answer(self, line: bytes, told: Callable[[Applied], None]) -> Answer:
         try:
             request = msgspec.json.decode(line, type=Request)
             if isinstance(request, StatusRequest):
                 return Answer(status=self._publisher.status())
-            return Answer(receipt=self._publisher.submit(request))
+            if isinstance(request, FleetRequest):
+                return Answer(fleet=self._publisher.fleet())
+            return Answer(receipt=self._publisher.submit(request, told))
         except msgspec.MsgspecError as error:
             return Answer(error=Problem("BAD_REQUEST", f"the request cannot be read: {error}"))
         except RescindError as error:
@@ -132,6 +147,19 @@ class ControlServer:
         except Exception:  # noqa: BLE001 - it is logged; a client must get an answer
             _log.exception("a control request failed in an unforeseen way")
             return Answer(error=Problem("ERROR", "the publisher failed; its log says how"))
+
+
+def _tell_soon(
+    loop: asyncio.AbstractEventLoop, writer: asyncio.StreamWriter, applied: Applied
+) -> None:
+    with suppress(RuntimeError):  # the loop was closed meanwhile
+        loop.call_soon_threadsafe(lambda: _tell(writer, applied))
+
+
+def _tell(writer: asyncio.StreamWriter, applied: Applied) -> None:
+    """Send how far a request is; a client that does not read misses it."""
+    if not writer.is_closing() and not writer.transport.get_write_buffer_size():
+        writer.write(msgspec.json.encode(Answer(applied=applied)) + b"\n")
 
 
 def _prepare(path: Path) -> None:

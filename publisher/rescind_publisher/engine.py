@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, Self, TypeVar
 
@@ -22,26 +22,32 @@ from rescind_protocol.keys import SigningKey
 from rescind_protocol.targets import Target
 from rescind_protocol.trust import Trust
 from rescind_publisher import metrics, plans
+from rescind_publisher.applied import Applied
 from rescind_publisher.chain import Numbered, Voice, is_wide
 from rescind_publisher.clock import checked
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.control import ControlServer
 from rescind_publisher.drain import Drain
 from rescind_publisher.errors import NotRunning, Outdated
+from rescind_publisher.fleet import Fleet
 from rescind_publisher.follower import Follower, SnapshotFollower
 from rescind_publisher.hand import Hand
+from rescind_publisher.hearing import Hearing
 from rescind_publisher.heartbeat import Heartbeat
 from rescind_publisher.keeper import Keeper
 from rescind_publisher.ledger import Ledger
+from rescind_publisher.listeners.base import Listener
 from rescind_publisher.metrics import Counters
 from rescind_publisher.plans import Plan
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, Order
 from rescind_publisher.rights import check_approver, check_rights, signer_of
+from rescind_publisher.roster import Roster
 from rescind_publisher.shelf import Schedule
 from rescind_publisher.sinks.base import Record, Sink
 from rescind_publisher.spool import Spool
 from rescind_publisher.status import SinkStatus, Status
+from rescind_publisher.tally import Tally, Wanted
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -61,6 +67,7 @@ class Publisher:
         sinks: Sequence[Sink],
         approver: SigningKey | None = None,
         follower: Follower | None = None,
+        listeners: Sequence[Listener] = (),
         clock: Clock | None = None,
     ) -> None:
         """Raise `NotPermitted` where the trust file does not know the keys; opens nothing yet."""
@@ -72,6 +79,8 @@ class Publisher:
             key, config.publisher, config.fabric, self._signer.rights.quota, approver
         )
         self._trust, self._sinks, self._follower = trust, tuple(sinks), follower
+        self.roster = Roster()
+        self._hearing = Hearing(self.roster, listeners, self.counters)
         self._clock = clock or SystemClock()
         self._running = False
         self._pid = 0
@@ -107,7 +116,7 @@ class Publisher:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="rescind-publisher", daemon=True)
         self._thread.start()
-        self._running = True
+        self._running, self.roster.closed = True, False
         try:
             self._on_loop(self._begin())
         except BaseException:
@@ -130,11 +139,13 @@ class Publisher:
             self.counters,
             move=self._move,
             shelved=keeper.shelved if keeper is not None else dict,
+            fleet=lambda: self.roster.size,
         )
         self._control: ControlServer | None = None
         if self.config.control is not None:
             self._control = ControlServer(self, self.config.control)
             await self._control.start()
+        self._hearing.start()
         await self._drain.start()
         self._heartbeat.start()
         if self._keeper is not None:
@@ -160,6 +171,7 @@ class Publisher:
         if not self._running:
             return
         self._running = False
+        self.roster.closed = True
         if self._pid != os.getpid():
             return  # after a fork, the thread, the sockets and the lock are the parent's
         try:
@@ -178,6 +190,7 @@ class Publisher:
         if self._keeper is not None:
             await self._keeper.stop()
         await self._heartbeat.stop()
+        await self._hearing.stop()
         await self._drain.stop()
         await self._heartbeat.save_marks()
 
@@ -196,8 +209,10 @@ class Publisher:
 
     # --- requests ---
 
-    def submit(self, order: Order) -> Receipt:
+    def submit(self, order: Order, told: Callable[[Applied], None] | None = None) -> Receipt:
         """Do what is asked; return when the sinks have it, or after `order.timeout_s`.
+
+        With `order.wait_s`, also when the subscribers have it, or after that; `told` hears of it.
 
         Raises `BadRequest`, `NothingLive`, `NotPermitted`, `QuotaExceeded`, `ClockWrong`,
         `SpoolFailed`, `NotRunning`: nothing was accepted then.
@@ -213,9 +228,27 @@ class Publisher:
         self.counters.add(metrics.ACCEPTED, len(made))
         hand.progress.wait(order.timeout_s)
         self._ledger.settle()
+        applied = self._wait_applied(made, started, order.wait_s, told)
         if not hand.progress.complete:
             self._forget(made)
-        return hand.receipt(plan, made, at=self._clock.wall())
+        return hand.receipt(plan, made, at=self._clock.wall(), applied=applied)
+
+    def _wait_applied(
+        self,
+        made: list[Numbered],
+        started: float,
+        wait_s: float,
+        told: Callable[[Applied], None] | None,
+    ) -> Applied | None:
+        if not wait_s:
+            return None
+        first, last = made[0].event, made[-1].event
+        tally = Tally(self.roster, Wanted(first.log, first.seq, last.seq), started)
+        try:
+            tally.wait(started + wait_s, time.perf_counter, told)
+            return tally.applied(time.perf_counter())
+        finally:
+            tally.close()
 
     def _hand(self, started: float) -> Hand:
         return Hand(self.sink_names, self._post, self._drain.prepare, self._drain.take, started)
@@ -307,6 +340,11 @@ class Publisher:
             sinks=sinks,
             counters=self.counters.read(),
         )
+
+    def fleet(self) -> Fleet:
+        """Who the subscribers are, and how."""
+        self._check_running()
+        return self.roster.fleet(self._ledger.standing().logs, time.perf_counter())
 
     async def _sink_status(self) -> tuple[SinkStatus, ...]:
         keeper = self._keeper

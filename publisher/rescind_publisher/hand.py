@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from rescind_protocol.changes import RevocationId
+from rescind_publisher.applied import Applied
 from rescind_publisher.chain import Numbered
 from rescind_publisher.gate import Gate
 from rescind_publisher.plans import Plan
@@ -60,7 +61,9 @@ class Hand:
         if self._gate.left and self._gate.claim():
             self._post(self._take, self._records, self.progress)
 
-    def receipt(self, plan: Plan, made: list[Numbered], *, at: float) -> Receipt:
+    def receipt(
+        self, plan: Plan, made: list[Numbered], *, at: float, applied: Applied | None = None
+    ) -> Receipt:
         """Return what is known now; `at` in unix seconds."""
         return Receipt(
             ids=tuple(
@@ -75,4 +78,5 @@ class Hand:
             ended=plan.ended,
             new_badges_from=plan.floor,
             warnings=plan.warnings,
+            applied=applied,
         )

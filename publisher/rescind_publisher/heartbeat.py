@@ -37,11 +37,12 @@ class Heartbeat:
         *,
         move: Callable[[], None],
         shelved: Callable[[], Mapping[str, int]],
+        fleet: Callable[[], int],
     ) -> None:
         """`move` says old kills again if need be; `shelved` is what snapshots carry of each log."""
         self._ledger, self._drain = ledger, drain
         self._move, self._shelved = move, shelved
-        self._config, self._counters = config, counters
+        self._config, self._counters, self._fleet = config, counters, fleet
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -83,7 +84,7 @@ class Heartbeat:
         if self._ledger.jumped:
             self._counters.add(metrics.CLOCK_JUMPS)
         # Not on the loop: the ledger's lock may be held by a commit.
-        head = await asyncio.to_thread(self._ledger.head)
+        head = await asyncio.to_thread(self._ledger.head, fleet=self._fleet())
         self._drain.announce(self._config.publisher, head)
 
     async def _keep_house(self, count: int) -> None:

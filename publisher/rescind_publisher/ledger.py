@@ -268,8 +268,11 @@ class Ledger:
         logs = dict(self._positions)
         self._replica.advance_horizon(Head("", 0.0, 0, 0, self._horizon.at, logs, 0))
 
-    def head(self) -> bytes:
-        """Return the next signed head; raises `ClockWrong`, `TooLarge`."""
+    def head(self, *, fleet: int = 0) -> bytes:
+        """Return the next signed head; raises `ClockWrong`, `TooLarge`.
+
+        `fleet`: how many subscribers there are to answer a kill.
+        """
         now = checked(self._clock)
         if now < self._horizon.at:
             # Nobody could read it: a horizon ahead of the head's own time (I10).
@@ -284,6 +287,7 @@ class Ledger:
             count=self._count,
             horizon=self._horizon.at,
             trust=self._trust.version,
+            fleet=fleet,
         )
 
     def read(self, log: str, after: int, limit: int) -> list[Record]:

@@ -28,6 +28,12 @@ SNAPSHOTS = "rescind_publisher_snapshots_total"
 """Snapshots written and read back; counted once for each sink."""
 SNAPSHOT_FAILURES = "rescind_publisher_snapshot_failures_total"
 """Attempts to write, list or read back snapshots that failed; tried again later."""
+REPORTS = "rescind_publisher_reports_total"
+"""Subscribers' reports that were taken."""
+REPORTS_REFUSED = "rescind_publisher_reports_refused_total"
+"""Reports that could not be read, were late, or came when the roster was full."""
+REPORT_FLOODS = "rescind_publisher_report_floods_total"
+"""Times that listening was paused, for reports came faster than any fleet sends them."""
 
 NAMES = (
     ACCEPTED,
@@ -43,6 +49,9 @@ NAMES = (
     MOVED,
     SNAPSHOTS,
     SNAPSHOT_FAILURES,
+    REPORTS,
+    REPORTS_REFUSED,
+    REPORT_FLOODS,
 )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from rescind_protocol.changes import RevocationId
+from rescind_publisher.applied import Applied
 
 
 class State(StrEnum):
@@ -47,6 +48,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     new_badges_from: int | None = None
     """After a reinstatement: badges whose `iat` is beyond this pass (unix seconds)."""
     warnings: tuple[str, ...] = ()
+    applied: Applied | None = None
+    """What subscribers said, where that was waited for."""
 
     @property
     def durable(self) -> tuple[str, ...]:
@@ -71,7 +74,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
             line = "accepted and PENDING: no broker is configured"
         if self.new_badges_from is not None:
             line += f"; badges issued after {_utc(self.new_badges_from)} pass"
-        return "; ".join([line, *self.warnings])
+        said_by_subscribers = [str(self.applied)] if self.applied is not None else []
+        return "; ".join([line, *said_by_subscribers, *self.warnings])
 
     def _why(self) -> str:
         problems = [at.problem for at in self.sinks.values() if at.problem]
@@ -84,6 +88,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
         plain: dict[str, Any] = msgspec.to_builtins(self)
         plain["ids"] = [str(each) for each in self.ids]
         plain["ended"] = [str(each) for each in self.ended]
+        if self.applied is not None:
+            plain["applied"] |= {"complete": self.applied.complete, "message": str(self.applied)}
         return plain | {"pending": list(self.pending), "message": str(self)}
 
 

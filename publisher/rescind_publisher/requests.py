@@ -53,6 +53,8 @@ class KillRequest(_Request, frozen=True, tag="kill"):
     kills: Annotated[tuple[KillSpec, ...], Meta(min_length=1, max_length=MAX_KILLS)]
     actor: Reason | None = None
     timeout_s: Timeout = 2.0
+    wait_s: Timeout = 0.0
+    """How long to wait for the subscribers to say that they have applied it."""
 
 
 class EndRequest(_Request, frozen=True, tag="end"):
@@ -66,6 +68,13 @@ class EndRequest(_Request, frozen=True, tag="end"):
     reason_admin: Reason | None = None
     actor: Reason | None = None
     timeout_s: Timeout = 2.0
+    wait_s: ClassVar[float] = 0.0
+
+
+class FleetRequest(_Request, frozen=True, tag="fleet"):
+    """Who the subscribers are, and how."""
+
+    timeout_s: ClassVar[float] = 0.0
 
 
 class StatusRequest(_Request, frozen=True, tag="status"):
@@ -74,7 +83,7 @@ class StatusRequest(_Request, frozen=True, tag="status"):
     timeout_s: ClassVar[float] = 0.0
 
 
-Request = KillRequest | EndRequest | StatusRequest
+Request = KillRequest | EndRequest | StatusRequest | FleetRequest
 Order = KillRequest | EndRequest
 
 

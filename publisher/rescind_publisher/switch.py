@@ -4,16 +4,19 @@ It turns what was asked into a request. An `Engine` does it: a `Publisher` in th
 `ControlClient` that hands it to the one that runs on this host.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, Self
 
 from rescind_protocol.changes import Effect
 from rescind_protocol.targets import Target
+from rescind_publisher.applied import Applied
 from rescind_publisher.asks import Ask, Expiry, Moment, default_actor, seconds, to_spec
 from rescind_publisher.errors import BadRequest
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, Order
 
+Told = Callable[[Applied], None]
+"""Hears how far the subscribers are; must not block."""
 TIMEOUT_S = 2.0
 """How long a call waits for the sinks after the kill was accepted."""
 
@@ -25,8 +28,8 @@ class Engine(Protocol):
         """Make ready, or raise."""
         ...
 
-    def submit(self, order: Order) -> Receipt:
-        """Do what is asked, or raise with nothing accepted."""
+    def submit(self, order: Order, told: Told | None = None) -> Receipt:
+        """Do what is asked, or raise with nothing accepted; `told` hears of the way to it."""
         ...
 
     def close(self) -> None:
@@ -70,6 +73,8 @@ class KillSwitch:
         badge_exp: int | None = None,
         actor: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        wait_s: float = 0.0,
+        told: Told | None = None,
     ) -> Receipt:
         """Deny `target` everywhere: a target, or a badge's token, which names its own badge.
 
@@ -77,6 +82,10 @@ class KillSwitch:
         that is unknown), and any other lasts until it is reinstated. `issued_before` spares badges
         issued later. `reason_user` may be shown to the caller, `reason_admin` never. Raises
         `BadRequest`, `NotPermitted`, `QuotaExceeded`, `SpoolFailed`: nothing was accepted then.
+
+        `wait_s`: also wait, so long at most, until the subscribers say that they have applied it;
+        `Receipt.applied` has who did, who did not, and how many calls passed before. `told` is
+        called with it every 0.1 s meanwhile, on any thread.
         """
         ask = Ask(
             target=target,
@@ -88,7 +97,7 @@ class KillSwitch:
             issued_before=issued_before,
             badge_exp=badge_exp,
         )
-        return self.kill_many([ask], actor=actor, timeout_s=timeout_s)
+        return self.kill_many([ask], actor=actor, timeout_s=timeout_s, wait_s=wait_s, told=told)
 
     def kill_many(
         self,
@@ -96,14 +105,17 @@ class KillSwitch:
         *,
         actor: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        wait_s: float = 0.0,
+        told: Told | None = None,
     ) -> Receipt:
         """Kill many targets in as few events as they fit into: all are accepted, or none."""
         specs = tuple(to_spec(k if isinstance(k, Ask) else Ask(target=k)) for k in kills)
         if not specs:
             raise BadRequest("there is nothing to kill")
-        return self._engine.submit(
-            KillRequest(kills=specs, actor=actor or default_actor(), timeout_s=timeout_s)
+        request = KillRequest(
+            kills=specs, actor=actor or default_actor(), timeout_s=timeout_s, wait_s=wait_s
         )
+        return self._engine.submit(request, told)
 
     def reinstate(
         self,

@@ -119,6 +119,7 @@ Exit codes:
   2    the command line or a setting is wrong
   3    accepted and safe on this machine's disk, but no broker has it yet
   4    cannot tell: nobody answered, or not in time
+  5    killed, but not every subscriber has said so within --wait
   70   a defect of this program
   130  ended by Ctrl-C
 

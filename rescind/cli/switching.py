@@ -7,8 +7,14 @@ from typing import Any
 import msgspec
 
 from rescind.cli.common import Session
-from rescind.cli.out import Out, utc
-from rescind.errors import EXIT_OK, EXIT_PENDING, BadConfig
+from rescind.cli.out import Out, Part, utc
+from rescind.errors import (
+    EXIT_CANNOT_TELL,
+    EXIT_NOT_APPLIED,
+    EXIT_OK,
+    EXIT_PENDING,
+    BadConfig,
+)
 from rescind_publisher.control_client import ControlClient
 from rescind_publisher.errors import ControlFailed
 from rescind_publisher.receipts import Receipt
@@ -64,14 +70,27 @@ def present(out: Out, verb: str, receipt: Receipt, doer: Doer, said: dict[str, A
     since = receipt.new_badges_from
     out.fields(
         ("receipt", (str(_bare(receipt)), "yellow" if pending else "")),
+        ("applied", _applied_line(receipt)),
         ("new badges", f"pass if issued after {utc(since)}" if since is not None else None),
         ("id", ", ".join(map(str, receipt.ids))),
         ("ended", ", ".join(map(str, receipt.ended))),
         ("done by", str(doer)),
     )
-    return EXIT_PENDING if pending else EXIT_OK
+    return EXIT_PENDING if pending else _applied_code(receipt)
+
+
+def _applied_line(receipt: Receipt) -> Part | None:
+    applied = receipt.applied
+    return None if applied is None else (str(applied), "" if applied.complete else "yellow")
+
+
+def _applied_code(receipt: Receipt) -> int:
+    applied = receipt.applied
+    if applied is None or applied.complete:
+        return EXIT_OK
+    return EXIT_NOT_APPLIED if applied.known else EXIT_CANNOT_TELL
 
 
 def _bare(receipt: Receipt) -> Receipt:
     """Return the receipt without what has a line of its own."""
-    return msgspec.structs.replace(receipt, new_badges_from=None, warnings=())
+    return msgspec.structs.replace(receipt, new_badges_from=None, warnings=(), applied=None)

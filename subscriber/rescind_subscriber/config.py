@@ -13,7 +13,7 @@ class SubscriberConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Timings. The constructor refuses relations that cannot work."""
 
     name: str = "subscriber"
-    """Names the local snapshot; one name, one process."""
+    """Names the local snapshot, and this subscriber in receipts; one name, one process."""
     heartbeat_s: float = HEAD_INTERVAL_S
     stale_after_s: float = MAX_STALENESS_S
     reread_every_s: float = 180.0
@@ -23,6 +23,10 @@ class SubscriberConfig(msgspec.Struct, frozen=True, kw_only=True):
     retry_most_s: float = 5.0
     snapshot_every_s: float = 5.0
     """At most so often is the local snapshot written."""
+    reports: bool = True
+    """Whether it tells publishers what it has applied: what guards nothing does not."""
+    report_every_s: float = 30.0
+    """Between two signs of life, jittered by a quarter."""
 
     def __post_init__(self) -> None:
         if not 0 < self.lagging_after_s < self.stale_after_s:
@@ -32,6 +36,8 @@ class SubscriberConfig(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.stale_after_s > MAX_STALENESS_S:
             raise Malformed(f"stale_after_s may be {MAX_STALENESS_S} at most (RFC-001 §4.3)")
+        if not self.report_every_s > 0:
+            raise Malformed("report_every_s must be more than 0 s")
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise Malformed(f"subscriber name {self.name!r} must be usable as a file name")
 

@@ -17,6 +17,7 @@ What such an end leaves behind is not saved: an event may be half joined, marked
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from math import inf
 
 from rescind_guard.metrics import Counter
 from rescind_guard.view import View
@@ -33,7 +34,10 @@ from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
 from rescind_subscriber.memory import Memory, State, image_of, positions_of
 from rescind_subscriber.pace import Pace, Rescan
 from rescind_subscriber.reconcile import Reconciler
-from rescind_subscriber.sources.base import Cursor, SnapshotStore, Source
+from rescind_subscriber.report_loop import ReportLoop
+from rescind_subscriber.reporting import Condition
+from rescind_subscriber.sources.base import Cursor, Reporter, SnapshotStore, Source
+from rescind_subscriber.states import Observed, derive
 from rescind_subscriber.tasks import end, jitter, raise_end, stop_source, within, within_each
 
 log = logging.getLogger("rescind.subscriber")
@@ -87,6 +91,17 @@ class Follower:
         self._memory = Memory(file, trust, config.snapshot_every_s)
         self._due = {name: asyncio.Event() for name in self.sources}
         self._back = {name: asyncio.Event() for name in self.sources}
+        self.reporting: ReportLoop | None = None
+        if config.reports:
+            self.reporting = self.reconciler.witness = ReportLoop(
+                config.name,
+                view.passed,
+                [source for source in sources if isinstance(source, Reporter)],
+                self._condition,
+                clock=clock,
+                every_s=config.report_every_s,
+            )
+        self._clock = clock
         self._failure: Exception | None = None
         self._failed = asyncio.Event()
 
@@ -117,6 +132,8 @@ class Follower:
         self.paces[source].reset()
         self._due[source].set()
         self._back[source].set()
+        if self.reporting is not None:
+            self.reporting.linked()
 
     def unlinked(self, source: str, why: str) -> None:
         """Know a source as deaf."""
@@ -171,12 +188,16 @@ class Follower:
         tasks = [asyncio.create_task(self._follow(s), name=n) for n, s in self.sources.items()]
         tasks.append(asyncio.create_task(self._memory.keep(self._state), name="snapshot"))
         tasks.append(asyncio.create_task(self._raise_failure(), name="feed"))
+        if self.reporting is not None:
+            tasks.append(asyncio.create_task(self.reporting.run(), name="reports"))
         stopped = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     raise_end(task)
+            if self.reporting is not None:
+                await self.reporting.goodbye()
         finally:
             await end([stopped, *tasks])
             await asyncio.gather(*map(stop_source, self.sources.values()))
@@ -319,6 +340,24 @@ class Follower:
             return None
         replica = self.reconciler.replica
         return Captured(positions_of(replica), replica.table, dict(self.cursors))
+
+    def observed(self) -> Observed:
+        """Return what the state is derived from."""
+        return Observed(
+            age_s=self._view.published.age_s(self._clock.wall(), self._clock.boot()),
+            stale_after_s=self._config.stale_after_s,
+            lagging_after_s=self._config.lagging_after_s,
+            ever_fresh=self.reconciler.ever_fresh,
+            unlinked=sum(1 for why in self.links.values() if why),
+        )
+
+    def _condition(self) -> Condition:
+        seen, vector = self.observed(), self.reconciler.replica.vector
+        return Condition(
+            str(derive(seen)),
+            None if seen.age_s == inf else seen.age_s,
+            {log: at.seq for log, at in vector.items()},
+        )
 
     def _state(self) -> State:
         if self._failure is not None:

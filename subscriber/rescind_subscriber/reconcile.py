@@ -15,6 +15,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from math import inf
+from typing import Protocol
 
 import msgspec
 
@@ -45,6 +46,16 @@ class Proof(msgspec.Struct, frozen=True):
     boot: float
 
 
+class Witness(Protocol):
+    """What is told of each change and each head; plain functions that must not block or raise."""
+
+    def applied(self, event: Event, /) -> None:
+        """Know of an event whose kills are in the view."""
+
+    def headed(self, head: Head, /) -> None:
+        """Know of a valid head."""
+
+
 class Heard(msgspec.Struct, frozen=True):
     """A publisher's newest valid head, and when it came in."""
 
@@ -67,6 +78,7 @@ class Reconciler:
         self.ever_fresh = False
         self.on_applied: list[Callable[[Event], None]] = []
         """Called after the swap, on the writer's thread; must not block."""
+        self.witness: Witness | None = None
         self._trust = trust
         self._view = view
         self._clock = clock
@@ -134,6 +146,8 @@ class Reconciler:
         if self.replica.table is not self._swapped:
             self._swap()
         for event in applied:
+            if self.witness is not None:
+                self.witness.applied(event)
             for listener in self.on_applied:
                 self._tell(listener, event)
         if self._uncovered:
@@ -181,6 +195,8 @@ class Reconciler:
         self._newest[head.publisher] = head.time_s
         boot = self._clock.boot()
         self._heard[head.publisher] = Heard(head, boot, self._age_s(head, boot))
+        if self.witness is not None:
+            self.witness.headed(head)
         if self.replica.advance_horizon(head, self._logs_of(head.publisher)):
             self._swap()
         return not self._prove(head.publisher)

@@ -40,7 +40,9 @@ def publisher(
 ) -> Publisher:
     """Return a publisher, not started."""
     engine = {
-        name: changes.pop(name) for name in ("approver", "follower", "clock") if name in changes
+        name: changes.pop(name)
+        for name in ("approver", "follower", "clock", "listeners")
+        if name in changes
     }
     return Publisher(
         config(tmp_path, **changes), key=key, trust=trust or make_trust(), sinks=sinks, **engine

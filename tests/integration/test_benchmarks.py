@@ -77,10 +77,18 @@ def test_start() -> None:
     assert found["snapshot_bytes"] > 500 * 16
 
 
+def test_reports() -> None:
+    """Every reporter is counted, with and without the spread."""
+    found = run("reports")
+    assert found["reporters"] == found["spread"]["heard"] == found["at_once"]["heard"]
+    assert found["spread"]["peak_per_s"] > 0
+    assert found["report_bytes"] > 100
+
+
 def test_all_is_one_document() -> None:
     """`all --json` holds every benchmark under its command, and the machine."""
     found = run("all")
-    assert set(found) == {"machine", "guard", "kill --subscribers 2", "view", "start"}
+    assert set(found) == {"machine", "guard", "kill --subscribers 2", "view", "start", "reports"}
 
 
 def test_unknown_is_one_sentence() -> None:

@@ -59,6 +59,8 @@ NOT_FOR_SUBSCRIBERS = [
     f"rescind.{FABRIC}.head.p",
     f"rescind.{FABRIC}.snap.w.0.manifest",
     f"rescind.{FABRIC}.snap.w.0.part.0",
+    f"rescind.{FABRIC}.report",
+    f"rescind.{FABRIC}.report.a.b",
     "_INBOX_pub.x",
     f"$JS.API.STREAM.CREATE.{STREAM}",
     f"$JS.API.STREAM.INFO.{STREAM}",
@@ -81,7 +83,7 @@ async def is_denied(watched: Watched, kind: str, subject: str) -> None:
 async def test_a_subscriber_cannot_publish(
     sink: NatsSink, subscriber: Watched, subject: str
 ) -> None:
-    """A subscriber says nothing: no event, no head, no answer to a publisher, no request."""
+    """But for its reports it says nothing: no event, head, answer to a publisher, or request."""
     del sink
     await subscriber.link.publish(subject, b"{}", reply="_INBOX_sub.y")
     await is_denied(subscriber, "publish", subject)

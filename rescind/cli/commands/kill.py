@@ -7,6 +7,7 @@ import click
 
 from rescind.cli.common import Session, common, limited, moment, timeout, until
 from rescind.cli.targets import SYNTAX, Named, doubts, read_targets, target_arguments
+from rescind.cli.waiting import progress, span
 from rescind.errors import EXIT_FAILED
 from rescind_protocol.limits import MAX_REASON_CHARS
 from rescind_protocol.targets import Kind, Target
@@ -28,11 +29,15 @@ HELP = f"""Deny a target everywhere: every guard refuses it from now on.
 Examples:
   rescind kill agent did:web:acme.example:x7 --reason-admin INC-412
   rescind kill badge - < badge.jwt
-  rescind kill session 8d1f --expires 2h
+  rescind kill session 8d1f --expires 2h --wait 2s
 
 The kill goes to the publisher that runs on this machine; if none answers, this command is one
 itself. A badge's kill ends by itself after the badge does; any other lasts until `rescind
 reinstate`. Without the brokers it is kept on disk and sent later: exit code 3.
+
+With --wait it ends when every known subscriber has said that it applied the kill, or names those
+that have not (exit code 5), and tells how many calls had passed before. A subscriber that was
+silent for as long as the publisher has listened is not known.
 """
 
 
@@ -62,6 +67,13 @@ reinstate`. Without the brokers it is kept on disk and sent later: exit code 3.
 @click.option("--actor", callback=limited(MAX_REASON_CHARS), help="Who asks; default: user@host.")
 @click.option("--yes", is_flag=True, help="Do not ask, for key, issuer and everyone.")
 @timeout(2, "How long to wait for the brokers.")
+@click.option(
+    "--wait",
+    "wait_s",
+    callback=span,
+    metavar="DURATION",
+    help="Wait so long, as in 2s, for the subscribers to apply it, and say who has.",
+)
 @common
 def kill(
     session: Session,
@@ -71,6 +83,7 @@ def kill(
     yes: bool,
     actor: str | None,
     timeout_s: float,
+    wait_s: float,
     **said: Any,
 ) -> int:
     """Parse, ask back, kill, present."""
@@ -81,9 +94,12 @@ def kill(
     if kind in WIDE and not yes and not _confirmed(kind, named.targets):
         session.out.note("nothing was killed")
         return EXIT_FAILED
-    with switching(session) as (switch, doer):
+    with (
+        switching(session) as (switch, doer),
+        progress(session.out, wanted=wait_s > 0) as told,
+    ):
         asks = [_ask(target, named, said) for target in named.targets]
-        receipt = switch.kill_many(asks, actor=actor, timeout_s=timeout_s)
+        receipt = switch.kill_many(asks, actor=actor, timeout_s=timeout_s, wait_s=wait_s, told=told)
     warnings = [*receipt.warnings, *doubtful]
     hint = _hint(kind, named)
     code = present(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rescind.cli import fleet as subscribers
 from rescind.cli.common import Session, common, timeout
 from rescind.cli.out import Out, lasting, plain, utc
 from rescind.cli.targets import KINDS, SYNTAX, Named, read_targets
@@ -13,6 +14,7 @@ from rescind_protocol.errors import RescindError
 if TYPE_CHECKING:
     from rescind.cli.inforce import Standing
     from rescind.config import Loaded
+    from rescind_publisher.fleet import Fleet
     from rescind_publisher.status import Status as PublisherStatus
     from rescind_subscriber.status import Status
     from rescind_subscriber.subscriber import Subscriber
@@ -98,7 +100,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
 
     loaded, out = session.loaded, session.out
     trust = compose.make_trust(loaded)
-    publisher = _ask_publisher(loaded)
+    publisher, fleet = _ask_publisher(loaded)
     with following(loaded) as subscriber:
         problem = _problem(subscriber, timeout_s)
         now, doubt = subscriber.status(), clock_doubt(subscriber)
@@ -109,6 +111,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
             "fresh": not problem,
             "problem": problem and problem + doubt,
             "publisher": plain(publisher),
+            "subscribers": plain(fleet),
             "subscriber": plain(now),
             "trust": {"version": trust.version, "required": list(trust.required)},
         }
@@ -120,6 +123,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
             (f"sink {sink.name}", _sink_line(sink))
             for sink in (publisher.sinks if publisher else ())
         ),
+        ("subscribers", subscribers.line(fleet)),
         ("view", _view_line(now)),
         ("targets", f"{now.targets} known"),
         (
@@ -128,6 +132,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
             + ", ".join(trust.required),
         ),
     )
+    subscribers.show(out, fleet)
     if problem:
         out.warn(f"cannot tell what is killed: {problem}{doubt}")
     return EXIT_CANNOT_TELL if problem else EXIT_OK
@@ -141,15 +146,16 @@ def _problem(subscriber: "Subscriber", timeout_s: float) -> str | None:
     return None
 
 
-def _ask_publisher(loaded: "Loaded") -> "PublisherStatus | None":
+def _ask_publisher(loaded: "Loaded") -> "tuple[PublisherStatus | None, Fleet | None]":
     from rescind.cli.switching import CONTROL  # noqa: PLC0415
     from rescind_publisher.control_client import ControlClient  # noqa: PLC0415
     from rescind_publisher.errors import ControlFailed  # noqa: PLC0415
 
+    client = ControlClient(loaded.home / CONTROL)
     try:
-        return ControlClient(loaded.home / CONTROL).status()
+        return client.status(), client.fleet()
     except ControlFailed:
-        return None
+        return None, None
 
 
 def _publisher_line(found: "PublisherStatus | None") -> tuple[str, str]:

@@ -91,3 +91,11 @@ class SnapshotStore(Protocol):
         `SourceUnavailable`.
         """
         ...
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """A source that can also carry a subscriber's reports; one that cannot is a source still."""
+
+    async def report(self, subscriber: str, raw: bytes, /) -> None:
+        """Send one report to whoever listens now; it is not stored. Raises `SourceUnavailable`."""

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from hashlib import sha256
 
 from rescind_protocol import subjects
-from rescind_subscriber.errors import Rewound, SourceRefused
+from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_link import Link, NatsOptions
 from rescind_subscriber.nats_reader import BATCH_ATTEMPTS, Replies, StreamReader
 from rescind_subscriber.nats_shelf import ShelfReader
@@ -33,9 +33,11 @@ class NatsSource:
     def __init__(self, fabric: str, options: NatsOptions, *, name: str = "nats") -> None:
         self.name = name
         self._fabric = subjects.check_fabric(fabric)
+        self._reports = subjects.reports(fabric).rstrip("*").lower()  # as nats-py says it
         self._feed: Feed | None = None
         self._told = ""  # the reason last told to the feed; "" while linked
         self._problem = ""
+        self._mute = ""  # why reports are not sent on this connection
         self._link = Link(
             options, on_up=self._up, on_down=self._down, on_problem=self._noticed_problem
         )
@@ -56,6 +58,12 @@ class NatsSource:
         """Close; the feed hears no more."""
         self._feed = None
         await self._link.stop()
+
+    async def report(self, subscriber: str, raw: bytes) -> None:
+        """Send one report; see `Reporter.report`."""
+        if self._mute:
+            raise SourceUnavailable(self._mute)
+        await self._link.publish(subjects.report(self._fabric, subscriber), raw)
 
     async def read(self, after: Cursor | None) -> AsyncIterator[Batch]:
         """Yield the stored events behind the cursor; see `Source.read`."""
@@ -101,7 +109,7 @@ class NatsSource:
         return replies.last + 1, replies
 
     async def _up(self) -> None:
-        self._problem = ""
+        self._problem = self._mute = ""
         await self._link.listen(subjects.logs(self._fabric), self._heard)
         await self._link.listen(subjects.heads(self._fabric), self._heard_head)
         await self._link.flush()
@@ -117,6 +125,11 @@ class NatsSource:
             self._feed.unlinked(self.name, why)
 
     def _noticed_problem(self, why: str) -> None:
+        if self._reports in why.lower():
+            # A server without this right (an older configuration): no reason to hear no kills.
+            self._mute = why
+            log.warning("reports are not sent: %s", why)
+            return
         if why != self._problem:
             log.warning("%s", why)
         self._problem = why

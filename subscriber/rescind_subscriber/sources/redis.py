@@ -71,6 +71,14 @@ class RedisSource:
         self._feed = None
         await self._link.stop()
 
+    async def report(self, subscriber: str, raw: bytes) -> None:
+        """Send one report; see `Reporter.report`."""
+        del subscriber  # the report says it, and one channel has them all
+        try:
+            await self._link.request("PUBLISH", subjects.redis_reports(self._fabric), raw)
+        except SourceRefused as error:
+            raise SourceUnavailable(str(error)) from error
+
     async def read(self, after: Cursor | None) -> AsyncIterator[Batch]:
         """Yield the stored events behind the cursor; see `Source.read`."""
         try:

@@ -6,25 +6,29 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+from msgspec.structs import replace
 
 from rescind import compose, config
-from rescind.cli import common
+from rescind.cli import common, fleet
 from rescind.cli.commands import kill as kill_command
 from rescind.cli.feed import Feed, StateLine, _Once
 from rescind.cli.inforce import standing
 from rescind.cli.out import Out
 from rescind.cli.switching import Doer, present
 from rescind.cli.targets import doubts, read_targets
-from rescind.errors import EXIT_OK, EXIT_PENDING
+from rescind.errors import EXIT_CANNOT_TELL, EXIT_NOT_APPLIED, EXIT_OK, EXIT_PENDING
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect, Kill, Reinstate, Revocation, RevocationId
 from rescind_protocol.events import Event
 from rescind_protocol.table import Table, TableEdit, entry
 from rescind_protocol.targets import Target
 from rescind_protocol.trust import Trust
+from rescind_publisher.applied import Applied
+from rescind_publisher.fleet import Fleet, Member
 from rescind_publisher.keyfiles import read_private
 from rescind_publisher.receipts import Receipt, SinkReceipt, State
 from rescind_subscriber.states import State as ViewState
@@ -93,6 +97,57 @@ def test_the_exit_code_says_whether_any_broker_has_it(
     assert present(Out(as_json=False), "killed", receipt(**states), doer, {}) == code
     pending = State.ACCEPTED in states.values() or not states
     assert ("PENDING" in capsys.readouterr().out) is pending
+
+
+@pytest.mark.parametrize(
+    ("done", "known", "code"),
+    [(2, 2, EXIT_OK), (1, 2, EXIT_NOT_APPLIED), (0, 2, EXIT_NOT_APPLIED), (0, 0, EXIT_CANNOT_TELL)],
+)
+def test_the_exit_code_says_whether_all_have_applied_it(
+    done: int, known: int, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody is not everybody; and a kill that no broker has is pending, whoever was heard."""
+    said = Applied(done=done, known=known, listening_for_s=60.0)
+    doer, out = Doer("local", 7, own_log=False), Out(as_json=False)
+    made = replace(receipt(nats=State.DURABLE), applied=said)
+    assert present(out, "killed", made, doer, {}) == code
+    assert str(said) in capsys.readouterr().out
+    made = replace(receipt(nats=State.ACCEPTED), applied=said)
+    assert present(out, "killed", made, doer, {}) == EXIT_PENDING
+
+
+def member(name: str, **changes: Any) -> Member:
+    """Return a subscriber as the publisher knows it."""
+    good: dict[str, Any] = {
+        "host": "node-1",
+        "pid": 7,
+        "version": "0.1.0",
+        "state": "LIVE",
+        "unreachable": False,
+        "lag": 0,
+        "age_s": 0.5,
+        "up_s": 60.0,
+        "last_seen": NOW,
+    }
+    return Member(name=name, **(good | changes))
+
+
+def test_subscribers_are_listed_with_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    """Out of reach, behind, of unknown lag; and how many there are."""
+    away = member("eu-2", unreachable=True, state="LAGGING", lag=None)
+    found = Fleet(NOW, (member("eu-1", lag=3), away), 0, None)
+    assert fleet.line(found) == ("2 known, 1 out of reach, since 2027-01-15 08:00:00 UTC", "yellow")
+    fleet.show(Out(as_json=False), found)
+    _, _, first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[:6] == ["eu-1", "node-1", "7", "LIVE", "3", "0.1.0"]
+    assert "out of reach, was LAGGING  ?" in second
+
+
+def test_a_publisher_that_hears_nobody_says_why() -> None:
+    """No publisher, not yet listening, cut off."""
+    assert fleet.line(None) is None
+    assert fleet.line(Fleet(None, (), 0, None)) == ("not listened to yet", "yellow")
+    assert fleet.line(Fleet(NOW, (), 0, "cut off")) == ("0 known; cut off", "yellow")
 
 
 def test_it_is_said_who_did_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,16 +1,20 @@
 """The control socket: the running publisher takes kills of other programs on this host."""
 
+import contextlib
 import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from rescind_protocol import reports
 from rescind_protocol.targets import everyone
 from rescind_publisher import control
+from rescind_publisher.applied import Applied
 from rescind_publisher.control_client import ControlClient
 from rescind_publisher.engine import Publisher
 from rescind_publisher.errors import (
@@ -21,7 +25,9 @@ from rescind_publisher.errors import (
     NothingLive,
     NotPermitted,
 )
+from rescind_publisher.requests import KillRequest, KillSpec
 from rescind_publisher.switch import KillSwitch
+from tests.fakes import reporting
 from tests.fakes.publishing import publisher, switched, target
 from tests.fakes.sink import FakeSink
 from tests.fakes.waiting import wait_until
@@ -216,3 +222,65 @@ def test_a_request_too_large_is_not_sent(path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("rescind_publisher.control_client.MAX_REQUEST_BYTES", 10)
     with pytest.raises(BadRequest, match="limit 10"):
         ControlClient(path).status()
+
+
+def apply_in(running: Publisher, name: str) -> threading.Timer:
+    """Let a subscriber say, a little later, that it has applied whatever there is."""
+
+    def say() -> None:
+        (log,) = running._ledger.standing().logs
+        said = reporting.report(name, logs={log: 1}, count=2)
+        running.roster.heard(reports.make(said), time.perf_counter(), time.time())
+
+    timer = threading.Timer(0.3, say)
+    timer.start()
+    return timer
+
+
+def test_the_way_to_a_receipt_is_told_through_the_socket(running: Publisher, path: Path) -> None:
+    """Lines of progress, then the receipt with everybody on it."""
+    running.roster.listening(time.perf_counter() - 60, time.time())
+    reporting.hears(running.roster, reporting.report("eu-1"), at=time.perf_counter())
+    told: list[Applied] = []
+    with KillSwitch(ControlClient(path)) as switch:
+        saying = apply_in(running, "eu-1")
+        receipt = switch.kill(target(), wait_s=30, told=told.append)
+        saying.join()
+    assert receipt.applied is not None
+    assert receipt.applied.complete
+    assert told
+    assert all(each.done == 0 for each in told)
+    assert told[0].missing[0].name == "eu-1"
+
+
+def test_a_client_that_asks_for_no_wait_hears_of_none(running: Publisher, path: Path) -> None:
+    """One line, and nothing about subscribers in it."""
+    line = b'{"op":"kill","kills":[{"target":{"kind":"agent","id":"did:web:acme.example:x7"}}]}\n'
+    answer = ask(path, line)
+    assert b'"receipt"' in answer
+    assert b"applied" not in answer
+    assert running.roster.watchers == set()
+
+
+def test_a_publisher_that_closes_lets_a_waiting_client_go(tmp_path: Path, path: Path) -> None:
+    """Its wait is over at once, with what is known."""
+    with publisher(tmp_path, FakeSink(), control=path) as engine:
+        ended = threading.Event()
+
+        def wait() -> None:
+            with contextlib.suppress(ControlUncertain):
+                ControlClient(path).submit(KillRequest((KillSpec(target()),), wait_s=60))
+            ended.set()
+
+        threading.Thread(target=wait).start()
+        wait_until(lambda: engine.roster.watchers)
+        engine.close()
+        wait_until(ended.is_set)
+
+
+def test_the_subscribers_are_known_through_the_socket(running: Publisher, path: Path) -> None:
+    """As the publisher in this process knows them."""
+    reporting.hears(running.roster, reporting.report("eu-1"), at=time.perf_counter())
+    (member,) = ControlClient(path).fleet().members
+    assert member.name == "eu-1"
+    assert running.fleet().members[0].host == member.host

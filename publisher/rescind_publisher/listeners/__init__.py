@@ -1,0 +1,1 @@
+"""Transports that bring the reports of subscribers."""

@@ -1,0 +1,163 @@
+"""The tally: who has applied one request's events, kept as reports come in.
+
+All events of a request stand in one log under consecutive numbers. When a subscriber applied one is
+taken from the publisher's clock alone: the report's arrival less the "ms ago" in it. The way of the
+report is in that figure, so it is a most; and so is the window in which calls may have passed.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from heapq import nlargest
+
+import msgspec
+
+from rescind_publisher.applied import (
+    MAX_NAMED,
+    SETTLED_S,
+    Applied,
+    Exposed,
+    Missing,
+    natural,
+)
+from rescind_publisher.roster import Entry, Roster, Watcher
+
+PROGRESS_EVERY_S = 0.1
+SORTED_UP_TO = 1000
+"""Names that are put in order at each look: more would take longer than the look is worth."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A request's events."""
+
+    log: str
+    first: int
+    last: int
+
+
+class _Done(msgspec.Struct, frozen=True):
+    after_ms: float
+    calls: int
+    at_least: bool
+
+
+class Tally(Watcher):
+    """Counts for one request; made when its events are committed, given up when nobody waits."""
+
+    def __init__(self, roster: Roster, wanted: Wanted, started: float) -> None:
+        """`started`: monotonic time of the request."""
+        self._roster, self._wanted, self._started = roster, wanted, started
+        self._done: dict[str, _Done] = {}
+        self._news = threading.Event()
+        with roster.lock:
+            for entry in roster.entries():
+                self._look(entry)
+            roster.watchers.add(self)
+            self._settle()
+
+    def close(self) -> None:
+        """Hear no more."""
+        with self._roster.lock:
+            self._roster.watchers.discard(self)
+
+    # --- told by the roster, under its lock ---
+
+    def heard(self, entry: Entry) -> None:
+        """Look at a report."""
+        if entry.report.run not in self._done:
+            self._look(entry)
+            self._settle()
+
+    def gone(self, run: str) -> None:
+        """Nobody need wait for a subscriber that was stopped."""
+        self._done.pop(run, None)
+        self._settle()
+
+    def _look(self, entry: Entry) -> None:
+        report, wanted = entry.report, self._wanted
+        told = [
+            each
+            for each in report.applied
+            if each.log == wanted.log and wanted.first <= each.seq <= wanted.last
+        ]
+        whole = report.logs.get(wanted.log, 0) >= wanted.last
+        untold = wanted.last - wanted.first + 1 - len(told)
+        if untold and not whole:
+            return
+        arrived_ms = (entry.at - self._started) * 1000
+        times = [max(0.0, arrived_ms - each.ago_ms) for each in told]
+        passed = [(each.passed, ms) for each, ms in zip(told, times, strict=True)]
+        self._done[report.run] = _Done(
+            after_ms=max(times, default=max(0.0, arrived_ms)),
+            calls=sum(what.within(ms) for what, ms in passed),
+            at_least=untold > 0 or any(not what.reaches(ms) for what, ms in passed),
+        )
+
+    def _settle(self) -> None:
+        """Wake whoever waits once nobody is missing; before that, he looks by himself."""
+        if len(self._done) >= len(self._roster):
+            self._news.set()
+
+    # --- for whoever waits ---
+
+    def wait(
+        self, until: float, clock: Callable[[], float], told: Callable[[Applied], None] | None
+    ) -> None:
+        """Return when all that can be reached have applied it, or at `until` (monotonic)."""
+        while (now := clock()) < until and not self._settled(now):
+            if told is not None:
+                told(self.applied(now))
+            self._news.wait(min(PROGRESS_EVERY_S, until - now))
+            self._news.clear()
+
+    def _settled(self, now: float) -> bool:
+        """Whether longer waiting is in vain: the rest is out of reach, and nobody is unknown."""
+        if self._roster.closed:
+            return True
+        since = self._roster.since
+        if since is None or now - since < SETTLED_S:
+            return False
+        with self._roster.lock:
+            return all(
+                entry.report.run in self._done or entry.unreachable(now)
+                for entry in self._roster.entries()
+            )
+
+    def applied(self, now: float) -> Applied:
+        """Return what is known now."""
+        with self._roster.lock:
+            done, known = dict(self._done), len(self._roster)
+            missing = self._named(e for e in self._roster.entries() if e.report.run not in done)
+            exposed = self._exposed()
+            since, problem = self._roster.since, self._roster.problem
+        return Applied(
+            done=len(done),
+            known=known,
+            listening_for_s=0.0 if since is None else max(0.0, now - since),
+            after_ms=max((each.after_ms for each in done.values()), default=None),
+            missing=tuple(
+                Missing(name, entry.report.host, entry.wall, entry.unreachable(now))
+                for name, entry in missing
+            ),
+            exposed=exposed,
+            calls=sum(each.calls for each in done.values()),
+            at_least=any(each.at_least for each in done.values()),
+            problem=problem or ("reports are not listened to" if since is None else None),
+        )
+
+    def _named(self, entries: Iterable[Entry]) -> list[tuple[str, Entry]]:
+        """Return labels, sorted as people do; of very many, those longest unheard, as they come."""
+        found = list(entries)
+        if len(found) > SORTED_UP_TO:
+            found = found[:MAX_NAMED]
+        named = [(self._roster.label(entry.report), entry) for entry in found]
+        return sorted(named, key=lambda each: natural(each[0]))[:MAX_NAMED]
+
+    def _exposed(self) -> tuple[Exposed, ...]:
+        runs = [run for run, at in self._done.items() if at.calls]
+        most = set(nlargest(MAX_NAMED, runs, key=lambda run: self._done[run].calls))
+        entries = (e for e in self._roster.entries() if e.report.run in most) if most else ()
+        return tuple(
+            Exposed(name, entry.report.host, at.calls, at.after_ms, at.at_least)
+            for name, entry in self._named(entries)
+            for at in (self._done[entry.report.run],)
+        )

@@ -1,0 +1,133 @@
+"""The loop around the reporting step: waits, sends through every source that can, never in the way.
+
+Nothing here may end the follower: a subscriber that cannot say what it has applied still applies.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import metadata
+
+from rescind_guard.metrics import Counter
+from rescind_guard.passed import PassedCalls
+from rescind_protocol import reports
+from rescind_protocol.clock import Clock
+from rescind_protocol.errors import RescindError
+from rescind_protocol.events import Event
+from rescind_protocol.heads import Head
+from rescind_subscriber.reporting import Condition, Reporting, Self
+from rescind_subscriber.sources.base import Reporter
+
+log = logging.getLogger("rescind.subscriber")
+
+SEND_S = 2.0
+"""Deadline of one report through one source."""
+GOODBYE_S = 0.5
+
+
+@cache
+def _version() -> str:
+    try:
+        return metadata.version("rescind")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+class ReportLoop:
+    """Sends one subscriber's reports; all on the loop of its follower."""
+
+    def __init__(
+        self,
+        name: str,
+        calls: PassedCalls,
+        through: Iterable[Reporter],
+        condition: Callable[[], Condition],
+        *,
+        clock: Clock,
+        every_s: float,
+    ) -> None:
+        who = Self(
+            reports.printable(name),
+            reports.printable(socket.gethostname()),
+            secrets.token_urlsafe(12),
+            os.getpid(),
+            reports.printable(_version()),
+        )
+        self.step = Reporting(who, calls, now=clock.boot(), every_s=every_s)
+        self.counts = Counter()
+        self._name = who.name
+        self._through = tuple(through)
+        self._condition, self._clock = condition, clock
+        self._woken = asyncio.Event()
+
+    # --- told by the reconciler and the sources ---
+
+    def applied(self, event: Event) -> None:
+        """Take note of an event, after its swap."""
+        self.step.applied(event, self._clock.boot())
+        self._woken.set()
+
+    def headed(self, head: Head) -> None:
+        """Take note of a valid head."""
+        due_at, now = self.step.due_at, self._clock.boot()
+        self.step.headed(head, now)
+        self.step.stated(self._condition().state, now)
+        if self.step.due_at < due_at:
+            self._woken.set()
+
+    def linked(self) -> None:
+        """Take note of a source that is linked."""
+        self.step.called(self._clock.boot())
+        self._woken.set()
+
+    # --- the loop ---
+
+    async def run(self) -> None:
+        """Report for ever."""
+        while True:
+            try:
+                await self._wait()
+                await self._send(self._make())
+            except Exception:
+                log.exception("a report failed")
+                self.counts.add("failed")
+                await asyncio.sleep(SEND_S)
+
+    async def _wait(self) -> None:
+        while (left := self.step.due_at - self._clock.boot()) > 0:
+            self._woken.clear()
+            self.step.look_up()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._woken.wait()
+
+    def _make(self, state: str | None = None) -> bytes:
+        now = self._condition()
+        if state is not None:
+            now = Condition(state, now.age_s, now.logs)
+        return reports.make(self.step.report(now, now=self._clock.boot(), wall=self._clock.wall()))
+
+    async def _send(self, raw: bytes) -> None:
+        """Send through all sources at once: one that is frozen keeps no other waiting."""
+        sending = (self._send_through(source, raw) for source in self._through)
+        await asyncio.gather(*sending)
+
+    async def _send_through(self, source: Reporter, raw: bytes) -> None:
+        try:
+            async with asyncio.timeout(SEND_S):
+                await source.report(self._name, raw)
+        except (RescindError, TimeoutError):
+            self.counts.add("unavailable")  # weather, and the source says so itself
+        else:
+            self.counts.add("sent")
+
+    async def goodbye(self) -> None:
+        """Say that this subscriber was stopped: nobody need wait for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._send(self._make(reports.STOPPED))
