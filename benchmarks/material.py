@@ -22,6 +22,7 @@ from rescind_protocol.trust import ALL_RIGHTS, Trust, TrustedKey, TrustFile
 FABRIC = "bench"
 PUBLISHER = "bench-1"
 ISSUER = "https://registry.acme.example"
+AGENT = "did:web:acme.example:agents:{:06d}"
 AUDIENCE = "https://orders.acme.example"
 QUOTA = 2**40
 LIFE_S = 3000
@@ -98,8 +99,8 @@ class Registry:
 
     def __init__(self) -> None:
         self.key = SigningKey.generate()
-        document = msgspec.json.encode({"keys": [jwk(self.key.public)]})
-        self.issuers = Issuers.from_jwks({ISSUER: document})
+        self.document = msgspec.json.encode({"keys": [jwk(self.key.public)]})
+        self.issuers = Issuers.from_jwks({ISSUER: self.document})
 
     def badge(self, number: int) -> str:
         """Return a new badge of agent `number`, good for 300 s, with key and credential."""
@@ -108,7 +109,7 @@ class Registry:
         claims = {
             "jti": str(uuid.uuid4()),
             "iss": ISSUER,
-            "sub": f"did:web:acme.example:agents:{number:06d}",
+            "sub": AGENT.format(number),
             "aud": [AUDIENCE],
             "iat": now,
             "nbf": now,

@@ -4,6 +4,8 @@
   which is the floor that no package can go below.
 - the embedded server: from `EmbeddedServer.start()` to its address, a new store each time.
 - a subscriber: from `start()` to the first view that holds everything in its local snapshot.
+- a guard: from the start of its process to the first deny of a killed badge, by the local snapshot
+  alone, with no broker to be reached.
 """
 
 import subprocess
@@ -17,17 +19,23 @@ from statistics import median
 
 import msgspec
 
-from benchmarks.material import FABRIC, Publisher, timed
+from benchmarks import first_deny
+from benchmarks.material import AGENT, FABRIC, ISSUER, Publisher, Registry, timed
 from benchmarks.stats import MS, Row, Spread, progress, spread
 from rescind.embedded import EmbeddedServer
 from rescind_guard import View
+from rescind_protocol import trust
+from rescind_protocol.changes import Kill
 from rescind_protocol.join import Replica
+from rescind_protocol.keys import SigningKey
+from rescind_protocol.targets import agent
 from rescind_subscriber import Subscriber
 from rescind_subscriber.checkpoint import Checkpoint, CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.memory import positions_of, trust_digest
 
 IMPORT_MS = 80.0
+FIRST_DENY_MS = 1000.0
 WITHIN_S = 60.0
 
 
@@ -52,6 +60,8 @@ class Result(msgspec.Struct, frozen=True):
     import_minus_python_ms: float
     server_ms: Spread
     subscriber_ms: Spread
+    first_deny_ms: Spread
+    """From the start of a process, everything included."""
     revocations: int
     snapshot_bytes: int
     imports: int
@@ -69,6 +79,12 @@ class Result(msgspec.Struct, frozen=True):
                 "ms",
                 note=f"{self.snapshot_bytes / 1e6:.1f} MB",
             ),
+            Row(
+                f"new process, to its first deny of {self.revocations:,}, no broker",
+                self.first_deny_ms,
+                "ms",
+                FIRST_DENY_MS,
+            ),
         ]
 
 
@@ -82,9 +98,11 @@ def run(plan: Plan) -> Result:
     progress("start: embedded servers")
     servers = [_server() for _ in range(plan.servers)]
     with tempfile.TemporaryDirectory(prefix="rescind-bench-") as folder:
-        trust, size = _snapshot(Path(folder), plan.revocations)
+        publisher, size = _snapshot(Path(folder), plan.revocations)
         progress("start: subscribers")
-        subscribers = [_subscriber(Path(folder), trust, plan) for _ in range(plan.subscribers)]
+        subscribers = [_subscriber(Path(folder), publisher, plan) for _ in range(plan.subscribers)]
+        progress("start: first denies")
+        denies = [_first_deny(Path(folder)) for _ in range(plan.subscribers)]
     progress()
     return Result(
         import_ms=spread(imports, MS),
@@ -92,6 +110,7 @@ def run(plan: Plan) -> Result:
         import_minus_python_ms=(median(imports) - median(pythons)) / MS,
         server_ms=spread(servers, MS),
         subscriber_ms=spread(subscribers, MS),
+        first_deny_ms=spread(denies, MS),
         revocations=plan.revocations,
         snapshot_bytes=size,
         imports=plan.imports,
@@ -112,13 +131,35 @@ def _server() -> int:
 
 def _snapshot(folder: Path, revocations: int) -> tuple[Publisher, int]:
     publisher, replica = Publisher(), Replica()
-    publisher.fill(replica, revocations)
+    publisher.fill(replica, revocations - 1)
+    _leave_victim(folder, publisher, replica)
     file = CheckpointFile(folder, SubscriberConfig().name)
     file.acquire()
-    trust = trust_digest(publisher.trust)
-    file.save(Checkpoint(FABRIC, trust, positions_of(replica)), replica.table)
+    kept = Checkpoint(FABRIC, trust_digest(publisher.trust), positions_of(replica))
+    file.save(kept, replica.table)
     file.release()
     return publisher, file.path.stat().st_size
+
+
+def _leave_victim(folder: Path, publisher: Publisher, replica: Replica) -> None:
+    """Kill one agent more, and leave what `first_deny` needs: its badge, whom to trust."""
+    registry, root = Registry(), SigningKey.generate()
+    badge = registry.badge(7)
+    replica.apply(publisher.unsigned((Kill(target=agent(AGENT.format(7))),)))
+    (folder / first_deny.BADGE).write_text(badge)
+    (folder / first_deny.JWKS).write_bytes(ISSUER.encode() + b"\n" + registry.document)
+    (folder / first_deny.TRUST).write_bytes(trust.sign(publisher.trust_file, root))
+    (folder / first_deny.ROOT).write_bytes(root.public)
+
+
+def _first_deny(folder: Path) -> int:
+    begun = time.monotonic_ns()  # one clock for all processes of a host
+    command = [sys.executable, "-m", "benchmarks.first_deny", str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True)
+    denied_ns, code = done.stdout.split()
+    if code != b"BADGE_REVOKED":
+        raise RuntimeError(f"the killed badge was answered {code.decode()}")
+    return int(denied_ns) - begun
 
 
 def _subscriber(folder: Path, publisher: Publisher, plan: Plan) -> int:

@@ -27,7 +27,7 @@ from rescind_protocol.limits import (
     SKEW_S,
 )
 from rescind_protocol.names import Names
-from rescind_protocol.table import ALIVE, Entry, Table, TableEdit, entry
+from rescind_protocol.table import ALIVE, Entry, Table, TableEdit, alone, entry
 from rescind_protocol.trust import LOG_PREFIX_CHARS
 
 _START = Position(0, GENESIS)
@@ -63,6 +63,7 @@ class Replica:
         self.live_count: dict[str, int] = {}
         """Live revocations by key: the first characters of the log id."""
         self._live_sum: dict[str, int] = {}
+        self._unsummed: list[RevocationId] = []
         self._recent: dict[str, dict[int, bytes]] = {}
         self._expiry = Expiry()
 
@@ -99,6 +100,9 @@ class Replica:
 
     def live_sum(self, logs: Iterable[str]) -> int:
         """Sum, modulo 2^128, of the live revocation ids of `logs`."""
+        for name in self._unsummed:
+            self._live_sum[name.log] = self._live_sum.get(name.log, 0) + id_number(name)
+        self._unsummed.clear()
         return sum(self._live_sum.get(log, 0) for log in logs) % _MODULUS
 
     # --- events ---
@@ -227,6 +231,29 @@ class Replica:
         if revocation.kill.expires_at is not None:
             self._expiry.add(revocation.id.log, revocation.kill.expires_at, target)
 
+    def _add_all(self, edit: TableEdit, revocations: Iterable[Revocation]) -> None:
+        """Do as `_add` for each where nothing was known: a start waits for this.
+
+        What they add to the sums is looked at when somebody asks for these.
+        """
+        counts: dict[str, int] = {}
+        for revocation in revocations:
+            kill, log = revocation.kill, revocation.id.log
+            target = kill.target.digest
+            leaf = edit.leaf(target)
+            if target in leaf:
+                self._add(edit, target, revocation)
+                continue
+            leaf[target] = alone(revocation)
+            counts[log] = counts.get(log, 0) + 1
+            self._unsummed.append(revocation.id)
+            if kill.expires_at is not None:
+                self._expiry.add(log, kill.expires_at, target)
+        edit.grow(sum(counts.values()))
+        for log, count in counts.items():
+            key = log[:LOG_PREFIX_CHARS]
+            self.live_count[key] = self.live_count.get(key, 0) + count
+
     def _end(self, edit: TableEdit, target: bytes, names: Iterable[RevocationId]) -> None:
         ended = set(names)
         old = edit.get(target)
@@ -334,12 +361,15 @@ class Replica:
             ]
             if len(kept) != len(old.revocations):
                 self._keep(edit, target, kept)
-        for revocation in image.revocations:
-            target = revocation.kill.target.digest
-            key = Name(revocation.id, target)
-            new = revocation.id.log in self.forked or not self.seen(revocation.id)
-            if new and key not in self.named:
-                self._add(edit, target, revocation)
+        if mine or self.vector or self.above or self.named or self.forked:
+            for revocation in image.revocations:
+                target = revocation.kill.target.digest
+                key = Name(revocation.id, target)
+                new = revocation.id.log in self.forked or not self.seen(revocation.id)
+                if new and key not in self.named:
+                    self._add(edit, target, revocation)
+        else:
+            self._add_all(edit, image.revocations)
         for floor in image.floors:
             self._raise_floor(edit, floor)
         for name in image.named:

@@ -11,6 +11,13 @@ MAX_BADGE_BYTES = 16 * 1024
 """One badge. A badge with key and credential is near 1.5 KiB; HTTP servers stop headers at 8-16."""
 MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
 """One snapshot body: about two million revocations with their reasons."""
+SNAPSHOT_PART_BYTES = 384 * 1024
+"""What a broker carries of a snapshot in one message; NATS' own limit is 1 MiB, ours 512 KiB."""
+MAX_SNAPSHOT_PARTS = -(-MAX_SNAPSHOT_BYTES // SNAPSHOT_PART_BYTES)
+MAX_CURSOR_CHARS = 48 * 1024
+"""A position in a store; in Redis it names an entry of each log, and heads name 500 logs."""
+MAX_MANIFEST_BYTES = 256 * 1024
+"""A snapshot's signed statement: the digests of all parts (46 bytes each) and a cursor."""
 MAX_REPORT_BYTES = 8 * 1024
 """One subscriber's report: 64 logs and 16 events with their exposure fit into it."""
 

@@ -43,6 +43,26 @@ def heads(fabric: str) -> str:
     return f"rescind.{fabric}.head.*"
 
 
+def snapshot_stream(fabric: str) -> str:
+    """Name of the JetStream stream that stores the fabric's snapshots."""
+    return f"RESCIND_SNAP_{fabric}"
+
+
+def snapshots(fabric: str) -> str:
+    """Subject pattern of all snapshots: their stream's only subject."""
+    return f"rescind.{fabric}.snap.>"
+
+
+def manifest(fabric: str, writer: str, slot: str) -> str:
+    """Subject of a snapshot's signed statement; `writer` as log ids begin, `slot` one token."""
+    return f"rescind.{fabric}.snap.{writer}.{slot}.manifest"
+
+
+def part(fabric: str, writer: str, slot: str, number: int | str) -> str:
+    """Subject of one part of a snapshot."""
+    return f"rescind.{fabric}.snap.{writer}.{slot}.part.{number}"
+
+
 def report(fabric: str, subscriber: str) -> str:
     """Core subject of one subscriber's reports; never stored."""
     return f"rescind.{fabric}.report.{token(subscriber)}"
@@ -82,6 +102,16 @@ def redis_live(fabric: str) -> str:
 def redis_heads(fabric: str) -> str:
     """Channel of all heads; never stored."""
     return f"rescind:{{{fabric}}}:heads"
+
+
+def redis_snapshots(fabric: str) -> str:
+    """Key of the snapshots' signed statements: a hash of place to statement."""
+    return f"rescind:{{{fabric}}}:snaps"
+
+
+def redis_part(fabric: str, place: str, number: int) -> str:
+    """Key of one part of a snapshot."""
+    return f"rescind:{{{fabric}}}:snap:{place}:{number}"
 
 
 def redis_reports(fabric: str) -> str:

@@ -59,6 +59,15 @@ def entry(revocations: tuple[Revocation, ...], floors: tuple[tuple[str, int], ..
     return Entry(use, revocations, floor, floors, suspended)
 
 
+def alone(revocation: Revocation) -> Entry:
+    """Return the entry of a target of which only this is known."""
+    before = revocation.kill.issued_before
+    cut = ALL if before is None else before
+    if revocation.kill.effect is Effect.USE:
+        return Entry(cut, (revocation,))
+    return Entry(ALIVE, (revocation,), suspended=cut)
+
+
 Leaf = dict[bytes, Entry]
 Root = tuple[tuple[Leaf, ...], ...]
 _EMPTY_LEAF: Leaf = {}  # shared, and never mutated
@@ -115,12 +124,21 @@ class TableEdit:
         leaf = self._own.get(high * FAN_OUT + low)
         return (self._root[high][low] if leaf is None else leaf).get(digest)
 
-    def put(self, digest: bytes, found: Entry | None) -> None:
-        """Set the entry of a target; None removes it."""
+    def leaf(self, digest: bytes) -> Leaf:
+        """Return the leaf of a target to be changed in place; tell `grow` what was added."""
         high, low = digest[0] >> _SHIFT, digest[1] >> _SHIFT
         leaf = self._own.get(high * FAN_OUT + low)
         if leaf is None:
             leaf = self._own[high * FAN_OUT + low] = self._root[high][low].copy()
+        return leaf
+
+    def grow(self, by: int) -> None:
+        """Count entries that were put into leaves."""
+        self._size += by
+
+    def put(self, digest: bytes, found: Entry | None) -> None:
+        """Set the entry of a target; None removes it."""
+        leaf = self.leaf(digest)
         before = len(leaf)
         if found is None:
             leaf.pop(digest, None)

@@ -107,14 +107,19 @@ def batches(changes: tuple[Change, ...]) -> Iterator[tuple[Change, ...]]:
     if len(changes) == 1:
         yield changes
         return
+    yield from bundles((change,) for change in changes)
+
+
+def bundles(groups: Iterable[tuple[Change, ...]]) -> Iterator[tuple[Change, ...]]:
+    """Do as `batches` with small groups of changes, none of which is split over two events."""
     batch: list[Change] = []
     size = 0
-    for change in changes:
-        length = len(msgspec.json.encode(change)) + 1
-        if batch and (size + length > CHANGES_BYTES or len(batch) == MAX_CHANGES):
+    for group in groups:
+        length = sum(len(msgspec.json.encode(change)) + 1 for change in group)
+        if batch and (size + length > CHANGES_BYTES or len(batch) + len(group) > MAX_CHANGES):
             yield tuple(batch)
             batch, size = [], 0
-        batch.append(change)
+        batch += group
         size += length
     if batch:
         yield tuple(batch)

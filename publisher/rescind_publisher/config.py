@@ -37,6 +37,10 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
     """First and greatest wait between attempts; jittered down by up to a half."""
     close_timeout_s: float = 2.0
     """How long a close waits for what is still under way."""
+    snapshot_every_s: float = 600.0
+    """Between two snapshots, where there is anything new."""
+    snapshot_events: int = 10_000
+    """So many new events are reason for one at once; a reader verifies some 8,000 a second."""
 
     def __post_init__(self) -> None:
         subjects.check_fabric(self.fabric)
@@ -46,7 +50,7 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
             )
         positive = {name: getattr(self, name) for name in _TIMES}
         if wrong := [name for name, value in positive.items() if not value > 0]:
-            raise Malformed(f"{wrong[0]} must be more than 0 s")
+            raise Malformed(f"{wrong[0]} must be more than 0")
         if self.heartbeat_s * MISSED_HEADS >= self.stale_after_s:
             raise Malformed(
                 f"heartbeat_s {self.heartbeat_s:g} is too slow for stale_after_s "
@@ -65,4 +69,6 @@ _TIMES = (
     "retry_min_s",
     "retry_max_s",
     "close_timeout_s",
+    "snapshot_every_s",
+    "snapshot_events",
 )

@@ -199,6 +199,11 @@ class Drain:
         logs = {log for outlet in self.outlets for log in outlet.lanes}
         return [log for log in logs if all(_holds(outlet, log) for outlet in self.outlets)]
 
+    def durable(self, log: str) -> int:
+        """Return up to which number every sink holds a log for certain."""
+        lanes = [outlet.lanes.get(log) for outlet in self.outlets]
+        return min((0 if lane is None else lane.durable for lane in lanes), default=0)
+
     def status(self) -> list[SinkStatus]:
         """How each sink is."""
         return [outlet.status() for outlet in self.outlets]

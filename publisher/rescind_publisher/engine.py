@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError
 from typing import Any, Self, TypeVar
 
 from rescind_guard.freshness import SystemClock
-from rescind_protocol.changes import Revocation
+from rescind_protocol.changes import Change, Revocation
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_protocol.keys import SigningKey
@@ -23,17 +23,18 @@ from rescind_protocol.targets import Target
 from rescind_protocol.trust import Trust
 from rescind_publisher import metrics, plans
 from rescind_publisher.applied import Applied
-from rescind_publisher.chain import Numbered, Voice
+from rescind_publisher.chain import Numbered, Voice, is_wide
 from rescind_publisher.clock import checked
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.control import ControlServer
 from rescind_publisher.drain import Drain
-from rescind_publisher.errors import NotRunning
+from rescind_publisher.errors import NotRunning, Outdated
 from rescind_publisher.fleet import Fleet
-from rescind_publisher.follower import Follower
+from rescind_publisher.follower import Follower, SnapshotFollower
 from rescind_publisher.hand import Hand
 from rescind_publisher.hearing import Hearing
 from rescind_publisher.heartbeat import Heartbeat
+from rescind_publisher.keeper import Keeper
 from rescind_publisher.ledger import Ledger
 from rescind_publisher.listeners.base import Listener
 from rescind_publisher.metrics import Counters
@@ -42,6 +43,7 @@ from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, Order
 from rescind_publisher.rights import check_approver, check_rights, signer_of
 from rescind_publisher.roster import Roster
+from rescind_publisher.shelf import Schedule
 from rescind_publisher.sinks.base import Record, Sink
 from rescind_publisher.spool import Spool
 from rescind_publisher.status import SinkStatus, Status
@@ -129,8 +131,15 @@ class Publisher:
         self._loop.close()
 
     async def _begin(self) -> None:
+        self._keeper = keeper = self._make_keeper()
         self._heartbeat = Heartbeat(
-            self._ledger, self._drain, self.config, self.counters, lambda: self.roster.size
+            self._ledger,
+            self._drain,
+            self.config,
+            self.counters,
+            move=self._move,
+            shelved=keeper.shelved if keeper is not None else dict,
+            fleet=lambda: self.roster.size,
         )
         self._control: ControlServer | None = None
         if self.config.control is not None:
@@ -139,6 +148,23 @@ class Publisher:
         self._hearing.start()
         await self._drain.start()
         self._heartbeat.start()
+        if self._keeper is not None:
+            self._keeper.start()
+
+    def _make_keeper(self) -> Keeper | None:
+        """Snapshots need a right of their own, and someone who follows what others say."""
+        if not (self._signer.rights.snapshot and isinstance(self._follower, SnapshotFollower)):
+            return None
+        return Keeper(
+            self._drain.outlets,
+            follower=self._follower,
+            voice=self._voice,
+            trust=self._trust,
+            clock=self._clock,
+            schedule=Schedule(self.config.snapshot_every_s, self.config.snapshot_events),
+            own_logs=lambda: dict(self._ledger.standing().logs),
+            counters=self.counters,
+        )
 
     def close(self) -> None:
         """Wait for what is under way, `close_timeout_s` at most, and stop; the spool keeps it."""
@@ -161,6 +187,8 @@ class Publisher:
         until = self._loop.time() + self.config.close_timeout_s
         while not self._drain.settled and self._loop.time() < until:  # noqa: ASYNC110 - many lanes
             await asyncio.sleep(_IDLE_POLL_S)
+        if self._keeper is not None:
+            await self._keeper.stop()
         await self._heartbeat.stop()
         await self._hearing.stop()
         await self._drain.stop()
@@ -192,10 +220,8 @@ class Publisher:
         started = time.perf_counter()
         try:
             self._check_running()
-            plan = self._plan(order)
-            check_rights(plan, self._signer, approved=self._voice.approver is not None)
-            hand = Hand(self.sink_names, self._post, self._drain.prepare, self._drain.take, started)
-            made = self._ledger.accept(plan.changes, hand)
+            hand = self._hand(started)
+            plan, made = self._accept(order, hand)
         except RescindError:
             self.counters.add(metrics.REFUSED)
             raise
@@ -223,6 +249,33 @@ class Publisher:
             return tally.applied(time.perf_counter())
         finally:
             tally.close()
+
+    def _hand(self, started: float) -> Hand:
+        return Hand(self.sink_names, self._post, self._drain.prepare, self._drain.take, started)
+
+    def _accept(self, order: Order, hand: Hand) -> tuple[Plan, list[Numbered]]:
+        """Plan and commit; again, where kills to be ended have got new ids in between."""
+        while True:
+            moves = self._ledger.moves
+            plan = self._plan(order)
+            check_rights(plan, self._signer, approved=self._voice.approver is not None)
+            try:
+                return plan, self._ledger.accept(plan.changes, hand, moves=moves)
+            except Outdated:
+                continue
+
+    def _move(self) -> None:
+        """Say the kills of old logs again in the current one, where they are too many (blocks)."""
+        follower = self._follower
+        followed = follower.capture() if isinstance(follower, SnapshotFollower) else None
+        made = self._ledger.move(followed, self._may_say, self._hand(time.perf_counter()))
+        if made:
+            self.counters.add(metrics.MOVED, len(made))
+            _log.info("kills of old logs were said again in %d events", len(made))
+
+    def _may_say(self, change: Change) -> bool:
+        approved = self._voice.approver is not None
+        return self._signer.rights.permit(change) and (approved or not is_wide(change))
 
     def _check_running(self) -> None:
         if not self._running:
@@ -294,7 +347,10 @@ class Publisher:
         return self.roster.fleet(self._ledger.standing().logs, time.perf_counter())
 
     async def _sink_status(self) -> tuple[SinkStatus, ...]:
-        return tuple(self._drain.status())
+        keeper = self._keeper
+        if keeper is None:
+            return tuple(self._drain.status())
+        return tuple(keeper.add_status(each) for each in self._drain.status())
 
     async def _fetch(self, log: str, after: int, limit: int) -> list[Record]:
         return await asyncio.to_thread(self._ledger.read, log, after, limit)

@@ -1,8 +1,11 @@
 """What a publisher needs of a subscriber: one truth, also of what others have killed."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rescind_protocol.table import Table
+from rescind_subscriber.capture import Captured
+
+__all__ = ["Captured", "Follower", "SnapshotFollower"]
 
 
 class _Published(Protocol):
@@ -28,4 +31,13 @@ class Follower(Protocol):
 
     def wait_synced(self, timeout_s: float, /) -> bool:
         """Wait until the view has once been proven complete; whether it has."""
+        ...
+
+
+@runtime_checkable
+class SnapshotFollower(Follower, Protocol):
+    """One whose state can be made into a snapshot."""
+
+    def capture(self) -> Captured | None:
+        """Return the whole state of one moment, None unless it is proven fresh; may block."""
         ...

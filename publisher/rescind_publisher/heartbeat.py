@@ -1,8 +1,9 @@
 """The heartbeat: a signed head every second, and the housekeeping between two of them."""
 
 import asyncio
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from rescind_protocol.errors import RescindError
@@ -17,6 +18,9 @@ _log = logging.getLogger(__name__)
 
 LOOK_EVERY_HEADS = 30
 """How often it is made sure that the sinks still hold what they had: one read for each log."""
+MOVE_EVERY_HEADS = 60
+"""How often it is seen whether the kills of too many old logs are in force."""
+CROWDED_EVERY_HEADS = 3
 REVIEW_EVERY_HEADS = 600
 """How often old logs are looked at for something to close."""
 
@@ -30,9 +34,14 @@ class Heartbeat:
         drain: Drain,
         config: PublisherConfig,
         counters: Counters,
+        *,
+        move: Callable[[], None],
+        shelved: Callable[[], Mapping[str, int]],
         fleet: Callable[[], int],
     ) -> None:
+        """`move` says old kills again if need be; `shelved` is what snapshots carry of each log."""
         self._ledger, self._drain = ledger, drain
+        self._move, self._shelved = move, shelved
         self._config, self._counters, self._fleet = config, counters, fleet
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -51,17 +60,21 @@ class Heartbeat:
         loop = asyncio.get_running_loop()
         due, count = loop.time(), 0
         while not self._stopping.is_set():
-            try:
-                await self._one_beat()
-                await self._keep_house(count)
-            except RescindError as error:
-                _log.error("no head was signed: %s", error)
-            except Exception:  # noqa: BLE001 - logged; a heart that stops makes the fleet stale
-                _log.exception("no head was signed")
+            await self._guarded(self._one_beat(), "no head was signed")
+            # Also where no head could be signed: closing old logs may be what is missing.
+            await self._guarded(self._keep_house(count), "housekeeping failed")
             count += 1
             due = max(due + self._config.heartbeat_s, loop.time())
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), due - loop.time())
+
+    async def _guarded(self, work: Awaitable[None], what: str) -> None:
+        try:
+            await work
+        except RescindError as error:
+            _log.error("%s: %s", what, error)
+        except Exception:  # noqa: BLE001 - logged; a heart that stops makes the fleet stale
+            _log.exception("%s", what)
 
     async def _one_beat(self) -> None:
         try:
@@ -78,9 +91,24 @@ class Heartbeat:
         await self.save_marks()
         if count % LOOK_EVERY_HEADS == 0:
             self._drain.look()
-        if count % REVIEW_EVERY_HEADS == 0:
-            for log in await asyncio.to_thread(self._ledger.review, self._drain.drained()):
-                self._drain.close_log(log)
+        if count % self._every(MOVE_EVERY_HEADS) == 0:
+            await asyncio.to_thread(self._move)
+        if count % self._every(REVIEW_EVERY_HEADS) == 0:
+            await self._review()
+
+    def _every(self, heads: int) -> int:
+        """Heads that name too many logs will not wait."""
+        return min(heads, CROWDED_EVERY_HEADS) if self._ledger.crowded else heads
+
+    async def _review(self) -> None:
+        work = functools.partial(
+            self._ledger.review,
+            self._drain.drained(),
+            durable=self._drain.durable(self._ledger.log),
+            shelved=self._shelved(),
+        )
+        for log in await asyncio.to_thread(work):
+            self._drain.close_log(log)
 
     async def save_marks(self) -> None:
         """Save how far the sinks got; asked on the loop, which owns the lanes, saved off it."""

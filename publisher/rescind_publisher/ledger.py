@@ -9,8 +9,9 @@ to the broker does not wait for that.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -24,10 +25,11 @@ from rescind_protocol.heads import Head, Position
 from rescind_protocol.join import Replica
 from rescind_protocol.targets import Target
 from rescind_protocol.trust import LOG_PREFIX_CHARS, Trust
-from rescind_publisher import chain
+from rescind_publisher import chain, moving
 from rescind_publisher.chain import Chain, Numbered, Standing, Voice
 from rescind_publisher.clock import Horizon, checked
-from rescind_publisher.errors import ClockWrong, QuotaExceeded, SpoolFailed
+from rescind_publisher.errors import ClockWrong, Outdated, QuotaExceeded, SpoolFailed
+from rescind_publisher.follower import Captured
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.spool import Marks
 
@@ -45,6 +47,7 @@ class HandOver(Protocol):
 _READ_AT_ONCE = 512
 _NO_QUOTA = 2**62
 """What lies in the spool was accepted, and stays so whatever the quota says of it now."""
+_NOTHING_SHELVED: Mapping[str, int] = MappingProxyType({})
 SPENT_LOGS_HEADED = 128
 """Logs with nothing left in force that heads go on to name, the newest; a head holds about 500."""
 
@@ -94,6 +97,10 @@ class Ledger:
         self._replica = Replica()
         self._positions = spool.positions()
         self._closed: set[str] = set()
+        self._ended_in: dict[str, dict[str, int]] = {}
+        """Log -> the logs in which its kills were ended, with the number of the last such event."""
+        self.moves = 0
+        """How often old kills got new ids; an order to end kills is planned for one such state."""
         self._unjoined: list[Numbered] = []
         self._horizon = Horizon(clock, spool.horizon)
         self._chain = Chain(voice)
@@ -146,25 +153,33 @@ class Ledger:
 
     # --- accepting ---
 
-    def accept(self, changes: tuple[Change, ...], hand_over: HandOver) -> list[Numbered]:
+    def accept(
+        self, changes: tuple[Change, ...], hand_over: HandOver, *, moves: int | None = None
+    ) -> list[Numbered]:
         """Commit changes as events; when it returns they are accepted (I1).
 
+        `moves` is that of the state they were planned for: `Outdated` if there is a newer one.
         Raises `QuotaExceeded`, `ClockWrong`, `TooLarge` or `SpoolFailed`: nothing was accepted.
         """
         with self._lock:
+            if moves not in (None, self.moves):
+                raise Outdated("old kills have got new ids meanwhile")
             self._check_quota(changes)
-            made = self._chain.number(chain.batches(changes), int(checked(self._clock)))
-            hand_over.stand_by(made)
-            try:
-                self._spool.append(made)
-            except SpoolFailed:
-                # Whether the disk has it is not known: the number may not be used again.
-                self._chain = Chain(self._voice)
-                raise
-            hand_over.committed()
-            self._chain.advance(made)
-            self._unjoined += made
-            self._note_position(made[0].event.log)
+            return self._commit(chain.batches(changes), hand_over)
+
+    def _commit(self, batches: Iterable[tuple[Change, ...]], hand_over: HandOver) -> list[Numbered]:
+        made = self._chain.number(batches, int(checked(self._clock)))
+        hand_over.stand_by(made)
+        try:
+            self._spool.append(made)
+        except SpoolFailed:
+            # Whether the disk has it is not known: the number may not be used again.
+            self._chain = Chain(self._voice)
+            raise
+        hand_over.committed()
+        self._chain.advance(made)
+        self._unjoined += made
+        self._note_position(made[0].event.log)
         return made
 
     def settle(self) -> None:
@@ -192,8 +207,14 @@ class Ledger:
 
     def _join(self) -> None:
         for each in self._unjoined:
-            self._replica.apply(_accepted(each.event))
+            self._apply(each.event)
         self._unjoined.clear()
+
+    def _apply(self, event: Event) -> None:
+        self._replica.apply(_accepted(event))
+        for _, change in event.changes:
+            for name in () if isinstance(change, Kill) else change.names:
+                self._ended_in.setdefault(name.log, {})[event.log] = event.seq
 
     def standing(self) -> Standing:
         """Where all own logs stand, and the sum of what is in force in them."""
@@ -212,7 +233,7 @@ class Ledger:
                 event = self._read(record)
                 if (event.log, event.seq, event.prev) != (log, seq + 1, digest):
                     raise self._corrupt(record, "the chain is broken")
-                self._replica.apply(_accepted(event))
+                self._apply(event)
                 seq, digest = event.seq, event.digest
         if (seq, digest) != (at.seq, at.digest):
             raise SpoolFailed(f"spool {self._spool.directory} is corrupt: log {log} ends too soon")
@@ -280,43 +301,93 @@ class Ledger:
             self._spool.save_marks(marks)
             self._spool.checkpoint()
 
-    def review(self, drained: Iterable[str]) -> list[str]:
-        """Close old logs with nothing left in force; forget those that only ever expired.
+    # --- old logs ---
 
-        `drained`: logs that every sink holds for certain. Returns the forgotten ones.
+    @property
+    def crowded(self) -> bool:
+        """Whether heads name so many logs that the next ones might not fit."""
+        return len(self._positions) - len(self._closed) > moving.CROWDED
+
+    def move(
+        self, followed: Captured | None, permit: moving.Permit, hand_over: HandOver
+    ) -> list[Numbered]:
+        """Say the kills of old logs again in the current one, if there are too many of these.
+
+        `followed` is what all publishers have said, by which those that others have ended are told.
+        Without, nothing is moved unless heads are about to become too large. Raises as `accept`.
+        """
+        if followed is None and not self.crowded:
+            return []
+        with self._lock:
+            self._join()
+            room = self._voice.quota - self._held()
+            some = moving.chosen(moving.in_force(self._replica.table), self.log, room)
+            batches = list(chain.bundles(moving.groups(some, followed, permit)))
+            if not batches:
+                return []
+            self.moves += 1
+            return self._commit(batches, hand_over)
+
+    def review(
+        self,
+        drained: Iterable[str],
+        *,
+        durable: int = 0,
+        shelved: Mapping[str, int] = _NOTHING_SHELVED,
+    ) -> list[str]:
+        """Close old logs with nothing left in force; forget those that nobody needs any more.
+
+        `drained`: logs that every sink holds for certain; `durable`: how much of the current log
+        they do; `shelved`: how much of each log two snapshots in every sink carry. Returns the
+        forgotten ones.
         """
         drained = list(drained)  # first: what is drained by now, is joined below
         with self._lock:
             self._join()
-        in_force = self._in_force()
-        spent = [log for log in drained if log not in in_force and log != self.log]
+        live = moving.in_force(self._replica.table)
+        held = {**dict.fromkeys(drained, _NO_QUOTA), self.log: durable}
+        spent = {
+            log
+            for log in drained
+            if log not in live
+            and log != self.log
+            and all(held.get(by, 0) >= seq for by, seq in self._ended_in.get(log, {}).items())
+        }
         with self._lock:
-            order = [log for log in self._positions if log in set(spent)]
+            order = [log for log in self._positions if log in spent]
             self._closed = set(order[: max(0, len(order) - SPENT_LOGS_HEADED)])
-            gone = [log for log in order if log in self._closed and self._only_expired(log)]
+            left, gone = set(self._positions), list[str]()
+            for log in order:
+                if log in self._closed and self._needless(log, left, shelved):
+                    left.discard(log)
+                    gone.append(log)
             self._spool.drop(gone)
             for log in gone:
                 del self._positions[log]
         return gone
 
-    def _in_force(self) -> set[str]:
-        found: set[str] = set()
-        for _, entry in self._replica.table.items():  # noqa: PERF102 - a Table has no values()
-            found.update(log for log, _ in entry.floors)
-            found.update(r.id.log for r in entry.revocations)
-        return found
+    def _needless(self, log: str, left: set[str], shelved: Mapping[str, int]) -> bool:
+        """Whether no rebuilt state and no emptied sink could miss this log.
 
-    def _only_expired(self, log: str) -> bool:
-        """Whether each change was a kill that has expired.
-
-        A reinstatement stays in the spool: without it a rebuilt state would revive what it ended.
+        Each kill has expired; or it was ended, and two snapshots in every sink carry all of that. A
+        reinstatement stays as long as the spool has what it ended: a rebuilt state would revive it.
         """
+        carried = shelved.get(log, 0) >= self._positions[log].seq
         seq = 0
         while records := self._spool.read(log, seq, _READ_AT_ONCE):
             seq = records[-1].seq
-            if not all(self._expired(c) for r in records for _, c in self._read(r).changes):
-                return False
+            for record in records:
+                for _, change in self._read(record).changes:
+                    done = carried and self._answered(change, left - {log})
+                    if not (done or self._expired(change)):
+                        return False
         return True
+
+    def _answered(self, change: Change, left: set[str]) -> bool:
+        """Whether what it ends is gone: our own kills, of none of the logs that are left."""
+        names = () if isinstance(change, Kill) else change.names
+        mine = self._voice.key.kid[:LOG_PREFIX_CHARS]
+        return all(name.log not in left and name.log.startswith(mine) for name in names)
 
     def _expired(self, change: Change) -> bool:
         if not isinstance(change, Kill) or change.expires_at is None:

@@ -22,6 +22,12 @@ HEAD_FAILURES = "rescind_publisher_head_failures_total"
 """Heads that a sink did not take in time."""
 CLOCK_JUMPS = "rescind_publisher_clock_jumps_total"
 """Heads signed while the wall clock was off its course; the horizon stands still meanwhile."""
+MOVED = "rescind_publisher_moves_total"
+"""Events that say kills of old logs again in the current one."""
+SNAPSHOTS = "rescind_publisher_snapshots_total"
+"""Snapshots written and read back; counted once for each sink."""
+SNAPSHOT_FAILURES = "rescind_publisher_snapshot_failures_total"
+"""Attempts to write, list or read back snapshots that failed; tried again later."""
 REPORTS = "rescind_publisher_reports_total"
 """Subscribers' reports that were taken."""
 REPORTS_REFUSED = "rescind_publisher_reports_refused_total"
@@ -40,6 +46,9 @@ NAMES = (
     HEADS,
     HEAD_FAILURES,
     CLOCK_JUMPS,
+    MOVED,
+    SNAPSHOTS,
+    SNAPSHOT_FAILURES,
     REPORTS,
     REPORTS_REFUSED,
     REPORT_FLOODS,

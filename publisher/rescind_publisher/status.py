@@ -13,6 +13,11 @@ class SinkStatus(msgspec.Struct, frozen=True):
     problem: str | None
     caveat: str | None = None
     """What to know about its acknowledgements while all is well."""
+    snapshots: int = 0
+    """Snapshots of ours that were read back from it; two are kept."""
+    trimmable: str | None = None
+    """Position up to which two of them carry everything, in the sink's own notation."""
+    snapshot_problem: str | None = None
 
 
 class Status(msgspec.Struct, frozen=True):

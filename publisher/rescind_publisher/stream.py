@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rescind_protocol import subjects
-from rescind_protocol.limits import MAX_EVENT_BYTES
+from rescind_protocol.limits import MAX_EVENT_BYTES, SNAPSHOT_PART_BYTES
 
 MAX_MESSAGE_BYTES = MAX_EVENT_BYTES + 4 * 1024
 """JetStream counts the headers into `max_msg_size`; ours take some 150 bytes."""
+MAX_PART_MESSAGE_BYTES = SNAPSHOT_PART_BYTES + 4 * 1024
 DUPLICATE_WINDOW_NS = 120 * 10**9
 """A retry within it is answered `duplicate` instead of being stored a second time (harmless)."""
 
@@ -37,6 +38,21 @@ def wanted(fabric: str, replicas: int) -> dict[str, Any]:
         "deny_delete": True,
         "deny_purge": True,
         "allow_rollup_hdrs": False,
+    }
+
+
+def wanted_for_snapshots(fabric: str, replicas: int) -> dict[str, Any]:
+    """Return the configuration of the stream that carries snapshots: one message of each subject.
+
+    A writer has a fixed few subjects and writes them again; nothing is ever deleted or purged.
+    """
+    return wanted(fabric, replicas) | {
+        "name": subjects.snapshot_stream(fabric),
+        "description": f"rescind: signed snapshots of fabric {fabric}",
+        "subjects": [subjects.snapshots(fabric)],
+        "discard": "old",
+        "max_msgs_per_subject": 1,
+        "max_msg_size": MAX_PART_MESSAGE_BYTES,
     }
 
 
@@ -95,17 +111,44 @@ _RULES = (
 )
 
 
+_ONLY_EVENTS = ("discard", "max_msgs_per_subject", "duplicate_window", "max_msg_size")
+_SNAPSHOT_RULES = (
+    *(rule for rule in _RULES if rule.setting not in _ONLY_EVENTS),
+    _Rule("discard", "old".__eq__, "'new' refuses a snapshot in another's stead: make it 'old'"),
+    _Rule("max_msgs_per_subject", (1).__eq__, "old snapshots would pile up: make it 1", -1),
+    _Rule("max_msgs", _unset, "parts of snapshots would vanish: make it -1", -1),
+    _Rule(
+        "max_msg_size",
+        lambda size: size == -1 or size >= MAX_PART_MESSAGE_BYTES,
+        f"parts of snapshots would be refused: make it {MAX_PART_MESSAGE_BYTES} or -1",
+        -1,
+    ),
+    _Rule("max_bytes", _unset, "parts of snapshots would vanish: make it -1", -1),
+)
+
+
+def snapshot_refusals(config: Mapping[str, Any], fabric: str, replicas: int = 1) -> list[str]:
+    """Do as `refusals` for the stream of snapshots."""
+    return _broken(config, _SNAPSHOT_RULES, subjects.snapshots(fabric), replicas)
+
+
 def refusals(config: Mapping[str, Any], fabric: str, replicas: int = 1) -> list[str]:
     """Return a sentence for each setting that would lose kills; empty if the stream will do.
 
     `config` is the object that STREAM.INFO and STREAM.CREATE answer with.
     """
+    return _broken(config, _RULES, subjects.logs(fabric), replicas)
+
+
+def _broken(
+    config: Mapping[str, Any], rules: tuple[_Rule, ...], subject: str, replicas: int
+) -> list[str]:
     found = [
         f"{rule.setting} is {config.get(rule.setting, rule.default)!r}: {rule.todo}"
-        for rule in _RULES
+        for rule in rules
         if not rule.holds(config.get(rule.setting, rule.default))
     ]
-    only = [subjects.logs(fabric)]
+    only = [subject]
     if config.get("subjects") != only:
         found.append(f"subjects is {config.get('subjects')!r}: make it {only!r}")
     if config.get("num_replicas", 1) < replicas:

@@ -5,7 +5,8 @@
 3. whenever a source is (re)connected, a gap shows, a head is not covered, or some minutes have
    passed: read what the source stores, from the cursor to its end. What is heard meanwhile is
    joined at once; the order does not matter (I2). So replay meets live without a gap, and the
-   heads prove it
+   heads prove it. Without a cursor, or where the stream no longer has what is missing, a snapshot
+   comes first, if the source stores any
 4. save the local snapshot from time to time, and at the end
 
 Any task that ends by surprise, and any event whose joining fails, ends all of it: the owner starts
@@ -22,8 +23,12 @@ from rescind_guard.metrics import Counter
 from rescind_guard.view import View
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import Malformed
+from rescind_protocol.image import Image
 from rescind_protocol.trust import Trust
+from rescind_subscriber.capture import Captured
 from rescind_subscriber.checkpoint import Checkpoint, CheckpointFile
+from rescind_subscriber.cold import ColdStart
+from rescind_subscriber.collector import collector_off
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
 from rescind_subscriber.memory import Memory, State, image_of, positions_of
@@ -31,7 +36,7 @@ from rescind_subscriber.pace import Pace, Rescan
 from rescind_subscriber.reconcile import Reconciler
 from rescind_subscriber.report_loop import ReportLoop
 from rescind_subscriber.reporting import Condition
-from rescind_subscriber.sources.base import Cursor, Reporter, Source
+from rescind_subscriber.sources.base import Cursor, Reporter, SnapshotStore, Source
 from rescind_subscriber.states import Observed, derive
 from rescind_subscriber.tasks import end, jitter, raise_end, stop_source, within, within_each
 
@@ -72,7 +77,14 @@ class Follower:
         self._rescans = {
             name: Rescan(config.reread_every_s * jitter(0.5, 1.5)) for name in self.sources
         }
+        self.cold = ColdStart(trust)
         self._unread: dict[str, str] = {}
+        self._all_again: set[str] = set()
+        """Sources to be read from their very beginning, whatever cursor a snapshot names."""
+        self._want_snapshot = dict.fromkeys(self.sources, False)
+        """Sources that store less than is missing, as far as known."""
+        self._refuted: dict[str, set[Cursor]] = {name: set() for name in self.sources}
+        """Cursors at which other bytes lie, or none."""
         self._fabric = trust.fabric
         self._view = view
         self._config = config
@@ -160,13 +172,15 @@ class Follower:
 
     def _remember(self) -> None:
         known = image_of(self._view.published.table)
-        kept = self._memory.load()
-        if kept is not None:
-            self.reconciler.replica.merge(kept.image)
-            self.reconciler.remember_heads(kept.newest_heads)
-            if kept.trust == self._memory.trust:  # others' events were skipped, not read
-                self.cursors.update(kept.cursors)
-        self.reconciler.replica.merge(known)
+        with collector_off():
+            kept = self._memory.load()
+            if kept is not None:
+                self.reconciler.replica.merge(kept.image)
+                self.reconciler.remember_heads(kept.newest_heads)
+                if kept.trust == self._memory.trust:  # others' events were skipped, not read
+                    self.cursors.update(kept.cursors)
+            if known.revocations or known.floors:
+                self.reconciler.replica.merge(known)
         self.reconciler.publish_replica()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -235,6 +249,7 @@ class Follower:
         name, new = source.name, 0
         before = self.reconciler.held_back
         try:
+            await self._begin(source)
             async for batch in within_each(READ_SILENCE_S, source.read(self.cursors.get(name))):
                 new += await self._join(batch.events)
                 # Never beyond an event that could not be joined (I10, quota, gap): it must be
@@ -250,6 +265,9 @@ class Follower:
         else:
             self.reads.add("complete")
             self._unread.pop(name, None)
+            self._want_snapshot[name] = not new and self.reconciler.missing
+            if self._want_snapshot[name] and isinstance(source, SnapshotStore):
+                self._due[name].set()  # what is missing is not stored there: a snapshot may have it
             if new and self.reconciler.held_back > before:
                 self._due[name].set()  # what came may have made room, or closed the gap
             self._rescan(name)
@@ -260,15 +278,49 @@ class Follower:
         now_s = asyncio.get_running_loop().time()
         if self._rescans[name].due(now_s, missing=self.reconciler.missing):
             self.reads.add("rescan")
+            self._all_again.add(name)
             log.warning("source %s: events are missing still; reading it from its beginning", name)
             self.cursors.pop(name, None)
             self._due[name].set()
 
+    async def _begin(self, source: Source) -> None:
+        """Take a snapshot where there is no cursor to read on from, or reading does not suffice."""
+        name = source.name
+        if not isinstance(source, SnapshotStore):
+            return
+        if name in self.cursors and not self._want_snapshot[name]:
+            return
+        try:
+            taken = await self.cold.take(name, source)
+        except SourceUnavailable as error:
+            # The events may be there all the same; the snapshot is asked for again if it is needed.
+            self.cold.counts.add("unavailable")
+            log.warning("source %s: its snapshots cannot be read: %s", name, error)
+            return
+        if taken is None:
+            return
+        if taken.image is not None:
+            self._merge(taken.image)
+        cursor = taken.cursor
+        if name in self._all_again:
+            self._all_again.discard(name)
+        elif name not in self.cursors and cursor and cursor not in self._refuted[name]:
+            self.cursors[name] = cursor
+
+    def _merge(self, image: Image) -> None:
+        try:
+            self.reconciler.merge(image)
+        except Exception as error:
+            self._fail(error)
+            raise
+
     def _rewind(self, name: str, error: Rewound) -> None:
-        """Start over from the beginning; nothing that was applied is taken back."""
+        """Start over, from a snapshot or the beginning; nothing that was applied is taken back."""
         self.reads.add("rewound")
-        log.warning("source %s: %s; reading it again from its beginning", name, error)
-        self.cursors.pop(name, None)
+        log.warning("source %s: %s; reading it again", name, error)
+        cursor = self.cursors.pop(name, None)
+        if cursor is not None:
+            self._refuted[name].add(cursor)
         self._due[name].set()
 
     async def _join(self, raws: list[bytes]) -> int:
@@ -281,6 +333,13 @@ class Follower:
                 raise
             await asyncio.sleep(0)
         return new
+
+    def capture(self) -> Captured | None:
+        """Return the state of this moment, None where it may not be relied upon."""
+        if self._failure is not None or self.reconciler.unreadable is not None:
+            return None
+        replica = self.reconciler.replica
+        return Captured(positions_of(replica), replica.table, dict(self.cursors))
 
     def observed(self) -> Observed:
         """Return what the state is derived from."""

@@ -123,6 +123,7 @@ def positions_of(replica: Replica) -> Image:
         above={log: dict(links) for log, links in replica.above.items()},
         named=tuple(replica.named),
         horizons=dict(replica.horizons),
+        forked=tuple(sorted(replica.forked)),
     )
 
 

@@ -27,9 +27,11 @@ from rescind_protocol.clock import Clock
 from rescind_protocol.errors import Malformed, RescindError, Unreadable, Untrusted
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
+from rescind_protocol.image import Image
 from rescind_protocol.join import Outcome, Replica
 from rescind_protocol.limits import MAX_HEAD_AHEAD_S
 from rescind_protocol.trust import Trust
+from rescind_subscriber.collector import collector_off
 
 log = logging.getLogger("rescind.subscriber")
 
@@ -276,6 +278,14 @@ class Reconciler:
         """Refuse heads up to these times as replayed."""
         for publisher, time_s in newest.items():
             self._newest[publisher] = max(time_s, self._newest.get(publisher, -inf))
+
+    def merge(self, image: Image) -> None:
+        """Join a snapshot in; it may be what a head was waiting for."""
+        with collector_off():
+            self.replica.merge(image)
+        self._publish([])
+        for publisher in list(self._uncovered):
+            self._prove(publisher)
 
     def publish_replica(self) -> None:
         """Swap the view to the replica's table, after a merge; takes over what is published."""

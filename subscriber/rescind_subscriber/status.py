@@ -26,6 +26,8 @@ class Status(msgspec.Struct, frozen=True):
     events: dict[str, int]
     heads: dict[str, int]
     reads: dict[str, int]
+    snapshots: dict[str, int] = {}
+    """What became of the snapshots that sources have shown."""
 
 
 def status_of(
@@ -62,4 +64,5 @@ def status_of(
         events=follower.reconciler.events.read() if follower else {},
         heads=follower.reconciler.heads.read() if follower else {},
         reads=follower.reads.read() if follower else {},
+        snapshots=follower.cold.counts.read() if follower else {},
     )

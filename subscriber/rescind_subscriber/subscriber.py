@@ -6,6 +6,7 @@ is stale, and gets a follower of its own.
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import os
@@ -22,6 +23,7 @@ from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_protocol.events import Event
 from rescind_protocol.trust import Trust
+from rescind_subscriber.capture import Captured
 from rescind_subscriber.checkpoint import CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
@@ -33,6 +35,7 @@ log = logging.getLogger("rescind.subscriber")
 
 RESTART_WAIT_S = 1.0
 STOP_WITHIN_S = 10.0
+CAPTURE_WITHIN_S = 5.0
 _POLL_S = 0.005
 
 Sources = Callable[[], Sequence[Source]]
@@ -261,6 +264,25 @@ class Subscriber:
         except (SourceRefused, SourceUnavailable):
             return False
         return True
+
+    def capture(self) -> Captured | None:
+        """Return the followed state, as of one moment, if the view is fresh; else None.
+
+        Blocks for that moment; not to be called on the subscriber's own loop.
+        """
+        loop, follower = self._loop, self._follower
+        if loop is None or follower is None or not self.fresh:
+            return None
+
+        async def take() -> Captured | None:
+            return follower.capture()
+
+        work = take()
+        try:
+            return asyncio.run_coroutine_threadsafe(work, loop).result(CAPTURE_WITHIN_S)
+        except (TimeoutError, RuntimeError, concurrent.futures.CancelledError):
+            work.close()  # it is ending, or starting anew
+            return None
 
     def _is_fresh_by(self, deadline: float, timeout_s: float) -> bool:
         follower = self._follower

@@ -30,6 +30,7 @@ from tests.fakes.nats import (
 )
 from tests.fakes.waiting import until
 
+SHELF = f"RESCIND_SNAP_{FABRIC}"
 RECORD = Record("a", 1, b"event one")
 
 CHANGES = [
@@ -38,6 +39,10 @@ CHANGES = [
     f"$JS.API.STREAM.UPDATE.{STREAM}",
     f"$JS.API.STREAM.MSG.DELETE.{STREAM}",
     f"$JS.API.STREAM.RESTORE.{STREAM}",
+    f"$JS.API.STREAM.DELETE.{SHELF}",
+    f"$JS.API.STREAM.PURGE.{SHELF}",
+    f"$JS.API.STREAM.UPDATE.{SHELF}",
+    f"$JS.API.STREAM.MSG.DELETE.{SHELF}",
     f"$JS.API.STREAM.SNAPSHOT.{STREAM}",
     f"$JS.API.STREAM.LEADER.STEPDOWN.{STREAM}",
     f"$JS.API.CONSUMER.CREATE.{STREAM}",
@@ -52,6 +57,8 @@ NOT_FOR_SUBSCRIBERS = [
     *CHANGES,
     LOG,
     f"rescind.{FABRIC}.head.p",
+    f"rescind.{FABRIC}.snap.w.0.manifest",
+    f"rescind.{FABRIC}.snap.w.0.part.0",
     f"rescind.{FABRIC}.report",
     f"rescind.{FABRIC}.report.a.b",
     "_INBOX_pub.x",
@@ -111,8 +118,10 @@ async def test_the_system_user_only_asks(nats: EmbeddedServer, subject: str) -> 
         ("subscriber", ">"),
         ("subscriber", "$JS.>"),
         ("subscriber", "rescind.>"),
+        ("subscriber", f"rescind.{FABRIC}.snap.>"),
         ("publisher", "_INBOX_sub.>"),
         ("publisher", ">"),
+        ("publisher", f"rescind.{FABRIC}.snap.>"),
         ("publisher", "$JS.API.>"),
         ("system", ">"),
         ("system", "$SYS.>"),

@@ -301,7 +301,7 @@ async def test_announce_reaches_the_feed(
 async def test_jetstream_off_is_said(tmp_path: Path) -> None:
     """A server without JetStream gives a sentence that says so."""
     off = (
-        "jetstream { max_streams: 16, max_memory: 0, max_file: -1 }",
+        "jetstream { max_streams: 32, max_memory: 0, max_file: -1 }",
         "jetstream: disabled",
     )
     with admin_server(tmp_path, off) as server:

@@ -14,9 +14,8 @@ from rescind.embedded import EmbeddedServer
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.sinks.nats import NatsSink
 from rescind_publisher.stream import wanted
-from rescind_subscriber import nats_connect
+from rescind_subscriber import nats_connect, nats_reader
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
-from rescind_subscriber.sources import nats as nats_source
 from rescind_subscriber.sources.base import Batch, Cursor
 from rescind_subscriber.sources.nats import NatsSource
 from tests.fakes.nats import (
@@ -377,12 +376,12 @@ WHOLE = [(b"%d" % at, headers(seq=at, prev=at - 1, left=3 - at)) for at in (1, 2
 @pytest.mark.parametrize("lost", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])
 async def test_a_batch_with_a_hole_is_not_whole(lost: tuple[int, ...]) -> None:
     """A batch that lost its head, middle, tail, or all is refused; the whole one is taken."""
-    replies = nats_source._Replies(1)
+    replies = nats_reader.Replies(1)
     for at, (payload, block) in enumerate(WHOLE):
         if at not in lost:
             replies.heard(payload, block)
     assert replies.done.result()
-    control = nats_source._Replies(1)
+    control = nats_reader.Replies(1)
     for payload, block in WHOLE:
         control.heard(payload, block)
     assert control.done.result() == ""
@@ -392,7 +391,7 @@ async def test_a_batch_with_a_hole_is_not_whole(lost: tuple[int, ...]) -> None:
 async def test_repeated_and_reordered_replies_are_not_whole() -> None:
     """A reply twice, or two exchanged, is refused."""
     for order in ((0, 0, 1, 2, 3), (1, 0, 2, 3), (0, 2, 1, 3)):
-        replies = nats_source._Replies(1)
+        replies = nats_reader.Replies(1)
         for at in order:
             replies.heard(*WHOLE[at])
         assert replies.done.result()
@@ -400,12 +399,12 @@ async def test_repeated_and_reordered_replies_are_not_whole() -> None:
 
 async def test_an_endless_batch_is_cut() -> None:
     """A server that sends more than was asked for is not followed."""
-    replies = nats_source._Replies(1)
+    replies = nats_reader.Replies(1)
     at = 0
     while not replies.done.done():
         at += 1
         replies.heard(b"", headers(seq=at, prev=at - 1, left=1))
-    assert at == nats_source.BATCH_EVENTS + 1
+    assert at == nats_reader.BATCH_EVENTS + 1
     assert "larger" in replies.done.result()
 
 
@@ -416,9 +415,9 @@ async def test_lost_replies_are_asked_for_again(
     events = await fill(publisher, 20)
     drops = iter([7, 11])
 
-    class Lossy(nats_source._Replies):
-        def __init__(self, at: int) -> None:
-            super().__init__(at)
+    class Lossy(nats_reader.Replies):
+        def __init__(self, at: int, *, with_subjects: bool) -> None:
+            super().__init__(at, with_subjects=with_subjects)
             self.drop = next(drops, -1)
 
         def heard(self, payload: bytes, headers: bytes) -> None:
@@ -427,7 +426,7 @@ async def test_lost_replies_are_asked_for_again(
             else:
                 super().heard(payload, headers)
 
-    monkeypatch.setattr(nats_source, "_Replies", Lossy)
+    monkeypatch.setattr(nats_reader, "Replies", Lossy)
     assert (await read(source))[0] == events
     drops = iter([1, 2, 3])
     with pytest.raises(SourceUnavailable, match="not whole"):

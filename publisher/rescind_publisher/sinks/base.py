@@ -3,9 +3,12 @@
 An ack is a broker's word, and can be false: only bytes that were read back are durable (I1).
 """
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
+
+from rescind_subscriber.sources.base import SnapshotStore
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -69,3 +72,19 @@ class Prompt(Protocol):
 
     def send(self, record: Record) -> None:
         """Send the event now if that is possible; the `append` that follows awaits its ack."""
+
+
+@runtime_checkable
+class SnapshotSink(SnapshotStore, Protocol):
+    """What a sink can be besides: a store of snapshots that are written and read back. Optional."""
+
+    name: str
+
+    async def write_snapshot(self, place: str, parts: Sequence[bytes], manifest: bytes) -> None:
+        """Store a snapshot at a place "<writer>.<slot>", in the stead of what lies there.
+
+        The parts first, each acknowledged; the manifest last, for it is what makes them a
+        snapshot. Raises `SinkUnavailable` (what lies there now is broken) or `SinkRefused`.
+        `list_snapshots` and `read_snapshot` raise these too.
+        """
+        ...

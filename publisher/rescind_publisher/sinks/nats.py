@@ -11,7 +11,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
@@ -22,10 +22,17 @@ from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.limits import MAX_EVENT_BYTES
 from rescind_publisher.errors import SinkRefused, SinkUnavailable
 from rescind_publisher.sinks.base import Record, Stored
-from rescind_publisher.stream import refusals, wanted
+from rescind_publisher.stream import (
+    refusals,
+    snapshot_refusals,
+    wanted,
+    wanted_for_snapshots,
+)
 from rescind_publisher.sync import SyncState, storage_sync
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_link import Draft, Link, NatsOptions, Question, Reply
+from rescind_subscriber.nats_shelf import ShelfReader
+from rescind_subscriber.sources.base import Listed
 
 log = logging.getLogger("rescind.publisher")
 
@@ -99,6 +106,8 @@ class NatsSink:
         self._started = False
         self._sent: dict[tuple[str, int], Question] = {}
         self._prepared: dict[tuple[str, int], Draft] = {}
+        self._shelf = ShelfReader(self._link, fabric, name=name)
+        self._shelf_checked = False
 
     def __repr__(self) -> str:
         state = "ready" if self._checked else self._why_down or "stream not checked"
@@ -109,7 +118,7 @@ class NatsSink:
         if not self._started:
             await _mapped(self._link.start())
             self._started = True
-        await self._prepare()
+        await self._prepare_log()
         if self._system is not None:
             self.sync = await _mapped(storage_sync(self._system))
             if self.sync == "interval":
@@ -150,7 +159,7 @@ class NatsSink:
             raise SinkRefused(f"{self.name}: an event of {len(record.raw)} bytes is too large")
         sent = self._sent.pop((record.log, record.seq), None)
         if not self._checked:
-            await self._prepare()
+            await self._prepare_log()
         subject, headers = self._frame(record, repair=repair)
         try:
             if sent is not None and not repair:
@@ -161,7 +170,11 @@ class NatsSink:
         except SinkUnavailable:
             self._checked = False
             raise
-        return self._stored(reply)
+        try:
+            return self._stored(reply, self._stream)
+        except (SinkUnavailable, SinkRefused):
+            self._checked = False
+            raise
 
     def _frame(self, record: Record, *, repair: bool) -> tuple[str, dict[str, str]]:
         headers = {"Nats-Expected-Stream": self._stream}
@@ -182,12 +195,50 @@ class NatsSink:
                 raise SinkUnavailable(f"{self.name}: {self._stream} cannot be read back from")
         return None
 
+    async def list_snapshots(self) -> list[Listed]:
+        """Return the snapshots' statements; see `SnapshotStore`."""
+        return await _mapped(self._shelf.list_snapshots())
+
+    async def read_snapshot(self, place: str, size: int) -> list[bytes]:
+        """Return a snapshot's parts; see `SnapshotStore`."""
+        return await _mapped(self._shelf.read_snapshot(place, size))
+
+    async def write_snapshot(self, place: str, parts: Sequence[bytes], manifest: bytes) -> None:
+        """Store a snapshot, the manifest last; see `SnapshotSink.write_snapshot`.
+
+        Without an id, for a snapshot is written again after it was damaged (see `Nats-Msg-Id`).
+        """
+        stream = subjects.snapshot_stream(self._fabric)
+        writer, _, slot = place.partition(".")
+        if not self._shelf_checked:
+            config = wanted_for_snapshots(self._fabric, self._replicas)
+            await self._prepare(stream, config, snapshot_refusals)
+            self._shelf_checked = True
+        for number, part in enumerate(parts):
+            await self._store(stream, subjects.part(self._fabric, writer, slot, number), part)
+        await self._store(stream, subjects.manifest(self._fabric, writer, slot), manifest)
+
+    async def _store(self, stream: str, subject: str, raw: bytes) -> None:
+        headers = {"Nats-Expected-Stream": stream}
+        try:
+            reply = await self._request(
+                subject,
+                raw,
+                headers=headers,
+                accept=lambda reply: _is_ack(reply, stream),
+                timeout_s=ACK_TIMEOUT_S,
+            )
+            self._stored(reply, stream)
+        except (SinkUnavailable, SinkRefused):
+            self._shelf_checked = False
+            raise
+
     async def announce(self, publisher: str, head: bytes) -> None:
         """Send a head; see `Sink.announce`."""
         await _mapped(self._link.publish(subjects.head(self._fabric, publisher), head))
 
     async def _up(self) -> None:
-        self._checked = False
+        self._checked = self._shelf_checked = False
         self._why_down = self._problem = ""
 
     def _down(self, why: str) -> None:
@@ -214,44 +265,39 @@ class NatsSink:
                 raise SinkRefused(self._problem) from error
             raise
 
-    def _is_ack(self, reply: Reply) -> bool:
-        """Whether this is our stream's answer, or the server's word that nobody listens."""
-        if reply.status == b"503":
-            return True
-        try:
-            ack = _decode_ack(reply.payload)
-        except msgspec.MsgspecError:
-            return False
-        return ack.error is not None or (ack.stream == self._stream and ack.seq > 0)
-
-    def _stored(self, reply: Reply) -> Stored:
-        if reply.status == b"503":
-            self._checked = False
-            raise SinkUnavailable(f"{self.name}: the stream {self._stream} does not answer")
-        ack = _decode_ack(reply.payload)
-        if ack.error is not None:
-            self._checked = False
-            raise self._said(ack.error, "the event was not stored")
-        return Stored(str(ack.seq), ack.duplicate)
-
-    async def _prepare(self) -> None:
-        """Create the stream if there is none, and check the one there is."""
-        answer = await self._api("INFO", b"")
-        if answer.error is not None and answer.error.err_code == _NOT_FOUND:
-            config = msgspec.json.encode(wanted(self._fabric, self._replicas))
-            answer = await self._api("CREATE", config)
-        if answer.error is not None and answer.error.err_code == _NAME_IN_USE:
-            answer = await self._api("INFO", b"")
-        if answer.error is not None:
-            raise self._said(answer.error, f"the stream {self._stream} cannot be used")
-        if found := refusals(answer.config, self._fabric, self._replicas):
-            raise SinkRefused(
-                f"{self.name}: the stream {self._stream} would lose kills: {'; '.join(found)}"
-            )
+    async def _prepare_log(self) -> None:
+        await self._prepare(self._stream, wanted(self._fabric, self._replicas), refusals)
         self._checked = True
 
-    async def _api(self, verb: str, payload: bytes) -> _StreamAnswer:
-        reply = await self._request(f"$JS.API.STREAM.{verb}.{self._stream}", payload)
+    def _is_ack(self, reply: Reply) -> bool:
+        return _is_ack(reply, self._stream)
+
+    def _stored(self, reply: Reply, stream: str) -> Stored:
+        if reply.status == b"503":
+            raise SinkUnavailable(f"{self.name}: the stream {stream} does not answer")
+        ack = _decode_ack(reply.payload)
+        if ack.error is not None:
+            raise self._said(ack.error, "it was not stored")
+        return Stored(str(ack.seq), ack.duplicate)
+
+    async def _prepare(
+        self, stream: str, wanted: dict[str, Any], refusals: Callable[..., list[str]]
+    ) -> None:
+        """Create the stream if there is none, and check the one there is."""
+        answer = await self._api("INFO", stream)
+        if answer.error is not None and answer.error.err_code == _NOT_FOUND:
+            answer = await self._api("CREATE", stream, msgspec.json.encode(wanted))
+        if answer.error is not None and answer.error.err_code == _NAME_IN_USE:
+            answer = await self._api("INFO", stream)
+        if answer.error is not None:
+            raise self._said(answer.error, f"the stream {stream} cannot be used")
+        if found := refusals(answer.config, self._fabric, self._replicas):
+            raise SinkRefused(
+                f"{self.name}: the stream {stream} would lose kills: {'; '.join(found)}"
+            )
+
+    async def _api(self, verb: str, stream: str, payload: bytes = b"") -> _StreamAnswer:
+        reply = await self._request(f"$JS.API.STREAM.{verb}.{stream}", payload)
         if reply.status:
             raise SinkUnavailable(f"{self.name}: JetStream does not answer: is it switched on?")
         try:
@@ -262,6 +308,17 @@ class NatsSink:
     def _said(self, error: _ApiError, what: str) -> SinkRefused | SinkUnavailable:
         kind = SinkUnavailable if error.code == _TEMPORARY else SinkRefused
         return kind(f"{self.name}: {what}: {error.description} ({error.err_code})")
+
+
+def _is_ack(reply: Reply, stream: str) -> bool:
+    """Whether this is the stream's answer, or the server's word that nobody listens."""
+    if reply.status == b"503":
+        return True
+    try:
+        ack = _decode_ack(reply.payload)
+    except msgspec.MsgspecError:
+        return False
+    return ack.error is not None or (ack.stream == stream and ack.seq > 0)
 
 
 async def _mapped(call: Awaitable[T]) -> T:

@@ -8,7 +8,7 @@
   append-only file. What is known of its fsync is said as a caveat.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -22,7 +22,9 @@ from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.redis_address import RedisOptions, parse
 from rescind_subscriber.redis_connect import open_wire
 from rescind_subscriber.redis_link import RedisLink
+from rescind_subscriber.redis_shelf import FIELD, RedisShelf
 from rescind_subscriber.redis_wire import Wire
+from rescind_subscriber.sources.base import Listed
 
 _TEXT = resources.files(__package__).joinpath("append.lua").read_text("ascii")
 SCRIPT = "\n".join(line for line in _TEXT.splitlines() if line and not line.startswith("--"))
@@ -65,6 +67,7 @@ class RedisSink:
             on_down=self._down,
             on_push=lambda _channel, _message: None,
         )
+        self._shelf = RedisShelf(self._link, fabric)
 
     def __repr__(self) -> str:
         state = "ready" if self._link.connected else self._why_down or "not connected"
@@ -164,6 +167,22 @@ class RedisSink:
         key = subjects.redis_log(self._fabric, log, int(moves))
         entries = await _mapped(self._link.request("XRANGE", key, f"{seq}-0", f"{seq}-0"))
         return bytes(entries[0][1][1]) if entries else None
+
+    async def list_snapshots(self) -> list[Listed]:
+        """Return the snapshots' statements; see `SnapshotStore`."""
+        return await _mapped(self._shelf.list_snapshots())
+
+    async def read_snapshot(self, place: str, size: int) -> list[bytes]:
+        """Return a snapshot's parts; see `SnapshotStore`."""
+        return await _mapped(self._shelf.read_snapshot(place, size))
+
+    async def write_snapshot(self, place: str, parts: Sequence[bytes], manifest: bytes) -> None:
+        """Store a snapshot, the manifest last; see `SnapshotSink.write_snapshot`."""
+        for number, part in enumerate(parts):
+            key = subjects.redis_part(self._fabric, place, number)
+            await _mapped(self._link.request("HSET", key, FIELD, part))
+        index = subjects.redis_snapshots(self._fabric)
+        await _mapped(self._link.request("HSET", index, place, manifest))
 
     async def announce(self, publisher: str, head: bytes) -> None:
         """Send a head; see `Sink.announce`."""

@@ -26,6 +26,15 @@ class Batch(msgspec.Struct, frozen=True):
     cursor: Cursor
 
 
+class Listed(msgspec.Struct, frozen=True):
+    """A snapshot that a store says it holds; nothing of it is verified yet."""
+
+    place: str
+    """The store's own notation for where it lies: "<writer>.<slot>"."""
+    manifest: bytes
+    """The signed statement of `rescind_protocol.snapshots`."""
+
+
 class Feed(Protocol):
     """What a source calls: plain functions, on its event loop, that never block or raise."""
 
@@ -62,6 +71,26 @@ class Source(Protocol):
 
     async def stop(self) -> None:
         """Close the connection; nothing is called on the feed afterwards."""
+
+
+@runtime_checkable
+class SnapshotStore(Protocol):
+    """What a source can be besides: a store of snapshots. Optional; a reader asks by `isinstance`.
+
+    The cursor in a snapshot's statement is one of this very store.
+    """
+
+    async def list_snapshots(self) -> list[Listed]:
+        """Return what lies there, the newest written last; raises `SourceUnavailable`."""
+        ...
+
+    async def read_snapshot(self, place: str, size: int) -> list[bytes]:
+        """Return the parts at a place, in any order; others may be among them, or some be missing.
+
+        `size` is that of the whole body, in bytes: not much more is read. Raises
+        `SourceUnavailable`.
+        """
+        ...
 
 
 @runtime_checkable

@@ -18,8 +18,9 @@ from rescind_protocol import subjects
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
 from rescind_subscriber.redis_address import RedisOptions
 from rescind_subscriber.redis_link import RedisLink
+from rescind_subscriber.redis_shelf import RedisShelf
 from rescind_subscriber.redis_wire import Wire
-from rescind_subscriber.sources.base import Batch, Cursor, Feed
+from rescind_subscriber.sources.base import Batch, Cursor, Feed, Listed
 
 ENTRIES = 64
 """Entries asked for at a time of one stream: 16 MiB at most, of events at their limit."""
@@ -54,6 +55,7 @@ class RedisSource:
             on_down=self._down,
             on_push=self._pushed,
         )
+        self._shelf = RedisShelf(self._link, fabric)
 
     def __repr__(self) -> str:
         state = self._told or "linked" if self._feed else "not started"
@@ -96,6 +98,14 @@ class RedisSource:
             await wire.close()
         if problems:  # said only now: one bad key hides no other log
             raise SourceUnavailable("; ".join(problems[:MAX_PROBLEMS]))
+
+    async def list_snapshots(self) -> list[Listed]:
+        """Return the snapshots' statements; see `SnapshotStore`."""
+        return await self._shelf.list_snapshots()
+
+    async def read_snapshot(self, place: str, size: int) -> list[bytes]:
+        """Return a snapshot's parts; see `SnapshotStore`."""
+        return await self._shelf.read_snapshot(place, size)
 
     async def _keys(self, wire: Wire) -> Iterator[str]:
         """Return the keys of all streams, those that a log has left too: a join wants them all."""

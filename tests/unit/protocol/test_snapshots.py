@@ -9,13 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rescind_protocol import snapshots
-from rescind_protocol.changes import Kill, Reinstate, Retract, RevocationId
+from rescind_protocol.changes import Effect, Kill, Reinstate, Retract, RevocationId
 from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.errors import Malformed, RescindError, Unreadable, Untrusted
 from rescind_protocol.heads import Position
 from rescind_protocol.image import Floor, Image, Link, Name
 from rescind_protocol.join import Replica
 from rescind_protocol.keys import SigningKey
+from rescind_protocol.limits import (
+    MAX_CURSOR_CHARS,
+    MAX_MANIFEST_BYTES,
+    MAX_SNAPSHOT_BYTES,
+    MAX_SNAPSHOT_PARTS,
+)
 from rescind_protocol.targets import agent, session
 from rescind_protocol.trust import Rights
 from tests.fakes.fabric import (
@@ -165,3 +171,72 @@ def test_a_mutated_body_decodes_to_something_mergeable_or_is_malformed(
         replica = Replica()
         replica.merge(snapshots.decode(bytes(body)))
         msgspec.msgpack.encode(replica.image())
+
+
+def carried(parts_of: int = 7) -> tuple[snapshots.Body, bytes]:
+    """Return a body in many parts, and its signed statement."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshots, "SNAPSHOT_PART_BYTES", parts_of)
+        body = snapshots.body_of(image())
+    cursor = snapshots.Place("1834", "A" * 43)
+    told = snapshots.sign(
+        body, key=PUBLISHER, publisher="soc", fabric=FABRIC, trust=1, at=NOW, cursor=cursor
+    )
+    return body, told
+
+
+def test_parts_come_together_in_any_order() -> None:
+    """With others among them, each twice: what was signed comes out, and the cursor with it."""
+    body, told = carried()
+    statement = snapshots.read_statement(told, TRUST)
+    assert len(body.parts) > 10
+    assert statement.cursor == snapshots.Place("1834", "A" * 43)
+    parts = [*reversed(body.parts), b"left over", *body.parts]
+    assert snapshots.assemble(statement, parts) == image()
+
+
+def test_a_part_missing_or_bent_is_malformed() -> None:
+    """Whichever it is."""
+    body, told = carried()
+    statement = snapshots.read_statement(told, TRUST)
+    for number, part in enumerate(body.parts):
+        rest = [p for n, p in enumerate(body.parts) if n != number]
+        for bad in (rest, [*rest, part + b"x"], [*rest, bytes([part[0] ^ 1]) + part[1:]]):
+            if part in rest:  # two equal parts: the other one does for both
+                continue
+            with pytest.raises(Malformed):
+                snapshots.assemble(statement, bad)
+
+
+def test_a_statement_fits_into_a_brokers_message() -> None:
+    """Of the largest snapshot there may be."""
+    digests = tuple(f"{n:043d}" for n in range(MAX_SNAPSHOT_PARTS))
+    body = snapshots.Body((), digests, MAX_SNAPSHOT_BYTES, "A" * 43)
+    place = snapshots.Place("9" * MAX_CURSOR_CHARS, "A" * 43)
+    told = snapshots.sign(
+        body, key=PUBLISHER, publisher="p" * 32, fabric=FABRIC, trust=1, at=NOW, cursor=place
+    )
+    assert len(told) <= MAX_MANIFEST_BYTES
+    assert snapshots.read_statement(told, TRUST).parts == digests
+    longer = snapshots.Place("9" * (MAX_CURSOR_CHARS + 1), "A" * 43)
+    told = snapshots.sign(
+        body, key=PUBLISHER, publisher="soc", fabric=FABRIC, trust=1, at=NOW, cursor=longer
+    )
+    assert snapshots.read_statement(told, TRUST).cursor is None
+
+
+def test_the_sums_of_a_loaded_state_are_those_of_a_joined_one() -> None:
+    """A head's sum is compared with them; whether they were made at once or later."""
+    log, joined, loaded = Log(), Replica(), Replica()
+    for number in range(5):
+        joined.apply(log.event(Kill(target=session(f"s{number}"), expires_at=NOW + number)))
+    joined.apply(log.event(Kill(target=session("s0"), effect=Effect.ISSUANCE)))
+    loaded.merge(joined.image())
+    assert dict(loaded.table.items()) == dict(joined.table.items())
+    assert len(loaded.table) == len(joined.table)
+    assert loaded.live_count == joined.live_count
+    end = log.event(Retract(target=session("s1"), names=(RevocationId(log.id, 2, 0),)))
+    for replica in (joined, loaded):
+        replica.apply(end)
+    assert loaded.live_sum([log.id]) == joined.live_sum([log.id])
+    assert loaded.image() == joined.image()

@@ -1,0 +1,202 @@
+"""Kills of old logs said again: one event for both, in force all the while, heads small."""
+
+from collections.abc import Iterator
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from rescind_protocol import events
+from rescind_protocol.changes import Change, Kill, Reinstate, Retract, Revocation, RevocationId
+from rescind_protocol.events import Event
+from rescind_protocol.join import Replica
+from rescind_protocol.table import Table
+from rescind_publisher import chain, moving
+from rescind_publisher import ledger as ledger_module
+from rescind_publisher.chain import Chain, Numbered
+from rescind_publisher.errors import Outdated
+from rescind_publisher.moving import groups
+from rescind_subscriber.capture import Captured
+from rescind_subscriber.memory import positions_of
+from tests.fakes.fabric import NOW, SECOND, Log, make_trust
+from tests.fakes.publishing import VOICE, target
+from tests.unit.publisher.test_ledger import Bench, Handed, restarts
+
+TRUST = make_trust()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A ledger ready to use."""
+    bench = Bench(tmp_path)
+    yield bench
+    bench.spool.close()
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few old logs are too many that a test need not open dozens."""
+    monkeypatch.setattr(moving, "OLD_LOGS", 3)
+    monkeypatch.setattr(moving, "LEAVE", 1)
+    monkeypatch.setattr(ledger_module, "SPENT_LOGS_HEADED", 0)
+
+
+def anything(change: Change) -> bool:
+    """Permit everything."""
+    del change
+    return True
+
+
+def captured(replica: Replica) -> Captured:
+    """What a subscriber with this state knows."""
+    return Captured(positions_of(replica), replica.table, {})
+
+
+def move(bench: Bench, followed: Replica | None = None) -> list[Numbered]:
+    """Move once, and let the subscriber hear of it."""
+    known = captured(bench.other if followed is None else followed)
+    made = bench.ledger.move(known, anything, Handed(bench.handed))
+    for each in made:
+        bench.other.apply(events.authenticate(each.raw, TRUST))
+    return made
+
+
+def dead(table: Table) -> set[bytes]:
+    """Return the targets that are denied."""
+    return {digest for digest, entry in table.items() if entry.revocations}
+
+
+def test_few_old_logs_are_left_alone(bench: Bench) -> None:
+    """Up to the bound heads are small enough; one log more is too many."""
+    live = {
+        f"log {n}": [Revocation(RevocationId(f"log {n}", 1, 0), Kill(target=target(n)), NOW)]
+        for n in range(moving.OLD_LOGS + 1)
+    }
+    assert moving.chosen(live, "log 0", 10**6) == []
+    some = moving.chosen(live, "current", 10**6)
+    assert len(some) == moving.OLD_LOGS + 1 - moving.LEAVE
+    assert moving.chosen(live, "current", 5) == some[:5]  # the key's quota
+    restarts(bench, 3, None)
+    assert move(bench) == []
+
+
+@pytest.mark.usefixtures("few")
+def test_moved_kills_deny_and_their_logs_are_closed(bench: Bench) -> None:
+    """Every target stays dead, the head names fewer logs, and a restart changes nothing."""
+    old = restarts(bench, 6, None)
+    before = dead(bench.other.table)
+    made = move(bench)
+    assert made
+    assert dead(bench.other.table) == before
+    assert len(before) == 6
+    assert bench.ledger.review(old, durable=len(made)) == []
+    assert len(bench.head().logs) == 2
+    assert bench.agrees()
+    assert len(bench.ledger.review(old, durable=len(made), shelved=dict.fromkeys(old, 1))) == 5
+    bench.reopen()
+    assert {d for n in range(9) for d in [target(n).digest] if bench.ledger.live(target(n))} == (
+        before
+    )
+    assert move(bench) == []
+
+
+@pytest.mark.usefixtures("few")
+def test_an_old_log_stays_in_heads_until_every_sink_has_the_new_kill(bench: Bench) -> None:
+    """Durable first, then closed."""
+    old = restarts(bench, 6, None)
+    made = move(bench)
+    bench.ledger.review(old, durable=len(made) - 1)
+    assert set(bench.head().logs) == {*old, bench.ledger.log}
+    bench.ledger.review(old, durable=len(made))
+    assert len(bench.head().logs) == 2
+
+
+def alive_meanwhile(batches: list[tuple[Change, ...]], kill: bytes) -> bool:
+    """Whether the target lives at any moment of any order in which events can come."""
+    log = Log()
+    old = log.event(Kill(target=target(1)))
+    run = Chain(VOICE)
+    moved = [events.authenticate(n.raw, TRUST) for n in run.number(batches, NOW)]
+    return any(_alive([old, *order], kill) for order in permutations(moved))
+
+
+def _alive(order: list[Event], kill: bytes) -> bool:
+    replica = Replica()
+    for event in order:
+        replica.apply(event)
+        if kill not in dead(replica.table):
+            return True
+    return False
+
+
+def test_no_order_of_arrival_shows_a_dead_target_alive() -> None:
+    """The end and the new kill come together. Control: in two events there is such a moment."""
+    old = Revocation(RevocationId(Log().id, 1, 0), Kill(target=target(1)), NOW)
+    pairs = list(groups([old], None, anything))
+    assert [type(change) for change in pairs[0]] == [Kill, Retract]
+    digest = target(1).digest
+    assert not alive_meanwhile(list(chain.bundles(pairs)), digest)
+    assert alive_meanwhile([(change,) for change in pairs[0]], digest)
+
+
+def test_a_pair_is_never_split() -> None:
+    """However events fill up, by count or by size."""
+    kills = [
+        Revocation(
+            RevocationId(Log().id, n + 1, 0),
+            Kill(target=target(n), reason_admin="x" * (n % 7) * 100),
+            NOW,
+        )
+        for n in range(5000)
+    ]
+    batches = list(chain.bundles(groups(kills, None, anything)))
+    assert len(batches) > 2
+    for batch in batches:
+        assert [type(c) for c in batch] == [Kill, Retract] * (len(batch) // 2)
+
+
+def test_what_others_have_ended_is_not_said_again(bench: Bench) -> None:
+    """A reinstated agent does not die by it; what was not seen to end is moved."""
+    kill = bench.say(Kill(target=target(1)))
+    revocation = bench.ledger.live(target(1))[0]
+    assert len(next(groups([revocation], captured(bench.other), anything))) == 2
+    other = Log(key=SECOND, publisher="soc-b")
+    bench.other.apply(other.event(Reinstate(target=target(1), names=(kill,), floor=NOW)))
+    (said,) = groups([revocation], captured(bench.other), anything)
+    assert [type(change) for change in said] == [Retract]
+    assert len(next(groups([revocation], captured(Replica()), anything))) == 2
+
+
+def test_what_may_not_be_said_is_not_half_said(bench: Bench) -> None:
+    """Where the key may only end, or the log is forked, nothing is: the kill stays where it is."""
+    bench.say(Kill(target=target(1)))
+    revocation = bench.ledger.live(target(1))[0]
+    assert list(groups([revocation], None, lambda c: not isinstance(c, Kill))) == []
+    assert list(groups([revocation], None, lambda c: isinstance(c, Kill))) == []
+    bench.other.forked.add(bench.ledger.log)
+    assert list(groups([revocation], captured(bench.other), anything)) == []
+
+
+@pytest.mark.usefixtures("few")
+def test_without_the_followed_state_only_in_need(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is moved blindly, unless heads are about to become too large to sign."""
+    restarts(bench, 6, None)
+    assert bench.ledger.move(None, anything, Handed(bench.handed)) == []
+    monkeypatch.setattr(moving, "CROWDED", 5)
+    assert bench.ledger.move(None, anything, Handed(bench.handed))
+
+
+@pytest.mark.usefixtures("few")
+def test_an_order_planned_before_a_move_is_refused(bench: Bench) -> None:
+    """Else it would end the old ids, say so, and leave the moved kill in force."""
+    restarts(bench, 6, None)
+    moves = bench.ledger.moves
+    (planned,) = bench.ledger.live(target(0)) or bench.ledger.live(target(1))
+    move(bench)
+    order = (Retract(target=planned.kill.target, names=(planned.id,)),)
+    with pytest.raises(Outdated):
+        bench.ledger.accept(order, Handed(bench.handed), moves=moves)
+    bench.say(*order)  # control: unchecked, the kill lives on
+    assert bench.ledger.live(planned.kill.target)
