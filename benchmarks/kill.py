@@ -34,6 +34,8 @@ from rescind_subscriber.nats_link import NatsOptions
 
 RATIO = 1.3
 WARM_UP = 5
+PAUSE_S = 0.002
+"""Before each message of either kind, so that none of them begins on what another has warmed up."""
 SIGNATURE_BYTES = 64
 
 
@@ -160,6 +162,7 @@ def _measure(
 
 def _kill(switch: KillSwitch, subscribers: Workers) -> Sample:
     target = badge_kill().target
+    time.sleep(PAUSE_S)
     begun = time.monotonic_ns()
     receipt = switch.kill(target, reason="key-compromise", reason_admin="INC-412")
     returned = time.monotonic_ns() - begun
@@ -203,11 +206,13 @@ class Floor:
 
     def say(self, receivers: Workers) -> Sample:
         """Send one message to all receivers."""
-        self._loop.run_until_complete(self._client.flush())  # hear the kill before: its size
+        time.sleep(PAUSE_S)
         message = time.monotonic_ns().to_bytes(8, "big") * (self.size // 8 + 1)
         begun = self._loop.run_until_complete(self._say(message[: self.size - SIGNATURE_BYTES]))
         returned = time.monotonic_ns() - begun
-        return Sample([at - begun for at in receivers.times()], returned)
+        sample = Sample([at - begun for at in receivers.times()], returned)
+        self._loop.run_until_complete(self._client.flush())  # hear the kills so far: their size
+        return sample
 
     async def _say(self, message: bytes) -> int:
         begun = time.monotonic_ns()

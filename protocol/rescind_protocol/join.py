@@ -168,6 +168,10 @@ class Replica:
         other for ever, of a key that never held more than its quota.
         """
         held = self.live_count.get(event.log[:LOG_PREFIX_CHARS], 0)
+        if held + len(event.changes) <= event.quota and all(
+            isinstance(change, Kill) for _, change in event.changes
+        ):
+            return False
         said = [change for _, change in event.changes]
         kills = sum(isinstance(change, Kill) for change in said)
         names = sum(
@@ -282,8 +286,10 @@ class Replica:
     def _count(self, name: RevocationId, by: int) -> None:
         key = name.log[:LOG_PREFIX_CHARS]
         self.live_count[key] = self.live_count.get(key, 0) + by
-        old = self._live_sum.get(name.log, 0)
-        self._live_sum[name.log] = (old + by * id_number(name)) % _MODULUS
+        if by > 0:
+            self._unsummed.append(name)  # a kill does not wait for a sum that heads alone need
+        else:
+            self._live_sum[name.log] = self._live_sum.get(name.log, 0) - id_number(name)
 
     # --- the horizon ---
 

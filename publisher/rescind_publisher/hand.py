@@ -40,15 +40,21 @@ class Hand:
         self._prepare, self._take = prepare, take
         self._gate = Gate()
 
-    def stand_by(self, made: list[Numbered]) -> None:
-        """Have the loop ready to send: the commit follows."""
-        self._records = [Record(each.event.log, each.event.seq, each.raw) for each in made]
-        self.progress = Progress(self._sinks, len(made), self._started)
+    def stand_by(self) -> None:
+        """Wake the loop: events are about to be signed."""
         self._post(self._send_when_committed)
 
+    def signed(self, made: list[Numbered]) -> None:
+        """Have the loop make these events ready: the commit follows."""
+        self._records = [Record(each.event.log, each.event.seq, each.raw) for each in made]
+        self.progress = Progress(self._sinks, len(made), self._started)
+        self._gate.signed()
+
     def _send_when_committed(self) -> None:
-        self._prepare(self._records)
-        if self._gate.wait():
+        ready = self._gate.wait_signed()
+        if ready:
+            self._prepare(self._records)
+        if self._gate.wait(ready=ready):
             try:
                 self._take(self._records, self.progress)
             finally:

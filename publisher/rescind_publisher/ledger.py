@@ -37,8 +37,11 @@ from rescind_publisher.spool import Marks
 class HandOver(Protocol):
     """Who sends what is accepted."""
 
-    def stand_by(self, made: list[Numbered]) -> None:
-        """Know that these events are about to be committed; they may yet fail."""
+    def stand_by(self) -> None:
+        """Know that events are about to be signed; that may yet fail, and their commit too."""
+
+    def signed(self, made: list[Numbered]) -> None:
+        """Know the events that are about to be committed."""
 
     def committed(self) -> None:
         """Send them."""
@@ -168,8 +171,10 @@ class Ledger:
             return self._commit(chain.batches(changes), hand_over)
 
     def _commit(self, batches: Iterable[tuple[Change, ...]], hand_over: HandOver) -> list[Numbered]:
-        made = self._chain.number(batches, int(checked(self._clock)))
-        hand_over.stand_by(made)
+        at = int(checked(self._clock))
+        hand_over.stand_by()
+        made = self._chain.number(batches, at)
+        hand_over.signed(made)
         try:
             self._spool.append(made)
         except SpoolFailed:

@@ -17,7 +17,10 @@ class HandOver:
         self._send = send
         self._made: list[Numbered] = []
 
-    def stand_by(self, made: list[Numbered]) -> None:
+    def stand_by(self) -> None:
+        """Nothing is sent before the commit."""
+
+    def signed(self, made: list[Numbered]) -> None:
         """Know what is about to be committed."""
         self._made = made
 

@@ -61,19 +61,24 @@ def _frame(data: bytes, at: int) -> _Frame | None:
     """Return the MSG or HMSG at that place (NATS client protocol), None if it is not whole."""
     line_end = data.find(b"\r\n", at, at + MAX_CONTROL_LINE_BYTES)
     words = data[at:line_end].split() if line_end > 0 else []
-    has_headers = words[:1] == [b"HMSG"]
+    has_headers = data.startswith(b"H", at)
     if len(words) not in ((5, 6) if has_headers else (4, 5)):
         return None
-    numbers = (words[2], words[-1], words[-2] if has_headers else b"0")
-    if not all(number.isdigit() and len(number) <= MAX_DIGITS for number in numbers):
+    size = _number(words[-1])
+    header_size = _number(words[-2]) if has_headers else 0
+    sid = _number(words[2])
+    if size < 0 or header_size < 0 or sid < 0:
         return None
-    sid, size, header_size = map(int, numbers)
     start = line_end + 2
     if header_size > size or data[start + size : start + size + 2] != b"\r\n":
         return None
     body = start + header_size
     subject = words[1].decode("utf-8", "replace")
     return _Frame(sid, subject, data[start:body], data[body : start + size], start + size + 2)
+
+
+def _number(digits: bytes) -> int:
+    return int(digits) if digits.isdigit() and len(digits) <= MAX_DIGITS else -1
 
 
 class LeanClient(Client):

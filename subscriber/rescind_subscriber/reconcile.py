@@ -35,6 +35,7 @@ from rescind_subscriber.collector import collector_off
 
 log = logging.getLogger("rescind.subscriber")
 
+_IN_FORCE = (Outcome.APPLIED, Outcome.FORK)
 VERIFIED_DIGESTS = 16_384
 """Events whose bytes are remembered as verified; the same comes up to four times."""
 
@@ -103,53 +104,61 @@ class Reconciler:
     def event(self, raw: bytes) -> bool:
         """Take one event; return whether events are missing below it."""
         before = self.held_back
-        event = self._join(raw)
+        event = self._verify(raw)
         if event is None:
             return self.held_back > before
-        self._publish([event])
-        return self.replica.gap(event.log)
+        outcome = self.replica.apply(event)
+        if outcome in _IN_FORCE:  # the view first, then the books
+            self._publish([event])
+        self._note(event, outcome)
+        return self.held_back > before or self.replica.gap(event.log)
 
     def batch(self, raws: Iterable[bytes]) -> int:
         """Take many events that were stored, with one swap; return how many were new."""
-        joined = [event for raw in raws if (event := self._join(raw)) is not None]
+        joined = []
+        for event in filter(None, map(self._verify, raws)):
+            outcome = self.replica.apply(event)
+            self._note(event, outcome)
+            if outcome in _IN_FORCE:
+                joined.append(event)
         self._publish(joined)
         return len(joined)
 
-    def _join(self, raw: bytes) -> Event | None:
-        """Verify and join; return the event if it was new."""
+    def _verify(self, raw: bytes) -> Event | None:
+        """Return the event, unless these very bytes were joined already or nobody may say them."""
         digest = events.digest_of(raw)
         if digest in self._verified:
             # Only bytes already verified may be dropped unread, never a number (red-team C).
             self.events.add(Outcome.SEEN)
             return None
         try:
-            event = events.authenticate(raw, self._trust, digest)
+            return events.authenticate(raw, self._trust, digest)
         except (Malformed, Untrusted) as error:
             self._reject(self.events, error, "event")
-            return None
         except Unreadable as error:
             self.held_back += 1
             self._distrust(self.events, error)
-            return None
-        outcome = self.replica.apply(event)
+        return None
+
+    def _note(self, event: Event, outcome: Outcome) -> None:
+        """Keep the books on an event that was joined, or could not be."""
         self.events.add(outcome)
         self._complain(event, outcome)
         if outcome in (Outcome.OVER_QUOTA, Outcome.TOO_FAR):
             self.held_back += 1
-            return None
-        self._verified[digest] = None
+            return
+        self._verified[event.digest] = None
         if len(self._verified) > VERIFIED_DIGESTS:
             self._verified.popitem(last=False)
-        return event if outcome is not Outcome.SEEN else None
 
     def _publish(self, applied: list[Event]) -> None:
         if self.replica.table is not self._swapped:
             self._swap()
         for event in applied:
-            if self.witness is not None:
-                self.witness.applied(event)
             for listener in self.on_applied:
                 self._tell(listener, event)
+            if self.witness is not None:
+                self.witness.applied(event)
         if self._uncovered:
             for publisher in self._uncovered & {event.publisher for event in applied}:
                 self._prove(publisher)

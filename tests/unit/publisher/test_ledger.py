@@ -34,7 +34,10 @@ class Handed:
     def __init__(self, into: list[Numbered]) -> None:
         self._into = into
 
-    def stand_by(self, made: list[Numbered]) -> None:
+    def stand_by(self) -> None:
+        """Nothing is sent before the commit."""
+
+    def signed(self, made: list[Numbered]) -> None:
         """Nothing is sent before the commit."""
         self._made = made
 
