@@ -79,8 +79,12 @@ def verify(token: Jws, public: bytes) -> bool:
     return verifies(token.signature, token.signing_input, public)
 
 
+@lru_cache(maxsize=64)
+def _header(typ: str, kid: str) -> str:
+    return b64url_encode(msgspec.json.encode({"alg": "EdDSA", "typ": typ, "kid": kid}))
+
+
 def sign(payload: bytes, *, typ: str, key: SigningKey, kid: str | None = None) -> bytes:
     """Return `payload` as compact JWS, `alg` EdDSA, `kid` the key's thumbprint unless given."""
-    header = msgspec.json.encode({"alg": "EdDSA", "typ": typ, "kid": kid or key.kid})
-    signing_input = f"{b64url_encode(header)}.{b64url_encode(payload)}".encode("ascii")
+    signing_input = f"{_header(typ, kid or key.kid)}.{b64url_encode(payload)}".encode("ascii")
     return signing_input + b"." + b64url_encode(key.sign(signing_input)).encode("ascii")

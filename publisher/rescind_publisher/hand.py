@@ -47,8 +47,8 @@ class Hand:
     def signed(self, made: list[Numbered]) -> None:
         """Have the loop make these events ready: the commit follows."""
         self._records = [Record(each.event.log, each.event.seq, each.raw) for each in made]
-        self.progress = Progress(self._sinks, len(made), self._started)
         self._gate.signed()
+        self.progress = Progress(self._sinks, len(made), self._started)
 
     def _send_when_committed(self) -> None:
         ready = self._gate.wait_signed()
