@@ -28,6 +28,9 @@ log = logging.getLogger("rescind.subscriber")
 SEND_S = 2.0
 """Deadline of one report through one source."""
 GOODBYE_S = 0.5
+LOOK_UP_AFTER_S = 0.005
+"""From a kill to the look at what had passed before: the kill has reached the views next to this
+one by then, and no guard has forgotten so soon."""
 
 
 @cache
@@ -64,12 +67,18 @@ class ReportLoop:
         self._through = tuple(through)
         self._condition, self._clock = condition, clock
         self._woken = asyncio.Event()
+        self._waking: asyncio.TimerHandle | None = None
 
     # --- told by the reconciler and the sources ---
 
     def applied(self, event: Event) -> None:
         """Take note of an event, after its swap."""
         self.step.applied(event, self._clock.boot())
+        if self._waking is None:
+            self._waking = asyncio.get_running_loop().call_later(LOOK_UP_AFTER_S, self._wake)
+
+    def _wake(self) -> None:
+        self._waking = None
         self._woken.set()
 
     def headed(self, head: Head) -> None:

@@ -65,16 +65,20 @@ class Condition(msgspec.Struct, frozen=True):
 class _Telling:
     """One event that was applied, and what had passed, once that was looked up."""
 
-    __slots__ = ("at", "digests", "event", "passed")
+    __slots__ = ("at", "event", "passed")
 
     def __init__(self, event: Event, at: float) -> None:
         self.event, self.at = event, at
-        self.digests = frozenset(
+        self.passed: Passed | None = None
+
+    @property
+    def digests(self) -> frozenset[bytes]:
+        """The targets whose use it stopped."""
+        return frozenset(
             change.target.digest
-            for _, change in event.changes
+            for _, change in self.event.changes
             if isinstance(change, Kill) and change.effect is Effect.USE
         )
-        self.passed = None if self.digests else Passed()
 
 
 class Reporting:
@@ -148,10 +152,10 @@ class Reporting:
 
     def look_up(self) -> None:
         """Find out what had passed before the kills applied since; soon, for guards forget."""
-        asked = [each for each in self._told if each.passed is None]
+        asked = [(each, each.digests) for each in self._told if each.passed is None]
         if asked:
-            found = self._calls.before([(each.at, each.digests) for each in asked])
-            for each, passed in zip(asked, found, strict=True):
+            found = self._calls.before([(each.at, digests) for each, digests in asked])
+            for (each, _), passed in zip(asked, found, strict=True):
                 each.passed = passed
 
     def report(self, condition: Condition, *, now: float, wall: float) -> Report:
