@@ -227,10 +227,13 @@ class Replica:
         return kill.expires_at is None or kill.expires_at > self.horizons.get(name.log, ALIVE)
 
     def _add(self, edit: TableEdit, target: bytes, revocation: Revocation) -> None:
-        old = edit.get(target) or _NOTHING
-        if revocation in old.revocations:
+        old = edit.get(target)
+        if old is None:
+            edit.put(target, alone(revocation))
+        elif revocation in old.revocations:
             return
-        edit.put(target, entry((*old.revocations, revocation), old.floors))
+        else:
+            edit.put(target, entry((*old.revocations, revocation), old.floors))
         self._count(revocation.id, 1)
         if revocation.kill.expires_at is not None:
             self._expiry.add(revocation.id.log, revocation.kill.expires_at, target)
