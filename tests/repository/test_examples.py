@@ -1,10 +1,26 @@
 """The examples that documents show do what they say."""
 
+import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+
+import rescind
+from tests.fakes.terminal import Running, Terminal, did
+from tests.fakes.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
+ORDERS = str(ROOT / "examples/mcp_orders.py")
+WITHIN_S = 30.0
+REVOKED = "-32061 BADGE_REVOKED"
 
 
 def test_the_tested_service_passes_its_tests() -> None:
@@ -13,3 +29,77 @@ def test_the_tested_service_passes_its_tests() -> None:
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout
     assert "3 passed" in answer.stdout
+
+
+@pytest.fixture
+def fabric(tmp_path: Path) -> Iterator[Terminal]:
+    """`rescind up`, as the README has it."""
+    terminal = Terminal(tmp_path / "home")
+    with terminal.start("up", "--port", "0", "--json") as running:
+        running.wait_for("state", state="LIVE")
+        yield terminal
+
+
+@asynccontextmanager
+async def over_stdio(fabric: Terminal) -> AsyncIterator[Client]:
+    """A client of the guarded server, whose process it starts."""
+    server = StdioServerParameters(
+        command=sys.executable, args=[ORDERS, "--stdio"], env=fabric.environment()
+    )
+    async with Client(server, cache=None) as client:
+        yield client
+
+
+@asynccontextmanager
+async def over_http(fabric: Terminal) -> AsyncIterator[Client]:
+    """A client of the guarded server, which listens on loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, ORDERS, "--port", str(port)]
+    with Running(command, fabric.environment()) as server:
+        wait_until(lambda: _listens(port) or server.process.poll() is not None, WITHIN_S)
+        async with httpx2.AsyncClient() as http:
+            transport = streamable_http_client(f"http://127.0.0.1:{port}/mcp", http_client=http)
+            async with Client(transport, cache=None) as client:
+                yield client
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def answer(client: Client, badge: str) -> str:
+    """Ask for an order; return what the tool said, or the two codes of the refusal."""
+    try:
+        meta: Any = {"capiscio_caller_badge": badge}
+        result = await client.call_tool("order_status", {"number": "7"}, meta=meta)
+    except MCPError as error:
+        return f"{error.code} {error.data['code']}"
+    return str(result.content)
+
+
+async def until(client: Client, badge: str, said: str) -> None:
+    """Ask until that is the answer; a view that follows is fresh, or knows the kill, soon."""
+    for _ in range(2000):
+        if said in (last := await answer(client, badge)):
+            return
+    raise AssertionError(f"{said!r} was never the answer, the last was {last!r}")
+
+
+@pytest.mark.parametrize("reach", [over_stdio, over_http])
+async def test_one_line_guards_a_server_and_two_kill(
+    reach: Any, fabric: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The README's lines: `protect` in the server, `KillSwitch` in a program of its own."""
+    monkeypatch.setenv("RESCIND_HOME", str(fabric.home))
+    badge, sub = fabric.issue("x7"), rescind.agent(did("x7"))
+    connected: AbstractAsyncContextManager[Client] = reach(fabric)
+    async with connected as client:
+        await until(client, badge, "300 widgets")
+        with rescind.KillSwitch() as switch:
+            receipt = switch.kill(sub, reason_admin="INC-412")
+        assert "durable" in str(receipt)
+        await until(client, badge, REVOKED)
+        assert await answer(client, fabric.issue("x7")) == REVOKED
+        assert "300 widgets" in await answer(client, fabric.issue("x8"))
