@@ -39,6 +39,8 @@ Recorder = Callable[[Decision, str | None], None]
 """Takes (decision, tool); must return at once and must not raise."""
 
 CACHED_BADGES = 10_000
+MAX_CACHED_CHARS = 4096
+"""A longer token is verified each time: whoever mints long ones shall not fill our memory."""
 _ALLOW = Outcome.ALLOW  # an enum's member costs a look-up of its own
 NOT_CHECKED = "revocation is not checked"
 _FAULTS_OF_FORM = frozenset({Code.BADGE_MALFORMED, Code.BADGE_CLAIMS_INVALID})
@@ -253,7 +255,7 @@ class Guard:
         A decision with a warning is not kept, since a newer head takes the warning away. Nor is
         anything under a token that is not exactly a `str`: what it says of itself may differ.
         """
-        if type(token) is not str:
+        if type(token) is not str or len(token) > MAX_CACHED_CHARS:
             return
         if decision is not None and decision.warnings and not self._skip:
             decision = None

@@ -152,6 +152,16 @@ def test_an_allowed_badge_is_not_judged_again() -> None:
     assert again is not first
 
 
+def test_a_long_token_is_not_kept() -> None:
+    """Badges of 16 KiB pass, and are verified each time: a flood of them fills no memory."""
+    scene = Scene()
+    guard = scene.guard()
+    assert guard.check(scene.issuer.badge(extra="x" * 4096))
+    assert len(guard._cache) == 0
+    assert guard.check(scene.issuer.badge())
+    assert len(guard._cache) == 1
+
+
 def test_a_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A swap drops the look-up's result, never the signature's; denied badges too (red-team B1)."""
     scene = Scene()
