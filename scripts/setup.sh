@@ -33,7 +33,10 @@ need_venv() {
   "$python" -c 'import ensurepip, venv' 2>/dev/null && return
   package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
   command -v apt-get >/dev/null || fail "$python has no ensurepip: install it with your system's packages"
-  [ "$(id -u)" = 0 ] || fail "$package is missing; as root: apt-get install $package"
+  if [ "$(id -u)" != 0 ]; then
+    has_redis || package="$package redis-server"
+    fail "as root, please: apt-get install $package"
+  fi
   echo "setup: installing $package"
   said=$({ apt-get update && apt-get install -y --no-install-recommends "$package"; } 2>&1) ||
     fail "apt-get could not install $package: $said"
@@ -41,11 +44,13 @@ need_venv() {
 
 # The fallback's tests run a real redis-server, which no wheel carries. Debian's package would start a
 # service and start it again at each boot: neither is wanted of a machine for tests.
+has_redis() { command -v redis-server valkey-server >/dev/null; }
+
 need_redis() {
   local said policy=/usr/sbin/policy-rc.d made=
-  command -v redis-server valkey-server >/dev/null && return
+  if has_redis; then return; fi
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "setup: no redis-server here, so tests of the fallback will be skipped: install redis-server"
+    echo "setup: 'make test' needs a redis-server; as root, please: apt-get install redis-server"
     return
   fi
   echo "setup: installing redis-server, without its service"
@@ -70,10 +75,10 @@ make_environment() {
   cp "$LOCK" "$INSTALLED"
 }
 
-need_redis
 if ! cmp -s "$LOCK" "$INSTALLED" || ! new_enough .venv/bin/python; then
   make_environment
 fi
+need_redis
 .venv/bin/python -m pip install -qq --disable-pip-version-check \
   --no-deps --no-build-isolation --editable .
 touch .venv/ready
