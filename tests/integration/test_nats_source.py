@@ -100,6 +100,19 @@ async def test_reads_more_than_a_batch_whole(source: NatsSource, publisher: Watc
     assert await read(source, batches[-1].cursor) == ([], batches[-1].cursor)
 
 
+async def test_a_reading_ends_though_the_stream_grows(
+    source: NatsSource, publisher: Watched
+) -> None:
+    """The mark is where the stream ended at the beginning: what comes meanwhile is heard live."""
+    events = await fill(publisher, 1500)
+    seen = 0
+    async for batch in source.read(None):
+        seen += len(batch.events)
+        assert seen < 4 * len(events), "it follows the writer for ever"
+        await fill(publisher, 1500)
+    assert seen >= len(events)
+
+
 async def test_batches_bounded_by_bytes_are_whole(source: NatsSource, publisher: Watched) -> None:
     """Where the byte limit ends the batches, nothing is missed either."""
     events = await fill(publisher, 60, size=256 * 1024)

@@ -5,8 +5,8 @@
 3. A catch-up asks for batches at increasing stream sequences, each whole (`nats_reader`).
 4. A resume begins *at* the cursor: the same bytes must lie there, or the stream was purged, made
    anew or restored from an old copy (`created` would not show that), and the reader starts over.
-5. The mark is the end of the stream as its server sees it; that it is the true end is for the
-   heads to prove.
+5. The mark is the end of the stream as its server sees it when the reading begins; that it is the
+   true end is for the heads to prove.
 """
 
 import asyncio
@@ -67,20 +67,22 @@ class NatsSource:
 
     async def read(self, after: Cursor | None) -> AsyncIterator[Batch]:
         """Yield the stored events behind the cursor; see `Source.read`."""
-        at = 1
         if after is not None:
-            at, first = await self._resume(after)
-            if first.payloads:
-                yield first.as_batch()
-            if first.pending == 0:
-                return
+            at, replies = await self._resume(after)
+        else:
+            replies = await self._reader.fetch(1)
+            at = replies.last + 1
+        # What came since the beginning is heard live: without a mark, a reader that is slower than
+        # the writers would never come to an end.
+        left = replies.pending
         while True:
-            replies = await self._reader.fetch(at)
             if replies.payloads:
                 yield replies.as_batch()
-            if replies.pending == 0:
+            if left <= 0 or replies.pending == 0:
                 return
+            replies = await self._reader.fetch(at)
             at = replies.last + 1
+            left -= len(replies.payloads)
 
     async def list_snapshots(self) -> list[Listed]:
         """Return the snapshots' statements; see `SnapshotStore`."""
