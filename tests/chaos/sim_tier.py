@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import count, islice
 from multiprocessing import get_context
 
@@ -38,25 +39,32 @@ def guarded(schedule: Schedule, parts: Parts) -> Verdict:
         return Verdict(schedules=1, broken=1, notes=[f"{type(error).__name__}: {error}"])
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Log nothing: thousands of brokers lie, and each is complained of."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def play(seeds: Iterable[int], without: str | None = None) -> Chunk:
     """Run the schedules of these seeds in this process."""
-    logging.disable(logging.CRITICAL)  # thousands of brokers lie, and each is complained of
     total, failed, parts = Verdict(), [], parts_without(without)
-    with known_signatures():
+    with quiet(), known_signatures():
         for seed in seeds:
             found = guarded(plan(seed), parts)
             if found.violations:
                 failed.append(seed)
             total.add(found)
-    logging.disable(logging.NOTSET)
     return Chunk(total, tuple(failed))
 
 
 def explain(seed: int, without: str | None) -> tuple[Schedule, list[str]]:
     """Return the shortest schedule found that fails as this seed's, and what is wrong with it."""
-    logging.disable(logging.CRITICAL)
     parts = parts_without(without)
-    with known_signatures():
+    with quiet(), known_signatures():
         schedule = shrink(plan(seed), lambda shorter: guarded(shorter, parts).violations > 0)
         return schedule, guarded(schedule, parts).notes
 
