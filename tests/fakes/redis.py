@@ -1,15 +1,12 @@
 """Real redis-servers for tests, wires as each user, and a way to store behind the sink's back."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from rescind.embedded import EmbeddedRedis
-from rescind.embedded.redis import USERS, find_redis
+from rescind.embedded.redis import USERS
 from rescind_protocol import subjects
 from rescind_publisher.sinks.redis import RedisSink
 from rescind_subscriber.redis_address import RedisOptions, parse
@@ -25,15 +22,8 @@ HEADS = subjects.redis_heads(FABRIC)
 QUICK = ("--appendfsync", "everysec")
 
 
-def need_redis() -> None:
-    """Skip where there is no redis-server; in CI there is one, or the test fails."""
-    if find_redis() is None and "CI" not in os.environ:
-        pytest.skip("no redis-server here")
-
-
 def redis_server(store: Path | None = None, *options: str, **how: Any) -> EmbeddedRedis:
     """Return a server, not started, with the shipped users and an `admin` who may do all."""
-    need_redis()
     passwords = {user: f"{user}-password" for user in (*USERS, "admin")}
     admin = "user admin reset on >admin-password ~* &* +@all"
     return EmbeddedRedis(

@@ -12,7 +12,7 @@ import pytest
 
 from rescind.embedded import EmbeddedRedis, EmbeddedServerError
 from rescind.embedded.redis import USERS, users_acl
-from tests.fakes.redis import need_redis, redis_server, wired
+from tests.fakes.redis import redis_server, wired
 from tests.fakes.waiting import alive, wait_until
 
 PARENT = """
@@ -31,7 +31,6 @@ time.sleep(600)
 @pytest.mark.parametrize(("how", "outlives"), [("bound", False), ("unbound", True)])
 def test_it_dies_with_its_parent(how: str, outlives: bool) -> None:  # noqa: FBT001
     """SIGKILL of the parent ends the server; without the binding (the control) it lives on."""
-    need_redis()
     command = [sys.executable, "-c", PARENT, how]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -86,7 +85,6 @@ def test_no_binary_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_users_file_as_shipped_lets_nobody_in(tmp_path: Path) -> None:
     """Without its passwords' digests the server refuses to start: none is set by mistake."""
-    need_redis()
     server = EmbeddedRedis(tmp_path / "redis", passwords={"subscriber": "x"})
     with pytest.raises(EmbeddedServerError, match="did not start"):
         server.start()
