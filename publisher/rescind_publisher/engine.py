@@ -251,7 +251,7 @@ class Publisher:
             tally.close()
 
     def _hand(self, started: float) -> Hand:
-        return Hand(self.sink_names, self._post, self._drain.prepare, self._drain.take, started)
+        return Hand(self.sink_names, self._post, self._drain, started)
 
     def _accept(self, order: Order, hand: Hand) -> tuple[Plan, list[Numbered]]:
         """Plan and commit; again, where kills to be ended have got new ids in between."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from rescind_protocol.changes import RevocationId
 from rescind_publisher.applied import Applied
 from rescind_publisher.chain import Numbered
+from rescind_publisher.drain import Drain
 from rescind_publisher.gate import Gate
 from rescind_publisher.plans import Plan
 from rescind_publisher.receipts import Progress, Receipt
@@ -13,59 +14,50 @@ from rescind_publisher.sinks.base import Record
 
 Post = Callable[..., None]
 """Call a plain function with these arguments on the loop."""
-Prepare = Callable[[list[Record]], None]
-Take = Callable[[list[Record], Progress], None]
 
 
 class Hand:
     """Told by the ledger before the events of one request are committed, and after."""
 
     __slots__ = (
+        "_drain",
         "_gate",
         "_post",
-        "_prepare",
         "_records",
         "_sinks",
         "_started",
-        "_take",
         "accepted_ms",
         "progress",
     )
 
-    def __init__(
-        self, sinks: tuple[str, ...], post: Post, prepare: Prepare, take: Take, started: float
-    ) -> None:
-        """`prepare` and `take` are the drain's, on the loop; `started` by `time.perf_counter`."""
-        self._sinks, self._post, self._started = sinks, post, started
-        self._prepare, self._take = prepare, take
+    def __init__(self, sinks: tuple[str, ...], post: Post, drain: Drain, started: float) -> None:
+        """`drain` belongs to the loop that `post` reaches; `started` by `time.perf_counter`."""
+        self._sinks, self._post, self._drain, self._started = sinks, post, drain, started
         self._gate = Gate()
 
-    def stand_by(self) -> None:
-        """Wake the loop: events are about to be signed."""
-        self._post(self._send_when_committed)
-
     def signed(self, made: list[Numbered]) -> None:
-        """Have the loop make these events ready: the commit follows."""
+        """Wake the loop, to make these events ready: the commit follows."""
         self._records = [Record(each.event.log, each.event.seq, each.raw) for each in made]
-        self._gate.signed()
         self.progress = Progress(self._sinks, len(made), self._started)
+        self._post(self._take_when_committed)
 
-    def _send_when_committed(self) -> None:
-        ready = self._gate.wait_signed()
-        if ready:
-            self._prepare(self._records)
-        if self._gate.wait(ready=ready):
+    def _take_when_committed(self) -> None:
+        self._drain.prepare(self._records)
+        if self._gate.stand():
             try:
-                self._take(self._records, self.progress)
+                self._drain.take(self._records, self.progress)
             finally:
                 self._gate.done()
 
     def committed(self) -> None:
-        """Hand over, and note the time."""
+        """Send, or have the loop send; and note the time."""
         self.accepted_ms = (time.perf_counter() - self._started) * 1000
-        self._gate.open()
+        self._gate.open(self._send)
         if self._gate.left and self._gate.claim():
-            self._post(self._take, self._records, self.progress)
+            self._post(self._drain.take, self._records, self.progress)
+
+    def _send(self) -> None:
+        self._drain.send(self._records)
 
     def receipt(
         self, plan: Plan, made: list[Numbered], *, at: float, applied: Applied | None = None

@@ -145,6 +145,11 @@ class Lane:
         if self._prompt is not None and self.ready and self.problem is None:
             self._prompt.prepare(record)
 
+    def send_prepared(self, record: Record) -> None:
+        """Send what was prepared, while the loop stands still; `push` follows."""
+        if self._prompt is not None:
+            self._prompt.send_prepared(record)
+
     def push(self, record: Record, progress: Progress | None = None) -> None:
         """Take a new event, which lies in the spool."""
         self.accepted = max(self.accepted, record.seq)  # a hand-over may be overtaken by the next

@@ -37,11 +37,8 @@ from rescind_publisher.spool import Marks
 class HandOver(Protocol):
     """Who sends what is accepted."""
 
-    def stand_by(self) -> None:
-        """Know that events are about to be signed; that may yet fail, and their commit too."""
-
     def signed(self, made: list[Numbered]) -> None:
-        """Know the events that are about to be committed."""
+        """Know the events that are about to be committed, which may yet fail."""
 
     def committed(self) -> None:
         """Send them."""
@@ -172,7 +169,6 @@ class Ledger:
 
     def _commit(self, batches: Iterable[tuple[Change, ...]], hand_over: HandOver) -> list[Numbered]:
         at = int(checked(self._clock))
-        hand_over.stand_by()
         made = self._chain.number(batches, at)
         hand_over.signed(made)
         try:

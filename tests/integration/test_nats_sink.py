@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import threading
+from collections import deque
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,27 @@ async def test_creates_stores_and_reads_back(sink: NatsSink, admin: Watched) -> 
     assert b"\r\nNats-Msg-Id: " + digest + b"\r\n" in reply.headers
     assert f"\r\nNats-Subject: {LOG}\r\n".encode() in reply.headers
     assert sink.sync == "always"
+
+
+async def test_what_another_thread_sent_is_not_sent_again(sink: NatsSink, admin: Watched) -> None:
+    """Prepared on the loop, sent by the committing thread, pushed and awaited: one message.
+
+    The control: what was never prepared is left to the loop, which sends it.
+    """
+    heard: list[bytes] = []
+    await admin.link.listen(LOG, lambda _subject, data, _headers: heard.append(data))
+    await admin.link.flush()
+    other = Record("a", 2, b"event two")
+    sink.prepare(RECORD)
+    both = (RECORD, other)
+    thread = threading.Thread(target=lambda: deque(map(sink.send_prepared, both), maxlen=0))
+    thread.start()
+    thread.join()  # the loop stands still
+    await until(lambda: heard == [RECORD.raw])
+    for record in both:
+        sink.send(record)
+        assert not (await sink.append(record)).duplicate
+    await until(lambda: heard == [RECORD.raw, other.raw])
 
 
 async def test_retry_is_a_duplicate_at_the_same_position(sink: NatsSink) -> None:

@@ -70,8 +70,14 @@ class Prompt(Protocol):
     def prepare(self, record: Record) -> None:
         """Do beforehand what `send` would; the event is being committed, which may fail."""
 
+    def send_prepared(self, record: Record) -> None:
+        """Send what was prepared, if anything was; on any thread, while the loop stands still."""
+
     def send(self, record: Record) -> None:
-        """Send the event now if that is possible; the `append` that follows awaits its ack."""
+        """Send the event now if that is possible, unless `send_prepared` has.
+
+        The `append` that follows awaits its ack.
+        """
 
 
 @runtime_checkable

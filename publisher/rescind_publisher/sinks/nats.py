@@ -134,7 +134,16 @@ class NatsSink:
 
     def send(self, record: Record) -> None:
         """Send before anything is awaited; see `Prompt.send`."""
-        draft = self._prepared.pop((record.log, record.seq), None) or self._draft(record)
+        if (record.log, record.seq) not in self._sent:
+            self._ask(
+                record, self._prepared.pop((record.log, record.seq), None) or self._draft(record)
+            )
+
+    def send_prepared(self, record: Record) -> None:
+        """Send from another thread; see `Prompt.send_prepared`."""
+        self._ask(record, self._prepared.pop((record.log, record.seq), None))
+
+    def _ask(self, record: Record, draft: Draft | None) -> None:
         if draft is not None and self._link.ask(draft):
             self._sent[record.log, record.seq] = draft.question
 
