@@ -151,6 +151,39 @@ async def test_a_log_that_moved_is_read_at_all_its_keys(
     assert sorted((await read(redis_source))[0]) == [b"a 1", b"a 1", b"a 3"]
 
 
+async def test_a_reading_ends_though_the_stream_grows(
+    redis_source: RedisSource, redis_sink: RedisSink
+) -> None:
+    """The mark is where each stream ended at the beginning: what comes meanwhile is heard live."""
+    events, ended = await outrun(redis_source, redis_sink)
+    assert ended
+    assert events >= 2 * module.ENTRIES
+
+
+async def test_without_the_mark_a_reading_would_not_end(
+    redis: EmbeddedRedis, feed: RecordingFeed, redis_sink: RedisSink, redis_admin: Wire
+) -> None:
+    """Negative control: a user who may not ask for the mark reads all, and follows the writer."""
+    await redis_admin.request("ACL", "SETUSER", "subscriber", "-xrevrange")
+    source = RedisSource(FABRIC, options(redis, "subscriber"))
+    await source.start(feed)
+    _, ended = await outrun(source, redis_sink)
+    assert not ended
+    await source.stop()
+
+
+async def outrun(source: RedisSource, sink: RedisSink) -> tuple[int, bool]:
+    """Read while as many events are written as are read; return how many, and whether it ended."""
+    written = len(await fill(sink, "a", 1, 2 * module.ENTRIES))
+    seen = 0
+    async for batch in source.read(None):
+        seen += len(batch.events)
+        if seen > 8 * module.ENTRIES:
+            return seen, False
+        written += len(await fill(sink, "a", written + 1, written + 2 * module.ENTRIES))
+    return seen, True
+
+
 async def test_a_key_of_another_type_hides_no_other_log(
     redis_source: RedisSource, redis_sink: RedisSink, redis_admin: Wire
 ) -> None:

@@ -1,8 +1,8 @@
 """`RedisSource`: live by Pub/Sub, stored by XRANGE over every log's stream.
 
 1. On each new connection: subscribe to events and heads, wait for both, then say `linked`.
-2. A catch-up reads the index of logs, then each stream from its cursor to its end, on a connection
-   of its own: a large answer keeps no live event waiting.
+2. A catch-up reads the index of logs, then each stream from its cursor to where it ended when its
+   turn came, on a connection of its own: a large answer keeps no live event waiting.
 3. A cursor is the id of the last entry read of each stream, and one digest over the entries that
    lie there. A resume reads them all again first: other bytes, or none, and the store was flushed,
    evicted, trimmed or restored from an old copy, and the reader starts over.
@@ -143,10 +143,15 @@ class RedisSource:
     async def _read_group(
         self, wire: Wire, keys: Sequence[str], place: Place, problems: list[str]
     ) -> AsyncIterator[Batch]:
-        """Read some streams to their ends, moving `place` along."""
-        unread = list(keys)
+        """Read some streams to where they end now, moving `place` along."""
+        # What comes later is heard live: without a mark, a reader that is slower than the writers
+        # would never come to an end.
+        marks = await _marks(wire, keys)
+        unread = list(marks)
         while unread:
-            asked = [("XRANGE", key, _behind(place, key), "+", "COUNT", ENTRIES) for key in unread]
+            asked = [
+                ("XRANGE", key, _behind(place, key), marks[key], "COUNT", ENTRIES) for key in unread
+            ]
             answers = dict(zip(unread, await wire.outcomes(*asked), strict=True))
             problems += [f"{key}: {e}" for key, e in answers.items() if isinstance(e, Exception)]
             found = {key: got for key, got in answers.items() if isinstance(got, list) and got}
@@ -175,6 +180,20 @@ class RedisSource:
             self._feed.heard(self.name, message)
         elif channel == self._heads:
             self._feed.heard_head(self.name, message)
+
+
+async def _marks(wire: Wire, keys: Sequence[str]) -> dict[str, str]:
+    """Return the id of the newest entry of each stream that has any.
+
+    It is "+", the moving end, where none is told: a user of an older configuration may not ask.
+    """
+    asked = (("XREVRANGE", key, "+", "-", "COUNT", 1) for key in keys)
+    newest = zip(keys, await wire.outcomes(*asked), strict=True)
+    return {key: _id(found) for key, found in newest if found}
+
+
+def _id(newest: Any) -> str:
+    return newest[0][0].decode() if isinstance(newest, list) else "+"
 
 
 def _event(entry: Any) -> bytes:
