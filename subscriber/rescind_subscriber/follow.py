@@ -106,6 +106,12 @@ class Follower:
         self._failed = asyncio.Event()
 
     @property
+    def away(self) -> int:
+        """How many sources do not serve us now: not connected, or not readable."""
+        links, unread = dict(self.links), dict(self._unread)
+        return sum(1 for name, why in links.items() if why or name in unread)
+
+    @property
     def trouble(self) -> dict[str, str]:
         """What is wrong besides links, by kind; a sentence each."""
         found = {f"read {name}": why for name, why in list(self._unread.items())}
@@ -348,7 +354,7 @@ class Follower:
             stale_after_s=self._config.stale_after_s,
             lagging_after_s=self._config.lagging_after_s,
             ever_fresh=self.reconciler.ever_fresh,
-            unlinked=sum(1 for why in self.links.values() if why),
+            away=self.away,
         )
 
     def _condition(self) -> Condition:

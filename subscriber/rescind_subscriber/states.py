@@ -24,8 +24,8 @@ class Observed(msgspec.Struct, frozen=True):
     stale_after_s: float
     lagging_after_s: float
     ever_fresh: bool
-    unlinked: int
-    """Sources that are not connected now."""
+    away: int
+    """Sources that are not connected now, or whose store cannot be read."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -58,11 +58,16 @@ TABLE = (
     ),
     Row(
         State.FALLBACK,
-        "fresh, while a source is not connected",
+        "fresh, while a source is not connected or cannot be read",
         "everything as in LIVE; alarm",
-        lambda seen: seen.unlinked > 0,
+        lambda seen: seen.away > 0,
     ),
-    Row(State.LIVE, "fresh, every source connected", "everything decides", lambda _: True),
+    Row(
+        State.LIVE,
+        "fresh, every source connected and readable",
+        "everything decides",
+        lambda _: True,
+    ),
 )
 """The first row that holds is the state."""
 

@@ -51,7 +51,7 @@ def status_of(
         stale_after_s=config.stale_after_s,
         lagging_after_s=config.lagging_after_s,
         ever_fresh=ever_fresh or (follower is not None and follower.reconciler.ever_fresh),
-        unlinked=sum(1 for why in links.values() if why),
+        away=follower.away if follower else 0,
     )
     return Status(
         state=derive(observed),

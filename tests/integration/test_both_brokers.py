@@ -1,5 +1,6 @@
 """NATS and Redis together: one fabric, two ways, and what is left when one of them is gone."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -145,6 +146,36 @@ def test_a_frozen_nats_holds_up_nothing(world: World) -> None:
         report("kill to applied by 3, NATS frozen", without)
         wait_until(lambda: all(s.status().state is State.LIVE for s in fleet), WITHIN_S)
         wait_until(lambda: engine.status().sinks[0].pending == 0, WITHIN_S)
+
+
+def redis_says(world: World, *words: str) -> Any:
+    """Do something on Redis as its administrator."""
+
+    async def say() -> Any:
+        async with on_redis.wired(world.redis) as admin:
+            return await admin.request(*words)
+
+    return asyncio.run(say())
+
+
+@pytest.mark.parametrize("key", [on_redis.INDEX, "log"])
+def test_a_key_of_another_type_shows_in_the_state(world: World, key: str) -> None:
+    """With NATS well and fresh the view is no longer LIVE, says the key, and changes nothing."""
+    with KillSwitch(world.engine("nats", "redis")) as switch:
+        log = switch.kill(target(1), timeout_s=WITHIN_S).ids[0].log
+        key = subjects.redis_log(FABRIC, log) if key == "log" else key
+        redis_says(world, "RENAME", key, "kept")
+        redis_says(world, "SET", key, "precious")
+        with world.following("nats", "redis") as subscriber:
+            subscriber.wait_fresh(WITHIN_S)
+            wait_until(lambda: "read redis" in subscriber.status().trouble, WITHIN_S)
+            now = subscriber.status()
+            assert now.state is State.FALLBACK
+            assert "holds something else at a key of ours" in now.trouble["read redis"]
+            assert dead(subscriber, 1)
+            assert redis_says(world, "GET", key) == b"precious"
+            redis_says(world, "RENAME", "kept", key)
+            wait_until(lambda: subscriber.status().state is State.LIVE, WITHIN_S)
 
 
 def reach(switch: KillSwitch, fleet: list[Subscriber], number: int) -> float:

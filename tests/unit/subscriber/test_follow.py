@@ -13,6 +13,7 @@ from rescind_protocol.errors import Malformed
 from rescind_protocol.events import Event
 from rescind_protocol.trust import ALL_RIGHTS
 from rescind_subscriber.errors import SourceRefused
+from rescind_subscriber.states import State, derive
 from tests.fakes.fabric import NOW, SECOND, Log, make_trust
 from tests.fakes.following import PATIENT, QUICK, following, kills, victim
 from tests.fakes.source import ScriptedSource
@@ -70,6 +71,21 @@ async def test_live_events_have_their_turn_within_a_large_batch() -> None:
         at.follower.reconciler.on_applied.append(first)
         await until(lambda: at.denies(victim(300), victim(999)))
         assert last_known == [False]
+
+
+async def test_a_store_that_cannot_be_read_is_no_live_source() -> None:
+    """Fresh by the other source, connected to both: the one that cannot be read still shows."""
+    good, bad, log = ScriptedSource("good"), ScriptedSource("bad"), Log()
+    good.stored = kills(log, 1)
+    bad.outage = "a string lies where the stream should"
+    async with following(good, bad) as at:
+        await until(lambda: at.denies(victim(1)) and "read bad" in at.follower.trouble)
+        good.head(log)
+        seen = at.follower.observed()
+        assert derive(seen) is State.FALLBACK
+        assert derive(replace(seen, away=0)) is State.LIVE  # by its connections alone
+        bad.outage = ""
+        await until(lambda: derive(at.follower.observed()) is State.LIVE)
 
 
 async def test_a_gap_is_read() -> None:

@@ -11,7 +11,7 @@ from rescind_subscriber.states import TABLE, Observed, State, derive
 
 
 @pytest.mark.parametrize(
-    ("age_s", "ever", "unlinked", "state"),
+    ("age_s", "ever", "away", "state"),
     [
         (inf, False, 0, State.SYNCING),
         (inf, True, 0, State.STALE),
@@ -25,12 +25,12 @@ from rescind_subscriber.states import TABLE, Observed, State, derive
 def test_the_first_row_that_holds_is_the_state(
     age_s: float,
     ever: bool,  # noqa: FBT001 - a column of the table
-    unlinked: int,
+    away: int,
     state: State,
 ) -> None:
     """Each state by what it is derived from."""
     config = SubscriberConfig()
-    seen = Observed(age_s, config.stale_after_s, config.lagging_after_s, ever, unlinked)
+    seen = Observed(age_s, config.stale_after_s, config.lagging_after_s, ever, away)
     assert derive(seen) is state
 
 
