@@ -13,7 +13,7 @@ from rescind_protocol.heads import Position
 from rescind_publisher import metrics
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.errors import SinkRefused, SinkUnavailable
-from rescind_publisher.lane import NOTHING, Backoff, Fetch, Lane, limited
+from rescind_publisher.lane import NOTHING, Backoff, Fetch, IsFork, Lane, limited
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress
 from rescind_publisher.sinks.base import Record, Sink
@@ -27,7 +27,13 @@ class Outlet:
     """One sink, its start, its lanes and its heads; all on the loop's thread."""
 
     def __init__(
-        self, sink: Sink, *, fetch: Fetch, config: PublisherConfig, counters: Counters
+        self,
+        sink: Sink,
+        *,
+        fetch: Fetch,
+        is_fork: IsFork,
+        config: PublisherConfig,
+        counters: Counters,
     ) -> None:
         self.sink = sink
         self.lanes: dict[str, Lane] = {}
@@ -36,7 +42,8 @@ class Outlet:
         self.problem: str | None = f"{sink.name}: not connected yet"
         self.tried = asyncio.Event()
         """Set when the first attempt to start the sink has ended, either way."""
-        self._fetch, self._config, self._counters = fetch, config, counters
+        self._fetch, self._is_fork = fetch, is_fork
+        self._config, self._counters = config, counters
         self._tasks: set[asyncio.Task[None]] = set()
         self._announcing: asyncio.Task[None] | None = None
 
@@ -55,6 +62,7 @@ class Outlet:
                 accepted=accepted,
                 mark=mark,
                 fetch=self._fetch,
+                is_fork=self._is_fork,
                 tasks=self,
                 config=self._config,
                 counters=self._counters,
@@ -136,10 +144,19 @@ class Drain:
     """All outlets. Runs on the loop's thread; `Publisher` hands events over."""
 
     def __init__(
-        self, sinks: Sequence[Sink], *, fetch: Fetch, config: PublisherConfig, counters: Counters
+        self,
+        sinks: Sequence[Sink],
+        *,
+        fetch: Fetch,
+        is_fork: IsFork,
+        config: PublisherConfig,
+        counters: Counters,
     ) -> None:
         self._config = config
-        self.outlets = [Outlet(s, fetch=fetch, config=config, counters=counters) for s in sinks]
+        self.outlets = [
+            Outlet(sink, fetch=fetch, is_fork=is_fork, config=config, counters=counters)
+            for sink in sinks
+        ]
         self._saved: dict[tuple[str, str], Mark] = {}
 
     def resume(self, sink: str, positions: dict[str, Position], marks: dict[str, Mark]) -> None:

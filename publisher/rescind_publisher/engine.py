@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from rescind_guard.freshness import SystemClock
@@ -31,6 +32,7 @@ from rescind_publisher.drain import Drain
 from rescind_publisher.errors import NotRunning, Outdated
 from rescind_publisher.fleet import Fleet
 from rescind_publisher.follower import Follower, SnapshotFollower
+from rescind_publisher.forks import is_fork
 from rescind_publisher.hand import Hand
 from rescind_publisher.hearing import Hearing
 from rescind_publisher.heartbeat import Heartbeat
@@ -109,7 +111,11 @@ class Publisher:
 
     def _start_loop(self, spool: Spool) -> None:
         self._drain = Drain(
-            self._sinks, fetch=self._fetch, config=self.config, counters=self.counters
+            self._sinks,
+            fetch=self._fetch,
+            is_fork=partial(is_fork, trust=self._trust, kid=self._voice.key.kid),
+            config=self.config,
+            counters=self.counters,
         )
         for sink in self._sinks:
             self._drain.resume(sink.name, self._ledger.positions, spool.marks(sink.name))

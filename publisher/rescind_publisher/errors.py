@@ -21,6 +21,19 @@ class SinkRefused(RescindError):
     code = "SINK_REFUSED"
 
 
+class SinkForked(SinkRefused):
+    """Other bytes lie where the event should, and are left there: a fork, or somebody's garbage.
+
+    `found` are the bytes, empty if they are too large for an event; `position` as in `Stored`.
+    """
+
+    code = "SINK_FORKED"
+
+    def __init__(self, message: str, *, found: bytes = b"", position: str = "") -> None:
+        super().__init__(message)
+        self.found, self.position = found, position
+
+
 class SpoolFailed(RescindError):
     """The spool cannot take or give events (full, read-only, corrupt): nothing was accepted."""
 

@@ -22,10 +22,16 @@ from typing import Any, Protocol, TypeVar
 
 from rescind_publisher import metrics
 from rescind_publisher.config import PublisherConfig
-from rescind_publisher.errors import SinkLost, SinkRefused, SinkUnavailable, SpoolFailed
+from rescind_publisher.errors import (
+    SinkForked,
+    SinkLost,
+    SinkRefused,
+    SinkUnavailable,
+    SpoolFailed,
+)
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress
-from rescind_publisher.sinks.base import Prompt, Record, Sink, Stored
+from rescind_publisher.sinks.base import Movable, Prompt, Record, Sink, Stored
 from rescind_publisher.spool import Mark
 
 _log = logging.getLogger(__name__)
@@ -41,6 +47,8 @@ NOTHING = Mark(0, "")
 
 Fetch = Callable[[str, int, int], Awaitable[list[Record]]]
 """Read up to n events of a log beyond a number from the spool."""
+IsFork = Callable[[str, int, bytes], bool]
+"""Whether other bytes at a number of a log are a fork of it; see `rescind_publisher.forks`."""
 
 
 class Tasks(Protocol):
@@ -94,6 +102,7 @@ class Lane:
         accepted: int,
         mark: Mark,
         fetch: Fetch,
+        is_fork: IsFork,
         tasks: Tasks,
         config: PublisherConfig,
         counters: Counters,
@@ -113,7 +122,7 @@ class Lane:
         self._era = 0
         """Counts the rewinds: what was under way before one says nothing after it."""
         self._fetch, self._tasks, self._config = fetch, tasks, config
-        self._counters = counters
+        self._is_fork, self._counters = is_fork, counters
         self._loaded = mark.durable
         self._loading = False
         self._queue: deque[Record] = deque()
@@ -265,8 +274,7 @@ class Lane:
 
     async def _send(self, record: Record, era: int) -> None:
         try:
-            repair = record.seq in self._repair
-            stored = await self._limited(self.sink.append(record, repair=repair))
+            stored = await self._append(record, repair=record.seq in self._repair)
         finally:
             self._in_flight -= 1
         if era == self._era:
@@ -274,6 +282,21 @@ class Lane:
             self._note_acked(record)
             self.pump()
             await self._confirm(record, stored)
+
+    async def _append(self, record: Record, *, repair: bool) -> Stored:
+        try:
+            return await self._limited(self.sink.append(record, repair=repair))
+        except SinkForked as error:
+            raise self._judged(record, error) from error
+
+    def _judged(self, record: Record, error: SinkForked) -> SinkUnavailable | SinkRefused:
+        """Only what our key has signed is a fork; a store full of garbage is left behind."""
+        fork = self._is_fork(record.log, record.seq, error.found)
+        if fork or not isinstance(self.sink, Movable):
+            return error
+        said = self.sink.leave(error.position, f"has bytes that are not ours at {record.seq}")
+        self._counters.add(metrics.FOREIGN, isinstance(said, SinkLost))
+        return said
 
     async def _confirm(self, record: Record, stored: Stored) -> None:
         era = self._era
@@ -293,7 +316,7 @@ class Lane:
             record.log,
             "other bytes" if found_other else "nothing",
         )
-        stored = await self._limited(self.sink.append(record, repair=True))
+        stored = await self._append(record, repair=True)
         if await self._limited(self.sink.read_back(stored)) != record.raw:
             raise SinkRefused(f"{self.sink.name}: acknowledges events and does not keep them")
         return stored

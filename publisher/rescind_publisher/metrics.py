@@ -16,6 +16,8 @@ REPAIRS = "rescind_publisher_repairs_total"
 """Events that a sink acknowledged and did not hold as sent. Anything but 0 is an alarm."""
 REWINDS = "rescind_publisher_rewinds_total"
 """Logs sent again from their start, for a sink no longer held what it had. An alarm too."""
+FOREIGN = "rescind_publisher_foreign_bytes_total"
+"""Places of our events in a sink at which bytes lay that our key has not signed. An alarm."""
 HEADS = "rescind_publisher_heads_total"
 """Heads announced; counted once for each sink."""
 HEAD_FAILURES = "rescind_publisher_head_failures_total"
@@ -43,6 +45,7 @@ NAMES = (
     SEND_FAILURES,
     REPAIRS,
     REWINDS,
+    FOREIGN,
     HEADS,
     HEAD_FAILURES,
     CLOCK_JUMPS,

@@ -10,7 +10,8 @@ import pytest
 
 from rescind.embedded import EmbeddedRedis
 from rescind_protocol import subjects
-from rescind_publisher.errors import SinkLost, SinkRefused, SinkUnavailable
+from rescind_protocol.limits import MAX_EVENT_BYTES
+from rescind_publisher.errors import SinkForked, SinkLost, SinkRefused, SinkUnavailable
 from rescind_publisher.sinks.base import Record, Stored
 from rescind_publisher.sinks.redis import RedisSink
 from rescind_subscriber.redis_address import RedisOptions
@@ -78,15 +79,32 @@ async def test_a_plain_xadd_would_hide_the_hole(redis_admin: Wire) -> None:
     assert await ids(redis_admin) == [1, 2, 4]
 
 
-async def test_a_fork_is_an_error(redis_sink: RedisSink, redis_admin: Wire) -> None:
-    """Other bytes at a number are refused and left as they are."""
+@pytest.mark.parametrize("larger", [False, True])
+async def test_other_bytes_at_a_number_are_refused(
+    redis_sink: RedisSink,
+    redis_admin: Wire,
+    larger: bool,  # noqa: FBT001 - a column
+) -> None:
+    """They are handed to whoever may judge them, unless they can be no event, and left there."""
+    other = b"x" * (MAX_EVENT_BYTES + larger)
     await fill(redis_sink, 1)
-    await redis_admin.request("XADD", KEY, "2-0", "event", b"somebody else's")
-    with pytest.raises(
-        SinkRefused, match="other bytes lie at event 2: somebody else writes this log"
-    ):
+    await redis_admin.request("XADD", KEY, "2-0", "event", other)
+    with pytest.raises(SinkForked, match="other bytes lie at event 2 of log a") as caught:
         await redis_sink.append(event(2))
-    assert (await redis_admin.request("XRANGE", KEY, "2-0", "2-0"))[0][1][1] == b"somebody else's"
+    assert caught.value.found == (b"" if larger else other)
+    assert (await redis_admin.request("XRANGE", KEY, "2-0", "2-0"))[0][1][1] == other
+
+
+async def test_a_log_that_leaves_its_key_is_sent_again(
+    redis_sink: RedisSink, redis_admin: Wire
+) -> None:
+    """The next key has all of it; whoever finds out second learns that it has moved."""
+    await fill(redis_sink, 2)
+    await redis_admin.request("XADD", KEY, "3-0", "event", b"garbage")
+    assert isinstance(redis_sink.leave("a/0/3", "has garbage"), SinkLost)
+    assert "moved meanwhile" in str(redis_sink.leave("a/0/4", "has garbage"))
+    assert (await fill(redis_sink, 3))[-1] == Stored("a/1/3", duplicate=False)
+    assert await ids(redis_admin, subjects.redis_log(FABRIC, LOG, 1)) == [1, 2, 3]
 
 
 async def test_a_lost_tail_is_noticed(redis_sink: RedisSink, redis_admin: Wire) -> None:

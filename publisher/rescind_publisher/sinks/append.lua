@@ -6,7 +6,8 @@
 --
 -- KEYS  1 the log's stream   2 the index of logs
 -- ARGV  1 log id   2 how often the log has moved   3 channel of live events   4 seq   5 event
--- Returns { "ok" | "had" | "gap" | "hole" | "fork" | "moved" | "unlisted" | "type", number or text }.
+-- Returns { "ok" | "had" | "gap" | "hole" | "fork" | "moved" | "unlisted" | "type", number or text },
+-- for "fork" also what lies there, or nothing if it is larger than our largest event (limits.py).
 -- One write at most, and only for "ok": two would be a transaction in the append-only file, and Redis
 -- 7.0 leaves transactions out, without an error, when it loads that file with the default user off.
 local stream, index = KEYS[1], KEYS[2]
@@ -38,7 +39,8 @@ if seq > top + 1 then return { 'gap', top } end
 if seq <= top then
   local entry = redis.call('XRANGE', stream, seq .. '-0', seq .. '-0')[1]
   if entry and #entry[2] == 2 and entry[2][2] == event then return { 'had', top } end
-  return { 'fork', seq }
+  local other = entry and entry[2][2] or ''
+  return { 'fork', seq, #other <= 262144 and other or '' }
 end
 redis.call('XADD', stream, seq .. '-0', 'event', event)
 redis.call('PUBLISH', channel, event)

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from rescind_publisher.errors import SinkRefused, SinkUnavailable
 from rescind_subscriber.sources.base import SnapshotStore
 
 
@@ -78,6 +79,15 @@ class Prompt(Protocol):
 
         The `append` that follows awaits its ack.
         """
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """A sink that can leave a log where it lies and go on with it elsewhere."""
+
+    def leave(self, position: str, why: str) -> SinkUnavailable | SinkRefused:
+        """Go on with that log at a new place, all of it; return what to tell the log's lane."""
+        ...
 
 
 @runtime_checkable

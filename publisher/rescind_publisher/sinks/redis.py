@@ -3,7 +3,8 @@
 - Nothing is stored behind a gap, and "it is there" is success only for equal bytes: see
   `append.lua`. One writer a log sends in order, several under way at once on one connection.
 - A stream with a hole can never be filled again (ids only grow): the log moves to a new key, and
-  all of it is sent there. A fork is an error: nobody but us may write this log.
+  all of it is sent there. So it does where bytes lie at our number that our key has not signed; a
+  true fork of the log stays an error (`rescind_publisher.forks` tells them apart).
 - The server's settings are checked on each new connection: it must not evict, and must keep an
   append-only file. What is known of its fsync is said as a caveat.
 """
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 from rescind_protocol import subjects
 from rescind_protocol.errors import RescindError
 from rescind_protocol.limits import MAX_EVENT_BYTES
-from rescind_publisher.errors import SinkLost, SinkRefused, SinkUnavailable
+from rescind_publisher.errors import SinkForked, SinkLost, SinkRefused, SinkUnavailable
 from rescind_publisher.redis_check import Persistence, check, fsync_of
 from rescind_publisher.sinks.base import Record, Stored
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
@@ -110,18 +111,20 @@ class RedisSink:
         answer = (await _mapped(self._link.outcomes(*commands)))[-1]
         if isinstance(answer, RescindError):
             raise _sinks(answer)
-        verdict, detail = answer
+        verdict, detail, *found = answer
+        position = f"{record.log}/{moves}/{record.seq}"
         if verdict in (b"ok", b"had"):
             self._tops[record.log] = max(record.seq, self._tops.get(record.log, 0))
-            position = f"{record.log}/{moves}/{record.seq}"
             return Stored(position, duplicate=verdict == b"had")
-        if verdict in (b"type", b"fork"):
-            raise SinkRefused(f"{self.name}: {_said(verdict, detail)}; nothing was overwritten")
+        if verdict == b"type":
+            raise SinkRefused(f"{self.name}: {detail.decode()}: remove it; nothing was overwritten")
+        if verdict == b"fork":
+            raise self._fork(record, bytes(found[0]), position)
         if verdict in (b"gap", b"unlisted"):
             if verdict == b"unlisted":  # flushed, or never there
                 self._listed.discard(record.log)
             raise self._gap(record, int(detail))
-        raise self._move(record.log, moves, verdict, detail)
+        raise self._moved(record.log, moves, verdict, detail)
 
     def _listing(self, log: str, moves: int) -> list[tuple[str | int, ...]]:
         """Return the command that enters a log into the index, if that is to be done first.
@@ -141,22 +144,36 @@ class RedisSink:
             return SinkLost(f"{where} and ended at {had}")
         return SinkUnavailable(f"{where}: event {record.seq} has to wait")
 
-    def _move(
+    def _fork(self, record: Record, found: bytes, position: str) -> SinkForked:
+        return SinkForked(
+            f"{self.name}: other bytes lie at event {record.seq} of log {record.log}: a fork, if "
+            "our key has signed them: was this spool copied? Nothing was overwritten",
+            found=found,
+            position=position,
+        )
+
+    def _moved(
         self, log: str, moves: int, verdict: bytes, detail: Any
     ) -> SinkUnavailable | SinkRefused:
         """Go on at the log's next key, or at the one that a run before this one moved it to."""
-        where = f"{self.name}: log {log}"
+        if verdict == b"hole":
+            return self.leave(f"{log}/{moves}/0", f"has a hole ({detail.decode()})")
+        if self._moves.get(log, 0) == moves:
+            self._moves[log] = int(detail)
+        return SinkUnavailable(f"{self.name}: log {log} lies at its key number {int(detail)}")
+
+    def leave(self, position: str, why: str) -> SinkUnavailable | SinkRefused:
+        """Go on at the log's next key; see `Movable.leave`."""
+        log, at, _ = position.split("/")
+        moves, where = int(at), f"{self.name}: log {log}"
         if self._moves.get(log, 0) != moves:  # it was under way beside the one that found out
             return SinkUnavailable(f"{where} has moved meanwhile")
-        if verdict == b"moved":
-            self._moves[log] = int(detail)
-            return SinkUnavailable(f"{where} lies at its key number {int(detail)}")
         if moves >= subjects.MAX_MOVES:
-            return SinkRefused(f"{where} was damaged {moves} times ({detail.decode()}): by whom?")
+            return SinkRefused(f"{where} {why}, and was damaged {moves} times before: by whom?")
         self._moves[log] = moves + 1
         self._listed.discard(log)
         self._tops.pop(log, None)
-        return SinkLost(f"{where} has a hole ({detail.decode()}) and moves to a new key")
+        return SinkLost(f"{where} {why} and moves to a new key")
 
     async def read_back(self, stored: Stored) -> bytes | None:
         """Return the stored bytes; see `Sink.read_back`."""
@@ -206,12 +223,6 @@ class RedisSink:
 
     def _down(self, why: str) -> None:
         self._why_down = why
-
-
-def _said(verdict: bytes, detail: Any) -> str:
-    if verdict == b"type":
-        return f"{detail.decode()}: remove it"
-    return f"other bytes lie at event {int(detail)}: somebody else writes this log, a fork"
 
 
 async def _mapped(call: Awaitable[T]) -> T:

@@ -34,6 +34,7 @@ class Bench:
         self.drain = Drain(
             sinks,
             fetch=self._fetch,
+            is_fork=lambda _log, _seq, raw: raw.startswith(b"ours"),
             config=config(Path("unused"), **settings),
             counters=self.counters,
         )

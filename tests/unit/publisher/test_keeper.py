@@ -42,7 +42,11 @@ class Bench:
         self.counters = Counters()
         self.view = None
         self.drain = Drain(
-            sinks, fetch=self._fetch, config=config(Path("unused")), counters=self.counters
+            sinks,
+            is_fork=lambda *_: True,
+            fetch=self._fetch,
+            config=config(Path("unused")),
+            counters=self.counters,
         )
         self.keeper = Keeper(
             self.drain.outlets,
