@@ -16,7 +16,12 @@ from typing import Any
 import msgspec
 
 from rescind.errors import BadConfig
-from rescind_protocol.limits import HEAD_INTERVAL_S, MAX_STALENESS_S
+from rescind_protocol.limits import (
+    HEAD_INTERVAL_S,
+    MAX_STALENESS_S,
+    SNAPSHOT_EVENTS,
+    SNAPSHOT_EVERY_S,
+)
 
 PREFIX = "RESCIND_"
 FILE_NAME = "rescind.toml"
@@ -80,6 +85,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Private key of the local issuer, for trying things out (0600)."""
     replicas: int = 1
     """Copies of the stream in a NATS cluster."""
+    snapshot_every_s: float = SNAPSHOT_EVERY_S
+    """Seconds between two snapshots in the brokers, where there is anything new."""
+    snapshot_events: int = SNAPSHOT_EVENTS
+    """So many new events are reason for a snapshot at once."""
 
 
 class Loaded(msgspec.Struct, frozen=True):

@@ -47,14 +47,7 @@ class LocalPublisher:
             state_dir=loaded.home / home.SUBSCRIBERS,
         )
         self.publisher = Publisher(
-            PublisherConfig(
-                fabric=settings.fabric,
-                publisher=settings.publisher,
-                spool=loaded.home / home.SPOOL,
-                control=loaded.home / home.CONTROL,
-                heartbeat_s=settings.heartbeat_s,
-                stale_after_s=settings.stale_after_s,
-            ),
+            publisher_config(loaded),
             key=read_private(loaded.path(settings.publisher_key)),
             approver=read_private(loaded.path(approver)) if approver else None,
             trust=trust,
@@ -91,6 +84,21 @@ class LocalPublisher:
     def status(self) -> Status:
         """How the publisher is."""
         return self.publisher.status()
+
+
+def publisher_config(loaded: Loaded) -> PublisherConfig:
+    """Return how this host's publisher runs; raises `Malformed` where settings contradict."""
+    settings = loaded.settings
+    return PublisherConfig(
+        fabric=settings.fabric,
+        publisher=settings.publisher,
+        spool=loaded.home / home.SPOOL,
+        control=loaded.home / home.CONTROL,
+        heartbeat_s=settings.heartbeat_s,
+        stale_after_s=settings.stale_after_s,
+        snapshot_every_s=settings.snapshot_every_s,
+        snapshot_events=settings.snapshot_events,
+    )
 
 
 def _url(loaded: Loaded) -> str:

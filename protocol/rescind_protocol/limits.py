@@ -44,6 +44,8 @@ MAX_STALENESS_S = 300
 """A view older than this is stale (RFC-001 §4.3)."""
 HEAD_INTERVAL_S = 1.0
 """Time between two heads of a publisher (DESIGN, freshness)."""
+SNAPSHOT_EVERY_S = 600.0
+"""Time between two snapshots in the brokers, where there is anything new."""
 MAX_HEAD_AHEAD_S = 60
 """A head whose signed time is further ahead of our clock freshens nothing (DESIGN, freshness)."""
 MAX_FLOOR_AHEAD_S = 5 * SKEW_S
@@ -53,6 +55,8 @@ under a foreign issuer adds one (DESIGN, reinstating)."""
 # Counts.
 MAX_CHANGES = 4096
 """Kills and reinstatements in one event; the size limit bites first for all but tiny ones."""
+SNAPSHOT_EVENTS = 10_000
+"""So many new events are reason for a snapshot: a reader verifies some 8,000 a second."""
 MAX_NAMES = 1024
 """Revocations that one reinstatement may name."""
 RECENT_DIGESTS = 1024

@@ -6,7 +6,12 @@ import msgspec
 
 from rescind_protocol import subjects
 from rescind_protocol.errors import Malformed
-from rescind_protocol.limits import HEAD_INTERVAL_S, MAX_STALENESS_S
+from rescind_protocol.limits import (
+    HEAD_INTERVAL_S,
+    MAX_STALENESS_S,
+    SNAPSHOT_EVENTS,
+    SNAPSHOT_EVERY_S,
+)
 
 MISSED_HEADS = 3
 """A view that missed this many heads is lagging (DESIGN, freshness)."""
@@ -37,10 +42,10 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
     """First and greatest wait between attempts; jittered down by up to a half."""
     close_timeout_s: float = 2.0
     """How long a close waits for what is still under way."""
-    snapshot_every_s: float = 600.0
+    snapshot_every_s: float = SNAPSHOT_EVERY_S
     """Between two snapshots, where there is anything new."""
-    snapshot_events: int = 10_000
-    """So many new events are reason for one at once; a reader verifies some 8,000 a second."""
+    snapshot_events: int = SNAPSHOT_EVENTS
+    """So many new events are reason for one at once."""
 
     def __post_init__(self) -> None:
         subjects.check_fabric(self.fabric)

@@ -10,7 +10,7 @@ import msgspec
 from rescind import compose
 from rescind.cli import redis_checks
 from rescind.config import Loaded
-from rescind.publishing import PUBLISHER_INBOX, SYSTEM_INBOX
+from rescind.publishing import PUBLISHER_INBOX, SYSTEM_INBOX, publisher_config
 from rescind_guard.freshness import SystemClock
 from rescind_guard.view import View
 from rescind_protocol.errors import RescindError
@@ -41,6 +41,7 @@ def run(loaded: Loaded, *, wait_s: float) -> Iterator[Line]:
     trust = _line("trust file", lambda: _trust(loaded))
     yield trust
     yield _line("guard", lambda: _guard(loaded))
+    yield _line("publisher settings", lambda: _publisher(loaded))
     yield from _keys(loaded)
     for who, url, inbox in _addresses(loaded):
         yield _line(f"NATS as {who}", lambda url=url, inbox=inbox: _reach(url, inbox))  # type: ignore[misc]  # bound now
@@ -85,6 +86,14 @@ def _guard(loaded: Loaded) -> str:
     compose.make_guard(loaded, View())
     names = ", ".join(loaded.settings.issuers) or "self-signed badges only"
     return f"issuers: {names}"
+
+
+def _publisher(loaded: Loaded) -> str:
+    config = publisher_config(loaded)
+    return (
+        f"a head every {config.heartbeat_s:g} s, a snapshot every {config.snapshot_every_s:g} s "
+        f"or {config.snapshot_events} events"
+    )
 
 
 def _keys(loaded: Loaded) -> Iterator[Line]:

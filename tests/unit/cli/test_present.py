@@ -365,16 +365,21 @@ def test_an_option_wins_over_the_environment(run: Run, folder: Path, tmp_path: P
     assert settings["home"] == {"value": str(tmp_path / "other"), "from": "argument"}
 
 
-def test_config_check_says_what_to_do_about_each_fault(run: Run, folder: Path) -> None:
+def test_config_check_says_what_to_do_about_each_fault(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All faults at once, one line each; exit code 1."""
     (folder / "publisher.key").chmod(0o640)
     (folder / "rescind.toml").chmod(0o644)
     (folder / "issuer.jwks.json").write_text("{}")
     (folder / "trust.jws").write_text("x.y.z")
+    monkeypatch.setenv("RESCIND_SNAPSHOT_EVENTS", "0")
     result = run("config", "check", "--timeout", "0.1", "--json")
     assert result.exit_code == 1
-    failed = {line["what"] for line in json.loads(result.stdout)["checks"] if not line["ok"]}
+    lines = {line["what"]: line for line in json.loads(result.stdout)["checks"]}
+    failed = {what for what, line in lines.items() if not line["ok"]}
     assert failed >= {"settings", "trust file", "guard", "publisher key", "NATS as subscriber"}
+    assert lines["publisher settings"]["detail"] == "snapshot_events must be more than 0"
     assert "approver key" not in failed
 
 
