@@ -101,7 +101,11 @@ def redis_sources(loaded: Loaded, options: "RedisOptions | None") -> Sequence[So
 
 
 def make_subscriber(
-    loaded: Loaded, *, loop: Literal["thread", "caller"] = "thread", keep: bool = True
+    loaded: Loaded,
+    *,
+    loop: Literal["thread", "caller"] = "thread",
+    keep: bool = True,
+    name: str | None = None,
 ) -> Subscriber:
     """Make a subscriber; `keep` for a local snapshot that a restart remembers."""
     settings = loaded.settings
@@ -111,7 +115,7 @@ def make_subscriber(
         make_trust(loaded),
         lambda: make_sources(loaded),
         config=SubscriberConfig(
-            name=settings.name,
+            name=name or settings.name,
             heartbeat_s=settings.heartbeat_s,
             stale_after_s=settings.stale_after_s,
             reports=keep,

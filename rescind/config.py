@@ -90,6 +90,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     snapshot_events: int = SNAPSHOT_EVENTS
     """So many new events are reason for a snapshot at once."""
 
+    registry_listen: str = "127.0.0.1:8410"
+    """HOST:PORT where `rescind serve` listens; beyond the loopback only with TLS."""
+    registry_issuer: str | None = None
+    """Origin that the registry's badges name as `iss`; by default the local issuer of `up`."""
+    registry_url: str | None = None
+    """How agents reach the registry, where that is not how it listens (behind a proxy)."""
+    registry_tls_cert: str | None = None
+    """Certificate chain of the registry, PEM."""
+    registry_tls_key: str | None = None
+    """Private key of that certificate, PEM (0600)."""
+
 
 class Loaded(msgspec.Struct, frozen=True):
     """Settings, and where each came from."""
@@ -181,7 +192,14 @@ def _read_file(file: Path, home: Path) -> dict[str, Any]:
     return values
 
 
-_PATHS = ("trust_file", "publisher_key", "approver_key", "issuer_key")
+_PATHS = (
+    "trust_file",
+    "publisher_key",
+    "approver_key",
+    "issuer_key",
+    "registry_tls_cert",
+    "registry_tls_key",
+)
 
 
 def _from_folder(name: str, value: Any, folder: Path) -> Any:

@@ -28,7 +28,7 @@ EXIT_PIPE = 141
 """Whoever read the output went away: 128 + SIGPIPE."""
 
 # By their stable names: an import of every role's errors would load every role.
-_USAGE = {"BAD_REQUEST", "BAD_KEY_FILE", "BAD_GUARD"}
+_USAGE = {"BAD_CONFIG", "BAD_REQUEST", "BAD_KEY_FILE", "BAD_GUARD"}
 _CANNOT_TELL = {"SOURCE_UNAVAILABLE", "CONTROL_UNCERTAIN"}
 
 

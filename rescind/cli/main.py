@@ -30,6 +30,7 @@ _TOKEN = re.compile(r"(?:^|=)[\"']?(?:Bearer )?ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-
 _HERE = "rescind.cli.commands"
 COMMANDS = {
     "up": (f"{_HERE}.up:up", "Run a fabric on this machine: NATS and publisher."),
+    "serve": (f"{_HERE}.serve:serve", "Run a registry: badges, the HTTP API, feeds."),
     "kill": (f"{_HERE}.kill:kill", "Deny a badge, agent, session, key or issuer everywhere."),
     "reinstate": (f"{_HERE}.end:reinstate", "End a kill; badges issued before stay dead."),
     "retract": (f"{_HERE}.end:retract", "Take a kill back that was a mistake."),

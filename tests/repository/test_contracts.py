@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOTS = {"rescind": ".", "rescind_publisher": "publisher", "rescind_subscriber": "subscriber"}
+ROOTS |= {"rescind_registry": "registry"}
 ROOTS |= {"rescind_guard": "guard", "rescind_protocol": "protocol"}
 
 
@@ -51,7 +52,8 @@ def test_contracts_hold(tree: Path) -> None:
         ("protocol/rescind_protocol", "rescind_guard", "Roles import one way"),
         ("guard/rescind_guard", "rescind_subscriber", "Roles import one way"),
         ("subscriber/rescind_subscriber", "rescind_publisher", "Roles import one way"),
-        ("publisher/rescind_publisher", "rescind", "Roles import one way"),
+        ("publisher/rescind_publisher", "rescind_registry", "Roles import one way"),
+        ("registry/rescind_registry", "rescind", "Roles import one way"),
         ("protocol/rescind_protocol", "socket", "The protocol does no I/O"),
         ("protocol/rescind_protocol", "time", "The protocol does no I/O"),
         ("protocol/rescind_protocol", "redis", "The protocol does no I/O"),

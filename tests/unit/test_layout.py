@@ -6,7 +6,14 @@ from importlib.util import find_spec
 
 import pytest
 
-ROLES = ("rescind", "rescind_publisher", "rescind_subscriber", "rescind_guard", "rescind_protocol")
+ROLES = (
+    "rescind",
+    "rescind_registry",
+    "rescind_publisher",
+    "rescind_subscriber",
+    "rescind_guard",
+    "rescind_protocol",
+)
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -2,15 +2,14 @@
 
 import os
 import shlex
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rescind.cli.common import Session, common
+from rescind.cli.endings import interruptible, shield
 from rescind.cli.out import Out
 from rescind.errors import EXIT_OK
 
@@ -48,7 +47,7 @@ def up(session: Session, *, fabric: str | None, port: int | None, external_nats:
     say_warnings()
     session.overrides["fabric"] = fabric
     out, log = session.out, Log(session.out)
-    with _interruptible(), ExitStack() as running:
+    with interruptible(), ExitStack() as running:
         loaded = settle(session, fabric, port, external=external_nats)
         server = None if external_nats else _start_server(running, loaded)
         publisher = _start_publisher(running, loaded)
@@ -57,7 +56,7 @@ def up(session: Session, *, fabric: str | None, port: int | None, external_nats:
         try:
             _attend(Feed(out, trust), log, server, publisher)
         except KeyboardInterrupt:
-            _shield()
+            shield()
             log.line("stopping", "yellow", "what no broker has yet stays in the spool")
             running.close()
     log.line("stopped", "yellow", "")
@@ -79,24 +78,6 @@ class Log:
     def trouble(self, word: str, sentence: str) -> None:
         """Write what went wrong, or right again."""
         self.line(word, "red" if word.endswith("down") else "green", sentence)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """End by SIGTERM as by Ctrl-C."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _shield() -> None:
-    """Let the end of the publisher and of the server not be interrupted half-way."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _start_server(running: ExitStack, loaded: "Loaded") -> "EmbeddedServer":

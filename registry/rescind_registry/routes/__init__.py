@@ -1,0 +1,1 @@
+"""What is asked over HTTP, one module for each resource. Nothing here decides anything."""

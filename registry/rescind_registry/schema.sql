@@ -1,0 +1,37 @@
+CREATE TABLE IF NOT EXISTS agents (
+  did TEXT PRIMARY KEY,
+  public TEXT NOT NULL,
+  domain TEXT NOT NULL,
+  level INTEGER NOT NULL CHECK (level BETWEEN 1 AND 4),
+  enrolled_at INTEGER NOT NULL,
+  issued INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE IF NOT EXISTS badges (
+  jti TEXT PRIMARY KEY,
+  did TEXT NOT NULL,
+  iat INTEGER NOT NULL,
+  exp INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS badges_exp ON badges (exp);
+CREATE TABLE IF NOT EXISTS tokens (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL,
+  hash BLOB NOT NULL,
+  scopes TEXT NOT NULL,
+  made_at INTEGER NOT NULL,
+  expires_at INTEGER,
+  revoked_at INTEGER
+) STRICT;
+CREATE TABLE IF NOT EXISTS challenges (
+  id TEXT PRIMARY KEY,
+  expires_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS answered (
+  owner TEXT NOT NULL,
+  key TEXT NOT NULL,
+  request BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  status INTEGER,
+  body BLOB,
+  PRIMARY KEY (owner, key)
+) STRICT;

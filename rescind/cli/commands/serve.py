@@ -1,0 +1,56 @@
+"""`rescind serve`."""
+
+import importlib.util
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from rescind.cli.common import Session, common
+from rescind.cli.out import Out
+from rescind.errors import EXIT_FAILED, EXIT_OK, BadConfig
+
+if TYPE_CHECKING:
+    import socket
+
+    from rescind_registry.node import Node
+
+POLL_S = 0.5
+
+
+@click.command()
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen (registry_listen).")
+@common
+def serve(session: Session, *, listen: str | None) -> int:
+    """Run a registry node: badges, the HTTP API, feeds; until Ctrl-C.
+
+    It kills through the publisher that runs on this machine (`rescind up`); if none answers, it is
+    one itself. It listens on the loopback; beyond it only with TLS (registry_tls_cert and
+    registry_tls_key), and always asks for an API token (`rescind token make`).
+    """
+    if any(importlib.util.find_spec(each) is None for each in ("litestar", "uvicorn")):
+        raise BadConfig(
+            "a registry needs the packages litestar and uvicorn: pip install 'rescind[registry]'"
+        )
+    from rescind.cli.endings import interruptible  # noqa: PLC0415 - help needs none
+    from rescind.registering import running_node  # noqa: PLC0415
+
+    session.overrides["registry_listen"] = listen
+    with interruptible(), running_node(session.loaded) as (node, listener):
+        try:
+            return _serve(session.out, node, listener)
+        except KeyboardInterrupt:
+            return EXIT_OK
+
+
+def _serve(out: Out, node: "Node", listener: "socket.socket") -> int:
+    from rescind_registry.app import build  # noqa: PLC0415 - help needs none
+    from rescind_registry.serving import Server  # noqa: PLC0415
+
+    with Server(build(node), node.config, listener) as server:
+        out.document({"event": "serving", "url": node.config.origin, "issuer": node.config.issuer})
+        out.say(("serving", "green"), f"  {node.config.origin}")
+        out.fields(("issuer", node.config.issuer))
+        while server.running:
+            time.sleep(POLL_S)
+    return EXIT_FAILED

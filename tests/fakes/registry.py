@@ -1,0 +1,82 @@
+"""A registry node without a network: real handlers, real log and view, the clock set by hand."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from rescind.testing import Fabric
+from rescind.testing.badges import ISSUER
+from rescind_guard.view import View
+from rescind_protocol.changes import RevocationId
+from rescind_publisher import plans
+from rescind_publisher.receipts import Receipt
+from rescind_publisher.requests import KillRequest, Order
+from rescind_publisher.switch import Told
+from rescind_registry.app import build
+from rescind_registry.config import RegistryConfig
+from rescind_registry.node import Node
+from rescind_registry.store import Store
+
+
+class Bench:
+    """A node on a fabric of its own; `fresh` and `engine` can be taken away."""
+
+    def __init__(self, folder: Path, **config: Any) -> None:
+        self.fabric = Fabric()
+        self._follower = self.fabric.follower()
+        self.fresh = True
+        self.orders: list[Order] = []
+        self.node = Node(
+            config=RegistryConfig(issuer=ISSUER, folder=folder, **config),
+            followed=self,
+            engine=self,
+            store=Store(folder / "registry.sqlite3"),
+            clock=self._follower.clock,
+        )
+        self.app: Litestar = build(self.node)
+
+    @property
+    def view(self) -> View:
+        """What the node follows."""
+        return self._follower.view
+
+    # --- the engine ---
+
+    def start(self) -> None:
+        """Nothing to make ready."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def submit(self, order: Order, told: Told | None = None) -> Receipt:
+        """Sign, commit, and let every follower hear of it."""
+        del told
+        self.orders.append(order)
+        ledger = self.fabric._ledger
+        if isinstance(order, KillRequest):
+            plan = plans.kill(order, now=self.fabric.now, horizon=ledger.horizon)
+        else:
+            plan = plans.end(order, ledger.live(order.target), now=self.fabric.now)
+        ids: tuple[RevocationId, ...] = self.fabric._accept(plan)
+        return Receipt(
+            ids=ids,
+            targets=tuple(str(change.target) for change in plan.changes),
+            accepted_at=self.fabric.now,
+            accepted_ms=0.1,
+            sinks={},
+            ended=plan.ended,
+            new_badges_from=plan.floor,
+        )
+
+
+@contextmanager
+def benched(folder: Path, **config: Any) -> Iterator[tuple[Bench, TestClient[Litestar]]]:
+    """Give a node and a client of it."""
+    bench = Bench(folder, **config)
+    with bench.fabric, TestClient(bench.app) as client:
+        yield bench, client
+    bench.node.store.close()
