@@ -19,6 +19,7 @@ from rescind_protocol.table import Entry, Table, TableEdit, entry
 from tests.fakes.badges import AGENT, Scene
 from tests.fakes.fabric import NOW, Log
 from tests.fakes.threads import together
+from tests.fakes.waiting import WITHIN_S
 
 LOG = Log().id
 
@@ -138,8 +139,14 @@ def write_both(edit: TableEdit, number: int) -> None:
         edit.put(*killed(name, number))
 
 
-def halves_seen(write: Callable[[View, int], None], rounds: int = 300) -> int:
-    """Read while `write` kills two agents, round by round; count the times half was done."""
+def halves_seen(
+    write: Callable[[View, int], None], rounds: int = 300, half: threading.Event | None = None
+) -> int:
+    """Read while `write` kills two agents, round by round; count the times half was done.
+
+    `half` is set the first time.
+    """
+    half = half or threading.Event()
     view = View()
     done = threading.Event()
     halves: list[set[int]] = []
@@ -152,6 +159,7 @@ def halves_seen(write: Callable[[View, int], None], rounds: int = 300) -> int:
             seen = {0 if one is None else one.revocations[0].id.seq for one in found}
             if len(seen) > 1:
                 halves.append(seen)
+                half.set()
 
     def writer() -> None:
         view.claim()
@@ -178,6 +186,7 @@ def test_readers_never_see_half_of_a_change() -> None:
 
 def test_readers_of_a_table_changed_in_place_would() -> None:
     """Negative control: leaves that are changed where they stand are seen half done."""
+    half = threading.Event()
 
     def write(view: View, number: int) -> None:
         table = view.published.table
@@ -190,8 +199,10 @@ def test_readers_of_a_table_changed_in_place_would() -> None:
             digest, found = killed(name, number)
             leaf = table.root[digest[0] >> 2][digest[1] >> 2]
             leaf[digest] = found
+            if name == "left":
+                half.wait(WITHIN_S)  # in the middle of the change, until a reader has looked
 
-    assert any(halves_seen(write) for _ in range(20))
+    assert halves_seen(write, rounds=2, half=half)
 
 
 def test_a_reader_keeps_its_state_while_the_view_moves_on() -> None:
