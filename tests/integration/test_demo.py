@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -78,7 +78,8 @@ def running(folder: Path, *options: str) -> Iterator[Run]:
         yield run
     finally:
         for pid in run.processes():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may end by itself between two looks
+                os.kill(pid, signal.SIGKILL)
         process.communicate()
 
 
