@@ -61,6 +61,7 @@ GENERATORS: dict[str, Callable[[Path], str]] = {
     "adr index": adr_index,
     "state table": parts.state_table,
     "settings": parts.settings,
+    "faults": parts.faults,
     "testing example": parts.testing_example,
     "chaos help": chaos_help,
 }

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from rescind import config
+from rescind_subscriber.faults import TABLE as FAULTS
 from rescind_subscriber.states import TABLE
 
 
@@ -13,6 +14,13 @@ def state_table(_root: Path) -> str:
     """Return the states of a subscription, as the program derives them."""
     rows = ["| state | when | what it means |", "|---|---|---|"]
     rows += [f"| `{row.state}` | {row.when} | {row.means} |" for row in TABLE]
+    return "\n".join(rows) + "\n"
+
+
+def faults(_root: Path) -> str:
+    """Return what can be wrong with what a subscriber hears, and what heals it."""
+    rows = ["| kind | what was seen | what heals it |", "|---|---|---|"]
+    rows += [f"| `{row.fault}` | {row.seen} | {row.heals} |" for row in FAULTS]
     return "\n".join(rows) + "\n"
 
 

@@ -26,10 +26,11 @@ from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision, refusal
 from rescind_guard.errors import BadGuard, Refused
+from rescind_guard.exposition import Family
 from rescind_guard.freshness import Mode, Rule, SystemClock
 from rescind_guard.issuers import IssuerKey, Issuers, self_signed_key
 from rescind_guard.lookup import check_view, claims_despite
-from rescind_guard.metrics import Counter
+from rescind_guard.metrics import Counter, families
 from rescind_guard.view import Published, View
 from rescind_protocol.clock import Clock
 from rescind_protocol.jws import verify
@@ -95,6 +96,10 @@ class Guard:
     def __repr__(self) -> str:
         skipped = ", REVOCATION IS NOT CHECKED" if self._skip else ""
         return f"<Guard mode {self._rule.mode}, {self._view!r}{skipped}>"
+
+    def metrics(self) -> list[Family]:
+        """Return this guard's metrics as they are now, for a scrape."""
+        return families(self.decisions.read(), checked=not self._skip)
 
     def check(self, token: str | None, *, tool: str | None = None) -> Decision:
         """Decide whether the holder of `token` may call `tool` now. Never raises for bad input."""

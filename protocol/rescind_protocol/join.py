@@ -89,6 +89,14 @@ class Replica:
         # have outrun the publisher's.
         return at.seq == 0 or self._known(log, at.seq) == at.digest
 
+    def contradicts(self, head: Head) -> str | None:
+        """Return a log of which the head names other bytes than are applied here, None if none."""
+        for log, at in head.logs.items():
+            known = self._known(log, at.seq) if at.seq else None
+            if log not in self.forked and known is not None and known != at.digest:
+                return log
+        return None
+
     def agrees(self, head: Head) -> bool | None:
         """Whether live revocations equal the head's sum; None where the two are not comparable."""
         for log, at in head.logs.items():

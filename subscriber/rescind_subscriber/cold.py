@@ -10,7 +10,6 @@ a broker that shows an old one or none can delay, and hide nothing beyond the li
 """
 
 import asyncio
-import logging
 from collections.abc import Iterable
 
 import msgspec
@@ -22,9 +21,8 @@ from rescind_protocol.errors import Malformed, RescindError
 from rescind_protocol.image import Image
 from rescind_protocol.snapshots import Place, Statement
 from rescind_protocol.trust import Trust
+from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.sources.base import Cursor, Listed, SnapshotStore
-
-log = logging.getLogger("rescind.subscriber")
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -46,8 +44,9 @@ class Readable(msgspec.Struct, frozen=True):
 class ColdStart:
     """What was taken from the snapshots of any source, so that none is merged twice."""
 
-    def __init__(self, trust: Trust) -> None:
+    def __init__(self, trust: Trust, faults: Faults) -> None:
         self.counts = Counter()
+        self._faults = faults
         self._trust = trust
         self._merged: set[str] = set()
         self._damaged: set[Statement] = set()
@@ -71,7 +70,11 @@ class ColdStart:
             except Malformed as error:
                 self.counts.add("damaged")
                 self._damaged.add(statement)
-                log.warning("source %s: snapshot %s is damaged: %s", name, found.place, error)
+                self._faults.note(
+                    Fault.SNAPSHOT_DAMAGED,
+                    f"source {name}: snapshot {found.place} is damaged: {error}",
+                    about=name,
+                )
                 continue
             if statement.sha256 in self._merged:  # meanwhile, from another source
                 return Taken(None, cursor)

@@ -1,6 +1,7 @@
 """Errors of a source of events: weather, refusal, and a history that is not the one we read."""
 
 from rescind_protocol.errors import RescindError
+from rescind_subscriber.faults import Fault
 
 
 class SourceUnavailable(RescindError):
@@ -22,6 +23,11 @@ class Rewound(RescindError):
     """
 
     code = "REWOUND"
+
+    def __init__(self, sentence: str, fault: Fault = Fault.STREAM_REWOUND) -> None:
+        super().__init__(sentence)
+        self.fault = fault
+        """What it looks like from the cursor."""
 
 
 class FollowerEnded(RescindError):

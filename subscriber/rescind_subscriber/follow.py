@@ -31,6 +31,7 @@ from rescind_subscriber.cold import ColdStart
 from rescind_subscriber.collector import collector_off
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
+from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.memory import Memory, State, image_of, positions_of
 from rescind_subscriber.pace import Pace, Rescan
 from rescind_subscriber.reconcile import Reconciler
@@ -39,6 +40,7 @@ from rescind_subscriber.reporting import Condition
 from rescind_subscriber.sources.base import Cursor, Reporter, SnapshotStore, Source
 from rescind_subscriber.states import Observed, derive
 from rescind_subscriber.tasks import end, jitter, raise_end, stop_source, within, within_each
+from rescind_subscriber.vigil import Vigil
 
 log = logging.getLogger("rescind.subscriber")
 
@@ -63,8 +65,10 @@ class Follower:
         clock: Clock,
         config: SubscriberConfig,
         file: CheckpointFile | None,
+        faults: Faults | None = None,
     ) -> None:
-        self.reconciler = Reconciler(trust, view, clock)
+        self.faults = faults or Faults(clock)
+        self.reconciler = Reconciler(trust, view, clock, self.faults)
         self.sources = {source.name: source for source in sources}
         if len(self.sources) < len(sources):
             raise Malformed("two sources have one name: give each its own")
@@ -77,7 +81,7 @@ class Follower:
         self._rescans = {
             name: Rescan(config.reread_every_s * jitter(0.5, 1.5)) for name in self.sources
         }
-        self.cold = ColdStart(trust)
+        self.cold = ColdStart(trust, self.faults)
         self._unread: dict[str, str] = {}
         self._all_again: set[str] = set()
         """Sources to be read from their very beginning, whatever cursor a snapshot names."""
@@ -88,7 +92,8 @@ class Follower:
         self._fabric = trust.fabric
         self._view = view
         self._config = config
-        self._memory = Memory(file, trust, config.snapshot_every_s)
+        self._memory = Memory(file, trust, config.snapshot_every_s, self.faults)
+        self._vigil = Vigil(self.observed, self.faults, config.heartbeat_s)
         self._due = {name: asyncio.Event() for name in self.sources}
         self._back = {name: asyncio.Event() for name in self.sources}
         self.reporting: ReportLoop | None = None
@@ -144,9 +149,11 @@ class Follower:
     def unlinked(self, source: str, why: str) -> None:
         """Know a source as deaf."""
         why = why or "not connected"
-        if self.links[source] != why:
+        before, self.links[source] = self.links[source], why
+        if not before:
+            self.faults.note(Fault.SOURCE_LOST, f"source {source}: {why}", about=source)
+        elif before != why:
             log.warning("source %s: %s", source, why)
-        self.links[source] = why
 
     def _take(self, step: Callable[[bytes], bool], raw: bytes) -> None:
         """Join one message; a failure ends the follower, and until it has, nothing is joined."""
@@ -194,6 +201,7 @@ class Follower:
         tasks = [asyncio.create_task(self._follow(s), name=n) for n, s in self.sources.items()]
         tasks.append(asyncio.create_task(self._memory.keep(self._state), name="snapshot"))
         tasks.append(asyncio.create_task(self._raise_failure(), name="feed"))
+        tasks.append(asyncio.create_task(self._vigil.run(), name="vigil"))
         if self.reporting is not None:
             tasks.append(asyncio.create_task(self.reporting.run(), name="reports"))
         stopped = asyncio.create_task(stop.wait())
@@ -266,7 +274,8 @@ class Follower:
             self._rewind(name, error)
         except (SourceUnavailable, TimeoutError) as error:
             self.reads.add("unavailable")
-            self._unread[name] = str(error) or f"{name}: the store was silent in mid-reading"
+            why = self._unread[name] = str(error) or f"{name}: the store was silent in mid-reading"
+            self.faults.note(Fault.STORE_UNREADABLE, why, about=name)
             self._due[name].set()
         else:
             self.reads.add("complete")
@@ -285,7 +294,11 @@ class Follower:
         if self._rescans[name].due(now_s, missing=self.reconciler.missing):
             self.reads.add("rescan")
             self._all_again.add(name)
-            log.warning("source %s: events are missing still; reading it from its beginning", name)
+            self.faults.note(
+                Fault.STILL_MISSING,
+                f"source {name}: events are missing still; reading it from its beginning",
+                about=name,
+            )
             self.cursors.pop(name, None)
             self._due[name].set()
 
@@ -323,7 +336,7 @@ class Follower:
     def _rewind(self, name: str, error: Rewound) -> None:
         """Start over, from a snapshot or the beginning; nothing that was applied is taken back."""
         self.reads.add("rewound")
-        log.warning("source %s: %s; reading it again", name, error)
+        self.faults.note(error.fault, f"source {name}: {error}; reading it again", about=name)
         cursor = self.cursors.pop(name, None)
         if cursor is not None:
             self._refuted[name].add(cursor)

@@ -22,8 +22,7 @@ from rescind_subscriber.checkpoint import (
     CheckpointForeign,
     CheckpointLost,
 )
-
-log = logging.getLogger("rescind.subscriber")
+from rescind_subscriber.faults import Fault, Faults
 
 SAVE_AT_LEAST_EVERY_S = 60.0
 SAVING_SHARE = 20
@@ -41,10 +40,13 @@ class State(NamedTuple):
 class Memory:
     """Loads and saves one subscriber's local snapshot; without a file it keeps nothing."""
 
-    def __init__(self, file: CheckpointFile | None, trust: Trust, every_s: float) -> None:
+    def __init__(
+        self, file: CheckpointFile | None, trust: Trust, every_s: float, faults: Faults
+    ) -> None:
         self.trouble = ""
         """What is wrong with the snapshot; a sentence."""
         self._file = file
+        self._faults = faults
         self._fabric = trust.fabric
         self._trust = trust_digest(trust)
         self._every_s = every_s
@@ -107,7 +109,7 @@ class Memory:
 
     def _complain(self, sentence: str) -> None:
         if not self.trouble:
-            log.error("%s", sentence)
+            self._faults.note(Fault.LOCAL_SNAPSHOT, sentence, level=logging.ERROR)
         self.trouble = sentence
 
 

@@ -1,10 +1,71 @@
-"""Names of the subscriber's metrics; labels in brackets."""
+"""The subscriber's metrics: names, and what they are now."""
 
-EVENTS = "rescind_subscriber_events_total"
-"""Events by what became of them [outcome]."""
-HEADS = "rescind_subscriber_heads_total"
-"""Heads by what became of them [outcome]."""
-READS = "rescind_subscriber_reads_total"
-"""Readings of what a source stores, by how they ended [outcome]."""
-SWAPS = "rescind_subscriber_swaps_total"
-"""Published changes of the view."""
+from collections.abc import Mapping
+from math import inf
+
+from rescind_guard.exposition import Family, Metric, one
+from rescind_subscriber.faults import Fault
+from rescind_subscriber.states import State
+from rescind_subscriber.status import Status
+
+STATE = Metric("rescind_subscriber_state", "1 for the state it is in, 0 for the others.", "state")
+SECONDS_UNTIL_STALE = Metric(
+    "rescind_subscriber_seconds_until_stale",
+    "Seconds until the view is stale if no head comes; 0: it is, or never was proven.",
+)
+PROOF_AGE = Metric(
+    "rescind_subscriber_proof_age_seconds", "Age of the proof of freshness; +Inf: never proven."
+)
+SOURCE_UP = Metric("rescind_subscriber_source_up", "1 while the source is connected.", "source")
+TROUBLES = Metric(
+    "rescind_subscriber_troubles", "Things that are wrong now; `rescind status` has the sentences."
+)
+FAULTS = Metric("rescind_subscriber_faults_total", "Faults seen, by the table below.", "kind")
+EVENTS = Metric("rescind_subscriber_events_total", "Events, by what became of them.", "outcome")
+HEADS = Metric("rescind_subscriber_heads_total", "Heads, by what became of them.", "outcome")
+READS = Metric(
+    "rescind_subscriber_reads_total", "Readings of a source's store, by how they ended.", "outcome"
+)
+SNAPSHOTS = Metric(
+    "rescind_subscriber_snapshots_total", "Snapshots on brokers, by what became of them.", "outcome"
+)
+TARGETS = Metric("rescind_subscriber_targets", "Targets in the view.")
+SWAPS = Metric("rescind_subscriber_swaps_total", "Published changes of the view.")
+
+METRICS = (
+    STATE,
+    SECONDS_UNTIL_STALE,
+    PROOF_AGE,
+    SOURCE_UP,
+    TROUBLES,
+    FAULTS,
+    EVENTS,
+    HEADS,
+    READS,
+    SNAPSHOTS,
+    TARGETS,
+    SWAPS,
+)
+
+
+def families(now: Status) -> list[Family]:
+    """Return a subscriber's metrics as they are now.
+
+    Every kind of fault is there from the start, as 0: an alarm on a series that appears with the
+    first fault would miss that one.
+    """
+    faults: Mapping[str, int] = dict.fromkeys(map(str, Fault), 0) | now.faults
+    return [
+        Family(STATE, {str(state): float(state is now.state) for state in State}),
+        one(SECONDS_UNTIL_STALE, now.seconds_until_stale),
+        one(PROOF_AGE, inf if now.age_s is None else now.age_s),
+        Family(SOURCE_UP, {name: float(not why) for name, why in now.sources.items()}),
+        one(TROUBLES, len(now.trouble)),
+        Family(FAULTS, faults),
+        Family(EVENTS, now.events),
+        Family(HEADS, now.heads),
+        Family(READS, now.reads),
+        Family(SNAPSHOTS, now.snapshots),
+        one(TARGETS, now.targets),
+        one(SWAPS, now.generation),
+    ]

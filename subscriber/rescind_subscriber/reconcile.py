@@ -11,7 +11,6 @@ Whatever comes from whichever source, in any order, any number of times, goes th
 It returns whether something is missing that a source may have stored.
 """
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from math import inf
@@ -32,10 +31,14 @@ from rescind_protocol.join import Outcome, Replica
 from rescind_protocol.limits import MAX_HEAD_AHEAD_S
 from rescind_protocol.trust import Trust
 from rescind_subscriber.collector import collector_off
-
-log = logging.getLogger("rescind.subscriber")
+from rescind_subscriber.faults import Fault, Faults
 
 _IN_FORCE = (Outcome.APPLIED, Outcome.FORK)
+_HEAD_FAULTS = {
+    "ahead": Fault.HEAD_AHEAD,
+    "key_expired": Fault.HEAD_KEY_EXPIRED,
+    "newer_trust": Fault.HEAD_NEWER_TRUST,
+}
 VERIFIED_DIGESTS = 16_384
 """Events whose bytes are remembered as verified; the same comes up to four times."""
 
@@ -68,8 +71,11 @@ class Heard(msgspec.Struct, frozen=True):
 class Reconciler:
     """Owns the replica and writes the view; used by one thread."""
 
-    def __init__(self, trust: Trust, view: View, clock: Clock) -> None:
+    def __init__(
+        self, trust: Trust, view: View, clock: Clock, faults: Faults | None = None
+    ) -> None:
         self.replica = Replica()
+        self.faults = faults or Faults(clock)
         self.events = Counter()
         self.heads = Counter()
         self.unreadable: str | None = None
@@ -91,7 +97,8 @@ class Reconciler:
         self._uncovered: set[str] = set()
         """Publishers whose newest head names events that have not come."""
         self._verified: OrderedDict[bytes, None] = OrderedDict()
-        self._said: set[str] = set()
+        self._gaps: set[str] = set()
+        """Logs whose gap is known and was said."""
         self._swapped = view.published.table
 
     @property
@@ -111,7 +118,18 @@ class Reconciler:
         if outcome in _IN_FORCE:  # the view first, then the books
             self._publish([event])
         self._note(event, outcome)
-        return self.held_back > before or self.replica.gap(event.log)
+        return self._has_gap(event.log) or self.held_back > before
+
+    def _has_gap(self, log_id: str) -> bool:
+        """Whether events are missing below one that came; a new gap in a proven log is a fault."""
+        if not self.replica.gap(log_id):
+            self._gaps.discard(log_id)
+            return False
+        if log_id not in self._gaps:
+            self._gaps.add(log_id)
+            if self.ever_fresh:  # before that it only says that we have not caught up
+                self._say(Fault.GAP, f"log {log_id}: an event came, the one before it did not")
+        return True
 
     def batch(self, raws: Iterable[bytes]) -> int:
         """Take many events that were stored, with one swap; return how many were new."""
@@ -176,16 +194,20 @@ class Reconciler:
             listener(event)
         except Exception as error:  # noqa: BLE001 - whatever it is
             self.events.add("listener_failed")
-            self._say("listener", f"a listener to applied events failed: {error!r}")
+            self._say(Fault.LISTENER, f"a listener to applied events failed: {error!r}")
 
     def _complain(self, event: Event, outcome: Outcome) -> None:
         if outcome is Outcome.FORK:
-            self._say("fork", f"log {event.log} has two histories: its key may be stolen")
+            self._say(Fault.FORK, f"log {event.log} has two histories: its key may be stolen")
         if outcome is Outcome.OVER_QUOTA:
-            self._say("quota", f"publisher {event.publisher} is over its quota: not applied")
+            self._say(
+                Fault.OVER_QUOTA, f"publisher {event.publisher} is over its quota: not applied"
+            )
         if event.void:
             self.events.add("void")
-            self._say("void", f"publisher {event.publisher} said what it has no right to: ignored")
+            self._say(
+                Fault.VOID, f"publisher {event.publisher} said what it has no right to: ignored"
+            )
 
     # --- heads ---
 
@@ -239,8 +261,10 @@ class Reconciler:
         for reason, applies in reasons.items():
             if applies:
                 self.heads.add(reason)
-                if reason != "replayed":
-                    self._say(reason, f"heads of {head.publisher} do not count: {reason}")
+                if reason in _HEAD_FAULTS:
+                    self._say(
+                        _HEAD_FAULTS[reason], f"heads of {head.publisher} do not count: {reason}"
+                    )
                 return False
         return True
 
@@ -251,7 +275,7 @@ class Reconciler:
             return True
         if not self.replica.covers(heard.head):
             self.heads.add("not_covered")
-            self._uncovered.add(publisher)
+            self._note_uncovered(publisher, heard.head)
             return False
         self.heads.add("covered")
         self._uncovered.discard(publisher)
@@ -259,9 +283,28 @@ class Reconciler:
             # All of it is signed and chained: a difference is a bug or a concurrent
             # reinstatement by another publisher, worth an alarm and no outage (red-team A3.4).
             self.heads.add("disagreed")
+            self._say(
+                Fault.WRONG_SUM,
+                f"publisher {publisher}: all its events are here, its sum of live kills differs",
+            )
         self._proofs[publisher] = Proof(heard.head.time_s, heard.boot - heard.age_s)
         self._freshen()
         return True
+
+    def _note_uncovered(self, publisher: str, head: Head) -> None:
+        """Keep the books on a head that is no proof: of other bytes, or of events not here yet."""
+        differs = self.replica.contradicts(head)
+        if differs is not None:
+            self._say(
+                Fault.WRONG_DIGEST,
+                f"a head of {publisher} names another event {head.logs[differs].seq} of log "
+                f"{differs} than the one applied here",
+            )
+        elif publisher not in self._uncovered and self.ever_fresh:
+            self._say(
+                Fault.LOST_TAIL, f"a head of {publisher} names events that have not come: reading"
+            )
+        self._uncovered.add(publisher)
 
     def _freshen(self) -> None:
         if self.unreadable is not None:
@@ -306,15 +349,13 @@ class Reconciler:
     def _distrust(self, counter: Counter, error: Unreadable) -> None:
         counter.add("unreadable")
         self.unreadable = str(error)
-        self._say("unreadable", f"the view cannot be fresh: {error}; upgrade this program")
+        self._say(Fault.UNREADABLE, f"the view cannot be fresh: {error}; upgrade this program")
         self._view.distrust()
 
     def _reject(self, counter: Counter, error: RescindError, what: str) -> None:
         counter.add(error.code.lower())
-        self._say(f"{what} {error.code}", f"{what} rejected: {error}")
+        fault = Fault.MALFORMED if isinstance(error, Malformed) else Fault.FORGED
+        self._say(fault, f"{what} rejected: {error}", about=what)
 
-    def _say(self, kind: str, sentence: str) -> None:
-        """Log once for each kind; the counters have the rest."""
-        if kind not in self._said:
-            self._said.add(kind)
-            log.warning("%s (further ones are counted only)", sentence)
+    def _say(self, fault: Fault, sentence: str, about: str = "") -> None:
+        self.faults.note(fault, sentence, about=about)

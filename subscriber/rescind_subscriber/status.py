@@ -28,6 +28,8 @@ class Status(msgspec.Struct, frozen=True):
     reads: dict[str, int]
     snapshots: dict[str, int] = {}
     """What became of the snapshots that sources have shown."""
+    faults: dict[str, int] = {}
+    """How often each kind of fault was seen; see `faults.TABLE`."""
 
 
 def status_of(
@@ -38,6 +40,7 @@ def status_of(
     config: SubscriberConfig,
     ever_fresh: bool,
     crash: str,
+    faults: dict[str, int],
 ) -> Status:
     """Return where a subscription stands now; from any thread."""
     at = view.published
@@ -65,4 +68,5 @@ def status_of(
         heads=follower.reconciler.heads.read() if follower else {},
         reads=follower.reads.read() if follower else {},
         snapshots=follower.cold.counts.read() if follower else {},
+        faults=faults,
     )

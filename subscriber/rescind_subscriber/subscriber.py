@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from rescind_guard.exposition import Family
 from rescind_guard.freshness import SystemClock
 from rescind_guard.view import View
 from rescind_protocol.clock import Clock
@@ -27,7 +28,9 @@ from rescind_subscriber.capture import Captured
 from rescind_subscriber.checkpoint import CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.follow import Follower
+from rescind_subscriber.metrics import families
 from rescind_subscriber.sources.base import Source
 from rescind_subscriber.status import Status, status_of
 
@@ -66,6 +69,7 @@ class Subscriber:
         self._clock = clock or SystemClock()
         self._mode = loop
         self._ever_fresh = False
+        self._faults = Faults(self._clock)
         self._reset()
         _every.add(self)
 
@@ -201,6 +205,7 @@ class Subscriber:
             clock=self._clock,
             config=self.config,
             file=file,
+            faults=self._faults,
         )
         follower.reconciler.on_applied = self.on_applied
         return follower
@@ -208,6 +213,7 @@ class Subscriber:
     def _note_crash(self, error: BaseException) -> None:
         self._follower = None
         self._crash = f"it crashed and starts again: {error!r}"
+        self._faults.note(Fault.CRASHED, f"the subscriber: {self._crash}", level=logging.ERROR)
 
     def after_fork(self) -> None:
         """In the child: stale at once, with every kill known so far, and a thread of its own."""
@@ -223,6 +229,7 @@ class Subscriber:
             # out of the epoll set that both processes share.
             _left_behind.append((follower, self._loop, self._task))
         self._ever_fresh = False
+        self._faults = Faults(self._clock)
         self._reset()
         if running and self._mode == "thread":
             self._launch()  # without waiting: a fork must not hang
@@ -238,7 +245,12 @@ class Subscriber:
             config=self.config,
             ever_fresh=self._ever_fresh,
             crash=self._crash,
+            faults=self._faults.counts.read(),
         )
+
+    def metrics(self) -> list[Family]:
+        """Return this subscriber's metrics as they are now, for a scrape."""
+        return families(self.status())
 
     @property
     def fresh(self) -> bool:

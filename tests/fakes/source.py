@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from hashlib import sha256
 
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
+from rescind_subscriber.faults import Fault
 from rescind_subscriber.sources.base import Batch, Cursor, Feed
 from tests.fakes.fabric import NOW, Log, head_of, sign_head
 
@@ -18,6 +19,8 @@ class ScriptedSource:
         self.batch_size = 2
         self.withheld = 0
         """So many of the last stored events are not shown to a reader."""
+        self.trimmed = False
+        """A cursor is told that the stream begins behind it."""
         self.refusal: SourceRefused | None = None
         """Raised by each `start` while it is set."""
         self.outage = ""
@@ -73,9 +76,14 @@ class ScriptedSource:
         if after is None:
             return 0
         at = int(after.position)
-        if at > len(self.stored) or self.cursor(at) != after:
-            raise Rewound(f"{self.name}: other bytes lie at {at}")
+        if self.trimmed or at > len(self.stored) or self.cursor(at) != after:
+            raise Rewound(f"{self.name}: other bytes lie at {at}", self._difference(at))
         return at
+
+    def _difference(self, at: int) -> Fault:
+        if self.trimmed:
+            return Fault.STREAM_TRIMMED
+        return Fault.STREAM_REWOUND if at > len(self.stored) else Fault.STREAM_REPLACED
 
     def _break(self, shown: int) -> None:
         if self.breaks is not None and shown >= self.breaks_after:

@@ -16,6 +16,7 @@ from rescind_publisher.sinks.nats import NatsSink
 from rescind_publisher.stream import wanted
 from rescind_subscriber import nats_connect, nats_reader
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
+from rescind_subscriber.faults import Fault
 from rescind_subscriber.sources.base import Batch, Cursor
 from rescind_subscriber.sources.nats import NatsSource
 from tests.fakes.nats import (
@@ -154,8 +155,9 @@ async def test_trimmed_front_is_rewound(
         early = Cursor("3", sha256(events[2]).digest())
         assert (await read(source, early))[0] == events[3:]
         await api(admin.link, f"STREAM.PURGE.{STREAM}", seq=6)
-        with pytest.raises(Rewound, match="trimmed beyond sequence 3"):
+        with pytest.raises(Rewound, match="trimmed beyond sequence 3") as caught:
             await read(source, early)
+        assert caught.value.fault is Fault.STREAM_TRIMMED
         assert (await read(source))[0] == events[5:]
 
 

@@ -16,6 +16,7 @@ from hashlib import sha256
 
 from rescind_protocol import subjects
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
+from rescind_subscriber.faults import Fault
 from rescind_subscriber.nats_link import Link, NatsOptions
 from rescind_subscriber.nats_reader import BATCH_ATTEMPTS, Replies, StreamReader
 from rescind_subscriber.nats_shelf import ShelfReader
@@ -105,9 +106,14 @@ class NatsSource:
         else:
             raise Rewound(f"{self.name}: nothing lies at sequence {at} or behind it any more")
         if replies.first != at:
-            raise Rewound(f"{self.name}: the stream was trimmed beyond sequence {at}")
+            raise Rewound(
+                f"{self.name}: the stream was trimmed beyond sequence {at}", Fault.STREAM_TRIMMED
+            )
         if sha256(replies.payloads.pop(0)).digest() != after.digest:
-            raise Rewound(f"{self.name}: other bytes than those read before lie at {at}")
+            raise Rewound(
+                f"{self.name}: other bytes than those read before lie at {at}",
+                Fault.STREAM_REPLACED,
+            )
         return replies.last + 1, replies
 
     async def _up(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from rescind_protocol import subjects
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
+from rescind_subscriber.faults import Fault
 from rescind_subscriber.redis_address import RedisOptions
 from rescind_subscriber.redis_link import RedisLink
 from rescind_subscriber.redis_shelf import RedisShelf
@@ -127,11 +128,23 @@ class RedisSource:
             found = await wire.requests(*(("XRANGE", key, ids[key], ids[key]) for key in group))
             for key, entries in zip(group, found, strict=True):
                 if not entries:
-                    raise Rewound(f"{self.name}: nothing lies at {ids[key]} of {key} any more")
+                    raise await self._gone(wire, key, ids[key])
                 place[key] = (ids[key], sha256(_event(entries[0])).digest())
         if _digest(place) != after.digest:
-            raise Rewound(f"{self.name}: other bytes than those read before lie at the cursor")
+            raise Rewound(
+                f"{self.name}: other bytes than those read before lie at the cursor",
+                Fault.STREAM_REPLACED,
+            )
         return place
+
+    async def _gone(self, wire: Wire, key: str, at: str) -> Rewound:
+        """Return what became of a stream that has nothing at the cursor."""
+        first: list[Any] = await wire.request("XRANGE", key, "-", "+", "COUNT", 1)
+        trimmed = bool(first) and _order(first[0][0]) > _order(at.encode())
+        return Rewound(
+            f"{self.name}: nothing lies at {at} of {key} any more",
+            Fault.STREAM_TRIMMED if trimmed else Fault.STREAM_REWOUND,
+        )
 
     def _parse(self, position: str) -> dict[str, str]:
         pairs = [part.rpartition("=") for part in position.split(" ") if part]
@@ -200,6 +213,10 @@ def _event(entry: Any) -> bytes:
     """Return the event of an entry `[id, [field, event]]`; nothing of one that is none of ours."""
     fields = entry[1]
     return bytes(fields[1]) if fields and len(fields) > 1 else b""
+
+
+def _order(entry_id: bytes) -> tuple[int, ...]:
+    return tuple(map(int, entry_id.split(b"-")))
 
 
 def _behind(place: Place, key: str) -> str:
