@@ -62,6 +62,7 @@ GENERATORS: dict[str, Callable[[Path], str]] = {
     "state table": parts.state_table,
     "settings": parts.settings,
     "faults": parts.faults,
+    "metrics": parts.metrics,
     "testing example": parts.testing_example,
     "chaos help": chaos_help,
 }

@@ -6,6 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from rescind import config
+from rescind_guard import metrics as of_guard
+from rescind_publisher import metrics as of_publisher
+from rescind_subscriber import metrics as of_subscriber
 from rescind_subscriber.faults import TABLE as FAULTS
 from rescind_subscriber.states import TABLE
 
@@ -14,6 +17,16 @@ def state_table(_root: Path) -> str:
     """Return the states of a subscription, as the program derives them."""
     rows = ["| state | when | what it means |", "|---|---|---|"]
     rows += [f"| `{row.state}` | {row.when} | {row.means} |" for row in TABLE]
+    return "\n".join(rows) + "\n"
+
+
+def metrics(_root: Path) -> str:
+    """Return every metric, as a scrape shows it."""
+    rows = ["| metric | kind | label | |", "|---|---|---|---|"]
+    rows += [
+        f"| `{each.name}` | {each.kind} | {f'`{each.label}`' if each.label else ''} | {each.help} |"
+        for each in (*of_subscriber.METRICS, *of_guard.METRICS, *of_publisher.METRICS)
+    ]
     return "\n".join(rows) + "\n"
 
 

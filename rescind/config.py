@@ -11,7 +11,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -53,6 +53,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Seconds between two heads of a publisher."""
     stale_after_s: float = MAX_STALENESS_S
     """Seconds after which an unproven view is stale; 300 at most."""
+    metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
+    """Port on 127.0.0.1 of this process's /metrics, /healthz and /readyz; 0: any that is free."""
 
     issuers: dict[str, str] = {}
     """Trusted issuers: origin = path of its JWKS. Variable: `origin=path,origin=path`."""

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from rescind import compose, home
 from rescind.config import Loaded
+from rescind_guard.exposition import Family
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.control_client import ControlClient
 from rescind_publisher.engine import Publisher
 from rescind_publisher.fleet import Fleet
 from rescind_publisher.keyfiles import read_private
 from rescind_publisher.listeners.base import Listener
+from rescind_publisher.metrics import families
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import Order
 from rescind_publisher.sinks.base import Sink
@@ -22,6 +24,7 @@ from rescind_subscriber.sources.base import Source
 from rescind_subscriber.subscriber import Subscriber
 
 if TYPE_CHECKING:
+    from rescind.monitor import Health
     from rescind_subscriber.redis_address import RedisOptions
 
 PUBLISHER_INBOX = "_INBOX_pub"
@@ -84,6 +87,18 @@ class LocalPublisher:
     def status(self) -> Status:
         """How the publisher is."""
         return self.publisher.status()
+
+    def metrics(self) -> list[Family]:
+        """Return what a scrape gets, as of now: the publisher's, and its subscriber's."""
+        return [*families(self.status(), self.fleet()), *self.subscriber.metrics()]
+
+    def health(self) -> "Health":
+        """Return state and troubles, as `/readyz` shows them."""
+        from rescind.monitor import health_of  # noqa: PLC0415 - only when asked for
+
+        problems = {f"sink {each.name}": each.problem for each in self.status().sinks}
+        trouble = {name: problem for name, problem in problems.items() if problem}
+        return health_of(self.subscriber.status(), trouble)
 
 
 def publisher_config(loaded: Loaded) -> PublisherConfig:

@@ -1,11 +1,18 @@
 """`Sidecar`: a subscriber and a guard over its view, from settings; what `protect` runs."""
 
+import logging
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rescind import compose, config
+from rescind_guard.exposition import Family
 from rescind_guard.guard import Recorder
 from rescind_guard.policy import Policy
+
+if TYPE_CHECKING:
+    from rescind.monitor import Health, Monitor
+
+log = logging.getLogger("rescind")
 
 
 class Sidecar:
@@ -24,17 +31,39 @@ class Sidecar:
             self.loaded, self.subscriber.view, policy=policy, recorder=recorder
         )
 
+        self.monitor: Monitor | None = None
+        """Answers `/metrics`, `/healthz` and `/readyz` while it runs, if `metrics_port` is set."""
+
     def __repr__(self) -> str:
         return f"<Sidecar {self.subscriber!r} {self.guard!r}>"
 
     def start(self) -> Self:
-        """Start following, in a thread; returns at once."""
+        """Start following, in a thread; returns at once. `BadConfig` if `metrics_port` is taken."""
+        port = self.loaded.settings.metrics_port
+        if port is not None and self.monitor is None:
+            from rescind.monitor import Monitor  # noqa: PLC0415 - only when asked for
+
+            self.monitor = Monitor(port, self.metrics, self.health).start()
+            log.info("metrics at %s/metrics", self.monitor.url)
         self.subscriber.start()
         return self
+
+    def metrics(self) -> list[Family]:
+        """Return what a scrape gets, as of now."""
+        return [*self.subscriber.metrics(), *self.guard.metrics()]
+
+    def health(self) -> "Health":
+        """Return state and troubles, as `/readyz` shows them."""
+        from rescind.monitor import health_of  # noqa: PLC0415 - only when asked for
+
+        return health_of(self.subscriber.status())
 
     def stop(self) -> None:
         """Stop following; the guard goes on with a view that ages."""
         self.subscriber.stop()
+        if self.monitor is not None:
+            self.monitor.stop()
+            self.monitor = None
 
     def __enter__(self) -> Self:
         return self.start()

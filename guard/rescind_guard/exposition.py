@@ -6,7 +6,7 @@ names; the documents' table is made from them, and a test reads this by Promethe
 """
 
 from collections.abc import Iterable, Mapping
-from math import inf, isnan
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -60,8 +60,4 @@ def _escape(text: str, *, quotes: bool = True) -> str:
 
 
 def _number(value: float) -> str:
-    if isnan(value):
-        return "NaN"
-    if abs(value) == inf:
-        return "+Inf" if value > 0 else "-Inf"
-    return repr(value)
+    return {inf: "+Inf", -inf: "-Inf"}.get(value, repr(float(value)))

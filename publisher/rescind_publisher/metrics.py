@@ -1,61 +1,123 @@
-"""Names of the publisher's metrics, and the plain counters behind them."""
+"""The publisher's metrics: names, the plain counters behind them, and what they are now."""
 
 import threading
+from collections.abc import Sequence
+
+from rescind_guard.exposition import Family, Metric, one
+from rescind_publisher.fleet import Fleet
+from rescind_publisher.status import SinkStatus, Status
 
 ACCEPTED = "rescind_publisher_events_accepted_total"
-"""Events committed to the spool."""
 REFUSED = "rescind_publisher_requests_refused_total"
-"""Requests refused before anything was accepted."""
 ACKED = "rescind_publisher_events_acked_total"
-"""Events that a sink acknowledged; counted once for each sink."""
 DURABLE = "rescind_publisher_events_durable_total"
-"""Events read back byte for byte; counted once for each sink."""
 SEND_FAILURES = "rescind_publisher_send_failures_total"
-"""Attempts to store or to read back that failed, and are tried again."""
 REPAIRS = "rescind_publisher_repairs_total"
-"""Events that a sink acknowledged and did not hold as sent. Anything but 0 is an alarm."""
 REWINDS = "rescind_publisher_rewinds_total"
-"""Logs sent again from their start, for a sink no longer held what it had. An alarm too."""
 FOREIGN = "rescind_publisher_foreign_bytes_total"
-"""Places of our events in a sink at which bytes lay that our key has not signed. An alarm."""
 HEADS = "rescind_publisher_heads_total"
-"""Heads announced; counted once for each sink."""
 HEAD_FAILURES = "rescind_publisher_head_failures_total"
-"""Heads that a sink did not take in time."""
 CLOCK_JUMPS = "rescind_publisher_clock_jumps_total"
-"""Heads signed while the wall clock was off its course; the horizon stands still meanwhile."""
 MOVED = "rescind_publisher_moves_total"
-"""Events that say kills of old logs again in the current one."""
 SNAPSHOTS = "rescind_publisher_snapshots_total"
-"""Snapshots written and read back; counted once for each sink."""
 SNAPSHOT_FAILURES = "rescind_publisher_snapshot_failures_total"
-"""Attempts to write, list or read back snapshots that failed; tried again later."""
 REPORTS = "rescind_publisher_reports_total"
-"""Subscribers' reports that were taken."""
 REPORTS_REFUSED = "rescind_publisher_reports_refused_total"
-"""Reports that could not be read, were late, or came when the roster was full."""
 REPORT_FLOODS = "rescind_publisher_report_floods_total"
-"""Times that listening was paused, for reports came faster than any fleet sends them."""
 
-NAMES = (
-    ACCEPTED,
-    REFUSED,
-    ACKED,
-    DURABLE,
-    SEND_FAILURES,
-    REPAIRS,
-    REWINDS,
-    FOREIGN,
-    HEADS,
-    HEAD_FAILURES,
-    CLOCK_JUMPS,
-    MOVED,
-    SNAPSHOTS,
-    SNAPSHOT_FAILURES,
-    REPORTS,
-    REPORTS_REFUSED,
-    REPORT_FLOODS,
+COUNTERS = (
+    Metric(ACCEPTED, "Events committed to the spool."),
+    Metric(REFUSED, "Requests refused before anything was accepted."),
+    Metric(ACKED, "Events that a sink acknowledged; counted once for each sink."),
+    Metric(DURABLE, "Events read back byte for byte; counted once for each sink."),
+    Metric(SEND_FAILURES, "Attempts to store or to read back that failed, and are tried again."),
+    Metric(
+        REPAIRS,
+        "Events that a sink acknowledged and did not hold as sent. Anything but 0 is an alarm.",
+    ),
+    Metric(
+        REWINDS,
+        "Logs sent again from their start, for a sink no longer held what it had. An alarm too.",
+    ),
+    Metric(
+        FOREIGN,
+        "Places of our events in a sink at which bytes lay that our key has not signed. An alarm.",
+    ),
+    Metric(HEADS, "Heads announced; counted once for each sink."),
+    Metric(HEAD_FAILURES, "Heads that a sink did not take in time."),
+    Metric(
+        CLOCK_JUMPS,
+        "Heads signed while the wall clock was off its course; the horizon stands still meanwhile.",
+    ),
+    Metric(MOVED, "Events that say kills of old logs again in the current one."),
+    Metric(SNAPSHOTS, "Snapshots written and read back; counted once for each sink."),
+    Metric(
+        SNAPSHOT_FAILURES,
+        "Attempts to write, list or read back snapshots that failed; tried again later.",
+    ),
+    Metric(REPORTS, "Subscribers' reports that were taken."),
+    Metric(
+        REPORTS_REFUSED,
+        "Reports that could not be read, were late, or came when the roster was full.",
+    ),
+    Metric(
+        REPORT_FLOODS,
+        "Times that listening was paused, for reports came faster than any fleet sends them.",
+    ),
 )
+NAMES = tuple(each.name for each in COUNTERS)
+
+LIVE = Metric("rescind_publisher_live_revocations", "Kills of this key that are in force.")
+LOGS = Metric("rescind_publisher_logs", "Logs that its heads name.")
+CLOCK_JUMPED = Metric(
+    "rescind_publisher_clock_jumped", "1 while the wall clock is off its course: set it."
+)
+SINK_READY = Metric(
+    "rescind_publisher_sink_ready", "1 while the broker takes events and has no problem.", "sink"
+)
+PENDING = Metric(
+    "rescind_publisher_pending_events",
+    "Events that the broker does not hold for certain; they wait in the spool.",
+    "sink",
+)
+SNAPSHOTS_KEPT = Metric(
+    "rescind_publisher_snapshots_kept", "Snapshots of ours read back from the broker.", "sink"
+)
+SUBSCRIBERS = Metric(
+    "rescind_publisher_subscribers", "Subscribers that report, by whether they still do.", "reach"
+)
+
+METRICS = (
+    *COUNTERS,
+    LIVE,
+    LOGS,
+    CLOCK_JUMPED,
+    SINK_READY,
+    PENDING,
+    SNAPSHOTS_KEPT,
+    SUBSCRIBERS,
+)
+
+
+def families(now: Status, fleet: Fleet) -> list[Family]:
+    """Return a publisher's metrics as they are now."""
+    away = sum(each.unreachable for each in fleet.members)
+    return [
+        *(one(each, now.counters.get(each.name, 0)) for each in COUNTERS),
+        one(LIVE, now.live),
+        one(LOGS, now.logs),
+        one(CLOCK_JUMPED, now.clock_jumped),
+        *_of_sinks(now.sinks),
+        Family(SUBSCRIBERS, {"reachable": len(fleet.members) - away, "unreachable": away}),
+    ]
+
+
+def _of_sinks(sinks: Sequence[SinkStatus]) -> list[Family]:
+    return [
+        Family(SINK_READY, {each.name: each.ready and not each.problem for each in sinks}),
+        Family(PENDING, {each.name: each.pending for each in sinks}),
+        Family(SNAPSHOTS_KEPT, {each.name: each.snapshots for each in sinks}),
+    ]
 
 
 class Counters:

@@ -70,6 +70,8 @@ TABLE = (
     ),
 )
 """The first row that holds is the state."""
+FRESH = frozenset({State.LIVE, State.FALLBACK, State.LAGGING})
+"""In these everything decides."""
 
 
 def derive(observed: Observed) -> State:

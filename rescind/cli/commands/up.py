@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rescind.cli.feed import Feed
     from rescind.config import Loaded
     from rescind.embedded import EmbeddedServer
+    from rescind.monitor import Monitor
     from rescind.publishing import LocalPublisher
 
 POLL_S = 0.2
@@ -32,8 +33,20 @@ POLL_S = 0.2
 @click.option(
     "--external-nats", is_flag=True, help="Start no server: use the addresses of the settings."
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Answer /metrics, /healthz and /readyz on this port of 127.0.0.1; 0: any that is free.",
+)
 @common
-def up(session: Session, *, fabric: str | None, port: int | None, external_nats: bool) -> int:
+def up(
+    session: Session,
+    *,
+    fabric: str | None,
+    port: int | None,
+    external_nats: bool,
+    metrics_port: int | None,
+) -> int:
     """Run a fabric on this machine: an embedded NATS server and a publisher, until Ctrl-C.
 
     At its first start it makes the fabric's folder: keys, trust file, passwords, settings. The
@@ -51,8 +64,9 @@ def up(session: Session, *, fabric: str | None, port: int | None, external_nats:
         loaded = settle(session, fabric, port, external=external_nats)
         server = None if external_nats else _start_server(running, loaded)
         publisher = _start_publisher(running, loaded)
+        monitor = _start_monitor(running, publisher, metrics_port)
         trust = compose.make_trust(loaded)
-        _show(out, loaded, server)
+        _show(out, loaded, server, monitor)
         try:
             _attend(Feed(out, trust), log, server, publisher)
         except KeyboardInterrupt:
@@ -95,17 +109,31 @@ def _start_publisher(running: ExitStack, loaded: "Loaded") -> "LocalPublisher":
     return publisher
 
 
-def _show(out: Out, loaded: "Loaded", server: "EmbeddedServer | None") -> None:
+def _start_monitor(
+    running: ExitStack, publisher: "LocalPublisher", port: int | None
+) -> "Monitor | None":
+    if port is None:
+        return None
+    from rescind.monitor import Monitor  # noqa: PLC0415 - only when asked for
+
+    return running.enter_context(Monitor(port, publisher.metrics, publisher.health))
+
+
+def _show(
+    out: Out, loaded: "Loaded", server: "EmbeddedServer | None", monitor: "Monitor | None"
+) -> None:
     from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415 - help needs none
 
     where = NatsOptions(url=loaded.settings.nats_url, inbox_prefix="_").shown
     document: dict[str, Any] = {"event": "up", "fabric": loaded.settings.fabric}
     document |= {"home": str(loaded.home), "nats": where, "pid": os.getpid()}
+    document |= {"metrics": monitor and f"{monitor.url}/metrics"}
     out.document(document | {"nats_pid": server.pid if server else None})
     out.say(("up", "green"), f"  fabric {loaded.settings.fabric}")
     out.fields(
         ("NATS", f"{where}, this machine only, pid {server.pid}" if server else where),
         ("publisher", f"{loaded.settings.publisher}, pid {os.getpid()}"),
+        ("metrics", f"{monitor.url}/metrics" if monitor else None),
     )
     for line in HOW.format(home=shlex.quote(str(loaded.home))).splitlines():
         out.say(line)
