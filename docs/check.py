@@ -63,6 +63,7 @@ GENERATORS: dict[str, Callable[[Path], str]] = {
     "settings": parts.settings,
     "faults": parts.faults,
     "metrics": parts.metrics,
+    "freshness rule": parts.freshness_rule,
     "testing example": parts.testing_example,
     "chaos help": chaos_help,
 }

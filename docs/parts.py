@@ -7,6 +7,8 @@ from pathlib import Path
 
 from rescind import config
 from rescind_guard import metrics as of_guard
+from rescind_guard.freshness import TABLE as RULE
+from rescind_guard.freshness import Need
 from rescind_publisher import metrics as of_publisher
 from rescind_subscriber import metrics as of_subscriber
 from rescind_subscriber.faults import TABLE as FAULTS
@@ -17,6 +19,14 @@ def state_table(_root: Path) -> str:
     """Return the states of a subscription, as the program derives them."""
     rows = ["| state | when | what it means |", "|---|---|---|"]
     rows += [f"| `{row.state}` | {row.when} | {row.means} |" for row in TABLE]
+    return "\n".join(rows) + "\n"
+
+
+def freshness_rule(_root: Path) -> str:
+    """Return what a call needs on a view that is not fresh, as the guard decides it."""
+    rows = ["| by | when | on a view that is not fresh |", "|---|---|---|"]
+    means = {Need.FRESH: "*cannot tell*", Need.WARNING: "passes with a warning"}
+    rows += [f"| {row.by} | {row.when} | {means[row.need]} |" for row in RULE]
     return "\n".join(rows) + "\n"
 
 

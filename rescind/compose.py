@@ -144,7 +144,7 @@ def make_guard(
         view,
         make_issuers(loaded),
         audience=settings.audience,
-        rule=Rule(mode, settings.stale_after_s),
+        rule=Rule(mode, settings.stale_after_s, settings.strict_tools),
         minimum_level=settings.minimum_level,
         policy=policy,
         accept_self_signed=settings.accept_self_signed,

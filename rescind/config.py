@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What this service is called in a badge's `aud`."""
     mode: str = "best_effort"
     """strict, best_effort, or observe (records everything, denies only known kills)."""
+    strict_tools: tuple[str, ...] = ()
+    """Tools that need a fresh view at every level. Variable: names with commas between them."""
     minimum_level: int = 0
     """Trust level below which a badge is refused, 0 to 4."""
     accept_self_signed: bool = False
@@ -218,6 +220,9 @@ def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
         for name in Settings.__struct_fields__
         if PREFIX + name.upper() in env
     }
+    if "strict_tools" in values:
+        names = map(str.strip, values["strict_tools"].split(","))
+        values["strict_tools"] = tuple(name for name in names if name)
     if "issuers" in values:
         pairs = [part.partition("=") for part in values["issuers"].split(",") if part.strip()]
         if any(not separator for _, separator, _ in pairs):

@@ -1,8 +1,14 @@
-"""How fresh is fresh enough: by level, by action, by mode; the strictest wins (RFC-001 §4.3)."""
+"""How fresh is fresh enough: by level, by action, by mode, in one table; the strictest wins.
+
+RFC-001 §4.3. It is about a view that is not fresh, and about nothing else: a known kill denies
+before it is asked (I3).
+"""
 
 import time
-from collections.abc import Collection
-from enum import StrEnum
+from collections.abc import Callable, Collection
+from enum import IntEnum, StrEnum
+
+import msgspec
 
 from rescind_guard.errors import BadGuard
 from rescind_protocol.limits import MAX_STALENESS_S
@@ -22,8 +28,58 @@ class Mode(StrEnum):
     """For rolling out: everything but a known kill is only recorded."""
 
 
+class Need(IntEnum):
+    """What a row of the table asks for, weakest first."""
+
+    WARNING = 0
+    """The call passes, with a warning."""
+    FRESH = 1
+    """The guard cannot tell: `REVOCATION_CHECK_FAILED`, neither revoked nor allowed."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What the rule looks at."""
+
+    level: int
+    tool: object
+    """Its name; None: no tool is called. What is no text is no name that a set could leave out."""
+    mode: Mode
+    strict_tools: frozenset[str]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What one of the three asks for, and when."""
+
+    by: str
+    when: str
+    need: Need
+    holds: Callable[[Call], bool]
+
+
+def _is_strict(call: Call) -> bool:
+    tool = call.tool
+    return tool is not None and (not isinstance(tool, str) or tool in call.strict_tools)
+
+
+TABLE = (
+    Row("level", "0 and 1", Need.WARNING, lambda call: call.level < STRICT_FROM_LEVEL),
+    Row("level", "2 to 4", Need.FRESH, lambda call: call.level >= STRICT_FROM_LEVEL),
+    Row("action", "a tool of `strict_tools`", Need.FRESH, _is_strict),
+    Row("action", "any other", Need.WARNING, lambda call: not _is_strict(call)),
+    Row("mode", "`strict`", Need.FRESH, lambda call: call.mode is Mode.STRICT),
+    Row("mode", "`best_effort`", Need.WARNING, lambda call: call.mode is Mode.BEST_EFFORT),
+    Row("mode", "`observe`", Need.WARNING, lambda call: call.mode is Mode.OBSERVE),
+)
+"""For each call one row of each holds. The strictest wins; `observe` then records, and passes."""
+
+
+def needed(call: Call) -> Need:
+    """Return what a call on a view that is not fresh needs."""
+    return max(row.need for row in TABLE if row.holds(call))
+
+
 class Rule:
-    """When a view that is not fresh means that the guard cannot tell."""
+    """When a view that is not fresh means that the guard cannot tell; see `TABLE`."""
 
     __slots__ = ("_strict_tools", "mode", "stale_after_s")
 
@@ -48,10 +104,7 @@ class Rule:
 
     def needs_fresh(self, level: int, tool: str | None) -> bool:
         """Whether this call may not pass on a stale view."""
-        if level >= STRICT_FROM_LEVEL or self.mode is Mode.STRICT:
-            return True
-        # What is no text is no name that could be left out of the set.
-        return tool is not None and (not isinstance(tool, str) or tool in self._strict_tools)
+        return needed(Call(level, tool, self.mode, self._strict_tools)) is Need.FRESH
 
 
 class SystemClock:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from rescind import config
+from rescind import compose, config
 from rescind.errors import BadConfig
+from rescind_guard.view import View
 
 
 def write(folder: Path, text: str) -> dict[str, str]:
@@ -75,6 +76,20 @@ def test_variables_are_converted(tmp_path: Path) -> None:
     got = config.load(env=env).settings
     assert (got.heartbeat_s, got.lenient, got.minimum_level) == (0.5, True, 2)
     assert got.issuers == {"https://a.example": "a.json", "https://b.example": "b.json"}
+
+
+def test_strict_tools_reach_the_guard(tmp_path: Path) -> None:
+    """From the file, from a variable, or as any collection of names; one text is a mistake."""
+    env = write(tmp_path, 'strict_tools = ["refund", "wire"]\n')
+    assert config.load(env=env).settings.strict_tools == ("refund", "wire")
+    more = env | {"RESCIND_STRICT_TOOLS": " refund, ,close "}
+    assert config.load(env=more).settings.strict_tools == ("refund", "close")
+    loaded = config.load({"strict_tools": {"wire"}, "accept_self_signed": True}, env)
+    guard = compose.make_guard(loaded, View())
+    assert guard._rule.needs_fresh(0, "wire")
+    assert not guard._rule.needs_fresh(0, "refund")
+    with pytest.raises(BadConfig, match="strict_tools"):
+        config.load({"strict_tools": "refund"}, env)
 
 
 def test_issuers_without_a_path_are_refused(tmp_path: Path) -> None:

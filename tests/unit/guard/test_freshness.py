@@ -4,10 +4,12 @@ from math import inf, nan
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from rescind_guard import Code, Guard, Mode, Outcome, Rule, View
+from rescind_guard import Code, Guard, Mode, Outcome, Rule, View, freshness
 from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.errors import BadGuard
+from rescind_guard.freshness import TABLE, Call, Need, Row, needed
 from rescind_protocol import targets
 from rescind_protocol.limits import MAX_STALENESS_S, SKEW_S
 from tests.fakes.badges import AGENT, Issuer, Scene, own_badge, self_signed
@@ -66,6 +68,71 @@ def test_a_stale_view_is_judged_by_level_and_mode(level: str, mode: Mode) -> Non
     if not denied:
         assert g.check(token)
         assert g.check(token).warnings
+
+
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("tool", ["refund", "search", None])
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("view", ["fresh", "stale", "never synced", "not trusted"])
+def test_the_strictest_of_level_action_and_mode_wins(
+    level: str, tool: str | None, mode: Mode, view: str
+) -> None:
+    """Every combination, with a decision in the cache or none; a known kill goes before all."""
+    scene = Scene()
+    g, token = guard(scene, mode, strict_tools={"refund"}), badge(scene, level)
+    if view != "never synced":
+        assert g.check(token, tool=tool)  # cached from here on
+    make_stale(scene, view)
+    needs_fresh = level >= "2" or tool == "refund" or mode is Mode.STRICT
+    decision = g.check(token, tool=tool)
+    if view == "fresh":
+        assert (decision.outcome, decision.warnings) == (Outcome.ALLOW, ())
+    elif not needs_fresh:
+        assert (decision.outcome, decision.code) == (Outcome.ALLOW, Code.OK)
+        assert decision.warnings == ("view of revocations is stale",)
+    else:
+        assert decision.code is Code.REVOCATION_CHECK_FAILED
+        passes = Outcome.ALLOW if mode is Mode.OBSERVE else Outcome.CANNOT_TELL
+        assert decision.outcome is passes
+    scene.revocations.kill(targets.everyone())
+    assert g.check(token, tool=tool).code is Code.BADGE_REVOKED
+    assert g.check(token, tool=tool).outcome is Outcome.DENY
+
+
+def make_stale(scene: Scene, view: str) -> None:
+    """Bring the view about."""
+    if view == "stale":
+        scene.clock.advance(MAX_STALENESS_S)
+    elif view == "not trusted":
+        scene.revocations.view.distrust()
+    elif view == "never synced":
+        at = scene.revocations.view.published
+        scene.revocations.view.published = at._replace(as_of_wall=-inf, as_of_boot=-inf)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.by} {row.when}")
+def test_each_row_of_the_rule_bites(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: with a row's need turned round, some call is answered otherwise."""
+    calls = [
+        Call(int(level), tool, mode, frozenset({"refund"}))
+        for level in LEVELS
+        for tool in ("refund", "search", None)
+        for mode in Mode
+    ]
+    before = [needed(call) for call in calls]
+    other = Need.WARNING if row.need is Need.FRESH else Need.FRESH
+    table = [replace(each, need=other) if each is row else each for each in TABLE]
+    monkeypatch.setattr(freshness, "TABLE", table)
+    assert [needed(call) for call in calls] != before
+
+
+def test_one_row_of_each_holds() -> None:
+    """No call falls through, none is asked for twice by the same."""
+    for level in LEVELS:
+        for tool in ("refund", "search", None, ["refund"], 7):
+            for mode in Mode:
+                call = Call(int(level), tool, mode, frozenset({"refund"}))
+                assert [r.by for r in TABLE if r.holds(call)] == ["level", "action", "mode"]
 
 
 def test_observe_says_what_it_would_have_said() -> None:
