@@ -82,8 +82,8 @@ class Publisher:
         )
         self._trust, self._sinks, self._follower = trust, tuple(sinks), follower
         self.roster = Roster()
-        self._hearing = Hearing(self.roster, listeners, self.counters)
         self._clock = clock or SystemClock()
+        self._hearing = Hearing(self.roster, listeners, self.counters, self._clock)
         self._running = False
         self._pid = 0
 

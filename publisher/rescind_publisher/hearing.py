@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Iterable
 
+from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_protocol.limits import MAX_REPORT_BYTES
 from rescind_publisher import metrics
@@ -43,8 +44,10 @@ class Allowance:
 class Hearing:
     """All listeners of one publisher; on its loop's thread."""
 
-    def __init__(self, roster: Roster, listeners: Iterable[Listener], counters: Counters) -> None:
-        self._roster, self._counters = roster, counters
+    def __init__(
+        self, roster: Roster, listeners: Iterable[Listener], counters: Counters, clock: Clock
+    ) -> None:
+        self._roster, self._counters, self._clock = roster, counters, clock
         self._listeners = tuple(listeners)
         self._tasks: list[asyncio.Task[None]] = []
         self._deaf: dict[str, str] = {}
@@ -75,7 +78,7 @@ class Hearing:
 
     async def _keep(self, listener: Listener) -> None:
         while True:
-            ear = Ear(self, self._roster, self._counters, listener.name)
+            ear = Ear(self, self._roster, self._counters, self._clock, listener.name)
             wait_s = REFUSED_WAIT_S
             try:
                 await listener.start(ear)
@@ -94,10 +97,12 @@ class Hearing:
 class Ear:
     """One connection's way into the roster, until it is flooded."""
 
-    def __init__(self, hearing: Hearing, roster: Roster, counters: Counters, listener: str) -> None:
+    def __init__(
+        self, hearing: Hearing, roster: Roster, counters: Counters, clock: Clock, listener: str
+    ) -> None:
         self.flooded = asyncio.Event()
         self._hearing, self._listener = hearing, listener
-        self._roster, self._counters = roster, counters
+        self._roster, self._counters, self._clock = roster, counters, clock
         self._allowance = Allowance()
 
     def heard(self, raw: bytes) -> None:
@@ -110,13 +115,13 @@ class Ear:
             self.deaf("reports may be missed: too many came, by whoever may report")
             self.flooded.set()
             return
-        taken = self._roster.heard(raw, now, time.time())
+        taken = self._roster.heard(raw, now, self._clock.wall())
         self._counters.add(metrics.REPORTS if taken else metrics.REPORTS_REFUSED)
 
     def listening(self) -> None:
         """Reports come in from now on."""
         self._hearing.listening(self._listener)
-        self._roster.listening(time.perf_counter(), time.time())
+        self._roster.listening(time.perf_counter(), self._clock.wall())
 
     def deaf(self, why: str) -> None:
         """Reports may be missed."""

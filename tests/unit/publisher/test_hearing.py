@@ -13,6 +13,7 @@ from rescind_publisher.hearing import Allowance, Ear, Hearing
 from rescind_publisher.listeners.base import Ears
 from rescind_publisher.metrics import Counters
 from rescind_publisher.roster import Roster
+from tests.fakes.clock import FakeClock
 from tests.fakes.reporting import report
 from tests.fakes.waiting import until
 
@@ -52,7 +53,7 @@ def heard(listener: FakeListener, monkeypatch: pytest.MonkeyPatch) -> Hearing:
     """What hears it, with short waits; not started."""
     monkeypatch.setattr(hearing, "REFUSED_WAIT_S", 0.001)
     monkeypatch.setattr(hearing, "PAUSE_S", 0.001)
-    return Hearing(Roster(), [listener], Counters())
+    return Hearing(Roster(), [listener], Counters(), FakeClock())
 
 
 async def test_reports_come_onto_the_roster(heard: Hearing, listener: FakeListener) -> None:
@@ -75,7 +76,7 @@ async def test_reports_are_missed_only_if_nobody_hears(monkeypatch: pytest.Monke
     monkeypatch.setattr(hearing, "REFUSED_WAIT_S", 1000.0)
     first, second = FakeListener(), FakeListener()
     second.name = "other"
-    both = Hearing(Roster(), [first, second], Counters())
+    both = Hearing(Roster(), [first, second], Counters(), FakeClock())
     both.start()
     await until(lambda: first.ears and second.ears)
     assert first.ears is not None
