@@ -19,6 +19,7 @@ from rescind.errors import BadConfig
 from rescind_protocol.limits import (
     HEAD_INTERVAL_S,
     MAX_STALENESS_S,
+    SCRUB_EVERY_S,
     SNAPSHOT_EVENTS,
     SNAPSHOT_EVERY_S,
 )
@@ -93,6 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Seconds between two snapshots in the brokers, where there is anything new."""
     snapshot_events: int = SNAPSHOT_EVENTS
     """So many new events are reason for a snapshot at once."""
+    scrub_every_s: float = SCRUB_EVERY_S
+    """Seconds between two comparisons of all that the brokers hold with the spool."""
 
     registry_listen: str = "127.0.0.1:8410"
     """HOST:PORT where `rescind serve` listens; beyond the loopback only with TLS."""

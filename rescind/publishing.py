@@ -100,6 +100,10 @@ class LocalPublisher:
         trouble = {name: problem for name, problem in problems.items() if problem}
         return health_of(self.subscriber.status(), trouble)
 
+    def scrub(self) -> Status:
+        """Begin to compare what the sinks hold with the spool."""
+        return self.publisher.scrub()
+
 
 def publisher_config(loaded: Loaded) -> PublisherConfig:
     """Return how this host's publisher runs; raises `Malformed` where settings contradict."""
@@ -113,6 +117,7 @@ def publisher_config(loaded: Loaded) -> PublisherConfig:
         stale_after_s=settings.stale_after_s,
         snapshot_every_s=settings.snapshot_every_s,
         snapshot_events=settings.snapshot_events,
+        scrub_every_s=settings.scrub_every_s,
     )
 
 

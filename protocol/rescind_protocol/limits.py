@@ -46,6 +46,8 @@ HEAD_INTERVAL_S = 1.0
 """Time between two heads of a publisher (DESIGN, freshness)."""
 SNAPSHOT_EVERY_S = 600.0
 """Time between two snapshots in the brokers, where there is anything new."""
+SCRUB_EVERY_S = 3600.0
+"""Time between two comparisons of all that a broker holds with the spool."""
 MAX_HEAD_AHEAD_S = 60
 """A head whose signed time is further ahead of our clock freshens nothing (DESIGN, freshness)."""
 MAX_FLOOR_AHEAD_S = 5 * SKEW_S

@@ -9,6 +9,7 @@ from rescind_protocol.errors import Malformed
 from rescind_protocol.limits import (
     HEAD_INTERVAL_S,
     MAX_STALENESS_S,
+    SCRUB_EVERY_S,
     SNAPSHOT_EVENTS,
     SNAPSHOT_EVERY_S,
 )
@@ -46,6 +47,8 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Between two snapshots, where there is anything new."""
     snapshot_events: int = SNAPSHOT_EVENTS
     """So many new events are reason for one at once."""
+    scrub_every_s: float = SCRUB_EVERY_S
+    """Between two comparisons of all that the sinks hold with the spool, more or less."""
 
     def __post_init__(self) -> None:
         subjects.check_fabric(self.fabric)
@@ -76,4 +79,5 @@ _TIMES = (
     "close_timeout_s",
     "snapshot_every_s",
     "snapshot_events",
+    "scrub_every_s",
 )

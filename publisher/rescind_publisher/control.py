@@ -29,7 +29,7 @@ from rescind_publisher.applied import Applied
 from rescind_publisher.errors import ControlFailed, ControlInUse
 from rescind_publisher.fleet import Fleet
 from rescind_publisher.receipts import Receipt
-from rescind_publisher.requests import FleetRequest, Order, Request, StatusRequest
+from rescind_publisher.requests import FleetRequest, Order, Request, ScrubRequest, StatusRequest
 from rescind_publisher.status import Status
 
 _log = logging.getLogger(__name__)
@@ -72,6 +72,10 @@ class Answering(Protocol):
 
     def status(self) -> Status:
         """How it is."""
+        ...
+
+    def scrub(self) -> Status:
+        """Begin to compare what the sinks hold with the spool."""
         ...
 
 
@@ -134,12 +138,7 @@ class ControlServer:
 
     def _answer(self, line: bytes, told: Callable[[Applied], None]) -> Answer:
         try:
-            request = msgspec.json.decode(line, type=Request)
-            if isinstance(request, StatusRequest):
-                return Answer(status=self._publisher.status())
-            if isinstance(request, FleetRequest):
-                return Answer(fleet=self._publisher.fleet())
-            return Answer(receipt=self._publisher.submit(request, told))
+            return self._do(msgspec.json.decode(line, type=Request), told)
         except msgspec.MsgspecError as error:
             return Answer(error=Problem("BAD_REQUEST", f"the request cannot be read: {error}"))
         except RescindError as error:
@@ -147,6 +146,15 @@ class ControlServer:
         except Exception:  # noqa: BLE001 - it is logged; a client must get an answer
             _log.exception("a control request failed in an unforeseen way")
             return Answer(error=Problem("ERROR", "the publisher failed; its log says how"))
+
+    def _do(self, request: Request, told: Callable[[Applied], None]) -> Answer:
+        if isinstance(request, StatusRequest):
+            return Answer(status=self._publisher.status())
+        if isinstance(request, FleetRequest):
+            return Answer(fleet=self._publisher.fleet())
+        if isinstance(request, ScrubRequest):
+            return Answer(status=self._publisher.scrub())
+        return Answer(receipt=self._publisher.submit(request, told))
 
 
 def _tell_soon(

@@ -15,7 +15,14 @@ from rescind_publisher.control import MAX_REQUEST_BYTES, Answer
 from rescind_publisher.errors import BadRequest, ControlFailed, ControlUncertain
 from rescind_publisher.fleet import Fleet
 from rescind_publisher.receipts import Receipt
-from rescind_publisher.requests import MAX_TIMEOUT_S, FleetRequest, Order, Request, StatusRequest
+from rescind_publisher.requests import (
+    MAX_TIMEOUT_S,
+    FleetRequest,
+    Order,
+    Request,
+    ScrubRequest,
+    StatusRequest,
+)
 from rescind_publisher.status import Status
 
 CONNECT_TIMEOUT_S = 1.0
@@ -66,7 +73,14 @@ class ControlClient:
 
     def status(self) -> Status:
         """Ask how the publisher is."""
-        status = self._ask(StatusRequest(), 0).status
+        return self._status(StatusRequest())
+
+    def scrub(self) -> Status:
+        """Have all that the sinks hold compared with the spool; see `Publisher.scrub`."""
+        return self._status(ScrubRequest())
+
+    def _status(self, request: Request) -> Status:
+        status = self._ask(request, 0).status
         if status is None:
             raise ControlFailed(f"what listens on {self.path} is not a publisher")
         return status

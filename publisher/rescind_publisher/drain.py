@@ -44,6 +44,7 @@ class Outlet:
         """Set when the first attempt to start the sink has ended, either way."""
         self._fetch, self._is_fork = fetch, is_fork
         self._config, self._counters = config, counters
+        self._alarms: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._announcing: asyncio.Task[None] | None = None
 
@@ -94,6 +95,15 @@ class Outlet:
         for lane in self.lanes.values():
             lane.problem = self.problem
 
+    def raise_alarm(self, kind: str, sentence: str | None) -> None:
+        """Show a fault of the sink that keeps no event from being sent, until it is None again."""
+        if sentence is None:
+            self._alarms.pop(kind, None)
+            return
+        if self._alarms.get(kind) != sentence:
+            _log.error("%s", sentence)
+        self._alarms[kind] = sentence
+
     def _open(self) -> None:
         self.ready, self.refused, self.problem = True, None, None
         if caveat := getattr(self.sink, "caveat", None):
@@ -120,7 +130,7 @@ class Outlet:
     def status(self) -> SinkStatus:
         """How the sink is."""
         lanes = self.lanes.values()
-        problems = [self.problem, *(lane.problem for lane in lanes)]
+        problems = [self.problem, *(lane.problem for lane in lanes), *self._alarms.values()]
         pending = sum(lane.accepted - lane.durable for lane in lanes)
         problem = next(filter(None, problems), None)
         caveat: str | None = getattr(self.sink, "caveat", None)

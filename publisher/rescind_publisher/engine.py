@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
-from functools import partial
 from typing import Any, Self, TypeVar
+
+from msgspec.structs import replace
 
 from rescind_guard.freshness import SystemClock
 from rescind_protocol.changes import Change, Revocation
@@ -45,6 +46,7 @@ from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, Order
 from rescind_publisher.rights import check_approver, check_rights, signer_of
 from rescind_publisher.roster import Roster
+from rescind_publisher.scrub import Scrubber
 from rescind_publisher.shelf import Schedule
 from rescind_publisher.sinks.base import Record, Sink
 from rescind_publisher.spool import Spool
@@ -113,7 +115,7 @@ class Publisher:
         self._drain = Drain(
             self._sinks,
             fetch=self._fetch,
-            is_fork=partial(is_fork, trust=self._trust, kid=self._voice.key.kid),
+            is_fork=self._is_fork,
             config=self.config,
             counters=self.counters,
         )
@@ -138,6 +140,14 @@ class Publisher:
 
     async def _begin(self) -> None:
         self._keeper = keeper = self._make_keeper()
+        self._scrubber = Scrubber(
+            self._drain.outlets,
+            fetch=self._fetch,
+            is_fork=self._is_fork,
+            config=self.config,
+            clock=self._clock,
+            counters=self.counters,
+        )
         self._heartbeat = Heartbeat(
             self._ledger,
             self._drain,
@@ -156,6 +166,7 @@ class Publisher:
         self._heartbeat.start()
         if self._keeper is not None:
             self._keeper.start()
+        self._scrubber.start()
 
     def _make_keeper(self) -> Keeper | None:
         """Snapshots need a right of their own, and someone who follows what others say."""
@@ -193,6 +204,7 @@ class Publisher:
         until = self._loop.time() + self.config.close_timeout_s
         while not self._drain.settled and self._loop.time() < until:  # noqa: ASYNC110 - many lanes
             await asyncio.sleep(_IDLE_POLL_S)
+        await self._scrubber.stop()
         if self._keeper is not None:
             await self._keeper.stop()
         await self._heartbeat.stop()
@@ -352,11 +364,25 @@ class Publisher:
         self._check_running()
         return self.roster.fleet(self._ledger.standing().logs, time.perf_counter())
 
+    def scrub(self) -> Status:
+        """Begin to compare all that the sinks hold with the spool, and return how that stands.
+
+        A sink's comparison that was asked for here has ended when its `done` has grown by one; by
+        two where one was running.
+        """
+        self._check_running()
+        status = self.status()
+        self._post(self._scrubber.ask)
+        return status
+
     async def _sink_status(self) -> tuple[SinkStatus, ...]:
-        keeper = self._keeper
-        if keeper is None:
-            return tuple(self._drain.status())
-        return tuple(keeper.add_status(each) for each in self._drain.status())
+        found, scrubs = self._drain.status(), self._scrubber.statuses()
+        if self._keeper is not None:
+            found = [self._keeper.add_status(each) for each in found]
+        return tuple(replace(each, scrub=scrubs.get(each.name)) for each in found)
+
+    def _is_fork(self, log: str, seq: int, raw: bytes) -> bool:
+        return is_fork(log, seq, raw, trust=self._trust, kid=self._voice.key.kid)
 
     async def _fetch(self, log: str, after: int, limit: int) -> list[Record]:
         return await asyncio.to_thread(self._ledger.read, log, after, limit)

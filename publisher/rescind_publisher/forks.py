@@ -6,10 +6,15 @@ signed for that place are garbage: injected, damaged, or an event of ours at ano
 mean nothing, and no store may hold up a kill for them.
 """
 
+import msgspec
+
 from rescind_protocol import events, jws
 from rescind_protocol.errors import RescindError, Unreadable
 from rescind_protocol.limits import MAX_EVENT_BYTES
 from rescind_protocol.trust import Trust
+
+_MAX_SEQ = 2**32
+"""The spool's own limit."""
 
 
 def is_fork(log: str, seq: int, raw: bytes, *, trust: Trust, kid: str) -> bool:
@@ -25,3 +30,28 @@ def is_fork(log: str, seq: int, raw: bytes, *, trust: Trust, kid: str) -> bool:
     except RescindError:
         return False
     return (event.log, event.seq) == (log, seq)
+
+
+class _Place(msgspec.Struct, frozen=True):
+    log: str
+    seq: int
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    events: dict[str, _Place]
+
+
+_decode = msgspec.json.Decoder(_Claims).decode
+
+
+def claimed_seq(log: str, raw: bytes) -> int:
+    """Return the number in that log which `raw` claims, 0 if none; not verified.
+
+    It is good for looking up what should lie there, and for nothing else.
+    """
+    try:
+        token = jws.read(raw, limit=MAX_EVENT_BYTES)
+        place = _decode(token.payload).events[events.EVENT_TYPE]
+    except (RescindError, msgspec.MsgspecError, KeyError):
+        return 0
+    return place.seq if place.log == log and 0 < place.seq < _MAX_SEQ else 0

@@ -283,6 +283,20 @@ class Lane:
             self.pump()
             await self._confirm(record, stored)
 
+    async def mend(self, record: Record) -> bool:
+        """Send an event again that the sink held and has lost; False: all of the log is sent again.
+
+        Raises `SinkUnavailable`, `SinkRefused`.
+        """
+        era = self._era
+        try:
+            await self._mended(record)
+        except SinkLost as error:
+            if era == self._era:
+                self._rewind(str(error))
+            return False
+        return era == self._era
+
     async def _append(self, record: Record, *, repair: bool) -> Stored:
         try:
             return await self._limited(self.sink.append(record, repair=repair))
@@ -316,6 +330,9 @@ class Lane:
             record.log,
             "other bytes" if found_other else "nothing",
         )
+        return await self._mended(record)
+
+    async def _mended(self, record: Record) -> Stored:
         stored = await self._append(record, repair=True)
         if await self._limited(self.sink.read_back(stored)) != record.raw:
             raise SinkRefused(f"{self.sink.name}: acknowledges events and does not keep them")

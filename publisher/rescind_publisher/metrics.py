@@ -15,6 +15,10 @@ SEND_FAILURES = "rescind_publisher_send_failures_total"
 REPAIRS = "rescind_publisher_repairs_total"
 REWINDS = "rescind_publisher_rewinds_total"
 FOREIGN = "rescind_publisher_foreign_bytes_total"
+SCRUBS = "rescind_publisher_scrubs_total"
+LOST = "rescind_publisher_lost_events_total"
+MENDED = "rescind_publisher_mended_events_total"
+FORKS = "rescind_publisher_forks_total"
 HEADS = "rescind_publisher_heads_total"
 HEAD_FAILURES = "rescind_publisher_head_failures_total"
 CLOCK_JUMPS = "rescind_publisher_clock_jumps_total"
@@ -42,6 +46,18 @@ COUNTERS = (
     Metric(
         FOREIGN,
         "Places of our events in a sink at which bytes lay that our key has not signed. An alarm.",
+    ),
+    Metric(
+        SCRUBS, "Comparisons of all that a sink holds with the spool; counted once for each sink."
+    ),
+    Metric(
+        LOST,
+        "Events that a scrub found missing from a sink that had them. Anything but 0 is an alarm.",
+    ),
+    Metric(MENDED, "Those of them that the sink holds again."),
+    Metric(
+        FORKS,
+        "Second events of a number of ours, signed by our key, that a scrub found. An alarm.",
     ),
     Metric(HEADS, "Heads announced; counted once for each sink."),
     Metric(HEAD_FAILURES, "Heads that a sink did not take in time."),

@@ -77,13 +77,19 @@ class FleetRequest(_Request, frozen=True, tag="fleet"):
     timeout_s: ClassVar[float] = 0.0
 
 
+class ScrubRequest(_Request, frozen=True, tag="scrub"):
+    """Compare all that the sinks hold with the spool."""
+
+    timeout_s: ClassVar[float] = 0.0
+
+
 class StatusRequest(_Request, frozen=True, tag="status"):
     """How the publisher, its spool and its sinks are."""
 
     timeout_s: ClassVar[float] = 0.0
 
 
-Request = KillRequest | EndRequest | StatusRequest | FleetRequest
+Request = KillRequest | EndRequest | StatusRequest | FleetRequest | ScrubRequest
 Order = KillRequest | EndRequest
 
 

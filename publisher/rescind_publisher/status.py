@@ -3,6 +3,27 @@
 import msgspec
 
 
+class ScrubStatus(msgspec.Struct, frozen=True):
+    """What the newest comparison of all that a sink holds with the spool has found."""
+
+    running: bool = False
+    done: int = 0
+    """How many have ended since the publisher was started."""
+    checked: int = 0
+    """Events compared so far, of `total`."""
+    total: int = 0
+    lost: int = 0
+    """Events that the sink had and has no more."""
+    mended: int = 0
+    """Those of them that it has again."""
+    forks: tuple[str, ...] = ()
+    """Events of which it holds another one that our key has signed too."""
+    finished_at: float | None = None
+    """Unix seconds."""
+    problem: str | None = None
+    """Why it could not be compared as a whole."""
+
+
 class SinkStatus(msgspec.Struct, frozen=True):
     """How one sink is."""
 
@@ -18,6 +39,8 @@ class SinkStatus(msgspec.Struct, frozen=True):
     trimmable: str | None = None
     """Position up to which two of them carry everything, in the sink's own notation."""
     snapshot_problem: str | None = None
+    scrub: ScrubStatus | None = None
+    """None where the sink cannot show what it holds."""
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -35,6 +35,7 @@ COMMANDS = {
     "reinstate": (f"{_HERE}.end:reinstate", "End a kill; badges issued before stay dead."),
     "retract": (f"{_HERE}.end:retract", "Take a kill back that was a mistake."),
     "status": (f"{_HERE}.status:status", "Show how the fabric is, or whether a target is killed."),
+    "scrub": (f"{_HERE}.scrub:scrub", "Compare what the brokers hold with the spool; mend it."),
     "explain": (f"{_HERE}.explain:explain", "Show each step of a guard's decision on a badge."),
     "watch": (f"{_HERE}.watch:watch", "Show kills and reinstatements as they are applied."),
     "keys": (f"{_HERE}.keys:keys", "Make keys, and say who is trusted."),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -19,6 +19,10 @@ from rescind_publisher.control_client import ControlClient
 from rescind_publisher.errors import ControlFailed
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.switch import KillSwitch
+
+if TYPE_CHECKING:
+    from rescind.publishing import LocalPublisher
+    from rescind_publisher.status import Status
 
 CONTROL = "control/control.sock"
 """As in `rescind.home`, which loads cryptography."""
@@ -41,23 +45,44 @@ class Doer(msgspec.Struct, frozen=True):
 @contextmanager
 def switching(session: Session) -> Iterator[tuple[KillSwitch, Doer]]:
     """Give a kill switch to whoever does it; raises what the publisher's start raises."""
+    with engine(session) as (found, status):
+        if status is None:
+            yield KillSwitch(found), Doer(session.loaded.settings.publisher, 0, own_log=True)
+        else:
+            yield KillSwitch(found), Doer(status.publisher, status.pid, own_log=False)
+
+
+@contextmanager
+def engine(session: Session) -> "Iterator[tuple[ControlClient | LocalPublisher, Status | None]]":
+    """Give the publisher that runs here and how it is, else one of our own and None."""
     loaded = session.loaded
     client = ControlClient(loaded.home / CONTROL)
     try:
         status = client.status()
     except ControlFailed:
-        if not loaded.path(loaded.settings.publisher_key).exists():
-            raise BadConfig(
-                f"no publisher runs in {loaded.home} and there is no key to sign with: start "
-                "`rescind up`, or name the fabric's folder with --home or RESCIND_HOME"
-            ) from None
-        from rescind.publishing import LocalPublisher  # noqa: PLC0415 - only when none runs
-
-        session.out.note("no publisher runs here: this command opens a log of its own")
-        with KillSwitch(LocalPublisher(loaded)) as switch:
-            yield switch, Doer(loaded.settings.publisher, 0, own_log=True)
+        with _own(session) as own:
+            yield own, None
     else:
-        yield KillSwitch(client), Doer(status.publisher, status.pid, own_log=False)
+        yield client, status
+
+
+@contextmanager
+def _own(session: Session) -> "Iterator[LocalPublisher]":
+    loaded = session.loaded
+    if not loaded.path(loaded.settings.publisher_key).exists():
+        raise BadConfig(
+            f"no publisher runs in {loaded.home} and there is no key to sign with: start "
+            "`rescind up`, or name the fabric's folder with --home or RESCIND_HOME"
+        )
+    from rescind.publishing import LocalPublisher  # noqa: PLC0415 - only when none runs
+
+    session.out.note("no publisher runs here: this command opens a log of its own")
+    own = LocalPublisher(loaded)
+    own.start()
+    try:
+        yield own
+    finally:
+        own.close()
 
 
 def present(out: Out, verb: str, receipt: Receipt, doer: Doer, said: dict[str, Any]) -> int:

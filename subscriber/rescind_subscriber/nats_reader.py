@@ -33,10 +33,19 @@ class StreamMissing(SourceUnavailable):
 
 
 class StreamReader:
-    """Reads one stream over a link."""
+    """Reads one stream over a link; `events` and `size` bound what one request may bring."""
 
-    def __init__(self, link: Link, stream: str, *, name: str) -> None:
+    def __init__(
+        self,
+        link: Link,
+        stream: str,
+        *,
+        name: str,
+        events: int = BATCH_EVENTS,
+        size: int = BATCH_BYTES,
+    ) -> None:
         self._link, self._stream, self._name = link, stream, name
+        self._events, self._size = events, size
         self._get = f"$JS.API.DIRECT.GET.{stream}"
 
     async def fetch(self, at: int, of: str = "") -> "Replies":
@@ -57,8 +66,8 @@ class StreamReader:
         replies = Replies(at, with_subjects=bool(of))
         request: dict[str, int | str] = {
             "seq": at,
-            "batch": BATCH_EVENTS,
-            "max_bytes": BATCH_BYTES,
+            "batch": self._events,
+            "max_bytes": self._size,
         }
         if of:
             request["next_by_subj"] = of

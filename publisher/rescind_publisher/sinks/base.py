@@ -3,7 +3,7 @@
 An ack is a broker's word, and can be false: only bytes that were read back are durable (I1).
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -79,6 +79,21 @@ class Prompt(Protocol):
 
         The `append` that follows awaits its ack.
         """
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A sink that can show what it holds."""
+
+    name: str
+
+    def contents(self, log: str) -> AsyncIterator[list[Record]]:
+        """Yield what is stored as that log, up to where it ended when the reading began.
+
+        In small batches, in any order. `seq` is where an event lies, or claims to: 0 if neither is
+        known. Nothing is verified. Raises `SinkUnavailable`, `SinkRefused`.
+        """
+        ...
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from hashlib import sha256
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +21,7 @@ from rescind_protocol import subjects
 from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.limits import MAX_EVENT_BYTES
 from rescind_publisher.errors import SinkRefused, SinkUnavailable
+from rescind_publisher.sinks import contents
 from rescind_publisher.sinks.base import Record, Stored
 from rescind_publisher.stream import (
     refusals,
@@ -31,6 +32,7 @@ from rescind_publisher.stream import (
 from rescind_publisher.sync import SyncState, storage_sync
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_link import Draft, Link, NatsOptions, Question, Reply
+from rescind_subscriber.nats_reader import StreamReader
 from rescind_subscriber.nats_shelf import ShelfReader
 from rescind_subscriber.sources.base import Listed
 
@@ -107,6 +109,8 @@ class NatsSink:
         self._sent: dict[tuple[str, int], Question] = {}
         self._prepared: dict[tuple[str, int], Draft] = {}
         self._shelf = ShelfReader(self._link, fabric, name=name)
+        small = {"events": contents.NATS_EVENTS, "size": contents.NATS_BYTES}
+        self._reader = StreamReader(self._link, self._stream, name=name, **small)
         self._shelf_checked = False
 
     def __repr__(self) -> str:
@@ -203,6 +207,12 @@ class NatsSink:
             if reply.status != b"404":
                 raise SinkUnavailable(f"{self.name}: {self._stream} cannot be read back from")
         return None
+
+    async def contents(self, log: str) -> AsyncIterator[list[Record]]:
+        """Yield what the stream holds of a log; see `Inspectable.contents`."""
+        held = contents.of_stream(self._reader, self._fabric, log)
+        while (batch := await _mapped(anext(held, None))) is not None:
+            yield batch
 
     async def list_snapshots(self) -> list[Listed]:
         """Return the snapshots' statements; see `SnapshotStore`."""

@@ -9,7 +9,7 @@
   append-only file. What is known of its fsync is said as a caveat.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from rescind_protocol.errors import RescindError
 from rescind_protocol.limits import MAX_EVENT_BYTES
 from rescind_publisher.errors import SinkForked, SinkLost, SinkRefused, SinkUnavailable
 from rescind_publisher.redis_check import Persistence, check, fsync_of
+from rescind_publisher.sinks import contents
 from rescind_publisher.sinks.base import Record, Stored
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.redis_address import RedisOptions, parse
@@ -184,6 +185,15 @@ class RedisSink:
         key = subjects.redis_log(self._fabric, log, int(moves))
         entries = await _mapped(self._link.request("XRANGE", key, f"{seq}-0", f"{seq}-0"))
         return bytes(entries[0][1][1]) if entries else None
+
+    async def contents(self, log: str) -> AsyncIterator[list[Record]]:
+        """Yield what the log's present key holds; see `Inspectable.contents`."""
+        listed = await _mapped(self._link.request("HGET", self._index, log))
+        moves = int(listed) if listed is not None and listed.isdigit() else 0
+        key = subjects.redis_log(self._fabric, log, max(moves, self._moves.get(log, 0)))
+        held = contents.of_key(self._link, key, log)
+        while (batch := await _mapped(anext(held, None))) is not None:
+            yield batch
 
     async def list_snapshots(self) -> list[Listed]:
         """Return the snapshots' statements; see `SnapshotStore`."""

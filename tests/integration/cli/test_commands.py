@@ -206,6 +206,17 @@ def test_status_shows_publisher_sinks_and_view(terminal: Terminal, up: Running) 
     assert "publisher" in terminal.run("status").out
 
 
+def test_scrub_compares_every_sink(terminal: Terminal) -> None:
+    """What the broker holds is what the spool holds; a second one runs behind the first."""
+    done = terminal.run("scrub", "--json")
+    assert done.code == 0, done
+    assert done.document["ended"]
+    found = done.document["sinks"]["nats"]
+    assert (found["lost"], found["forks"], found["problem"]) == (0, [], None)
+    assert found["checked"] == found["total"]
+    assert "0 were lost" in terminal.run("scrub").out
+
+
 def test_config_check_passes_on_a_fabric_that_works(terminal: Terminal) -> None:
     """Every line is ok; no password is shown."""
     done = terminal.run("config", "check", "--json")
