@@ -8,19 +8,22 @@ from pathlib import Path
 import msgspec
 
 from rescind import compose, home
+from rescind.compose import actor
 from rescind.config import Loaded
 from rescind.errors import BadConfig
 from rescind.publishing import LocalPublisher
+from rescind_protocol.keys import SigningKey
 from rescind_publisher.control_client import ControlClient
+from rescind_publisher.keyfiles import read_private
 from rescind_publisher.switch import Engine
+from rescind_registry.audit import Entry
 from rescind_registry.config import RegistryConfig
 from rescind_registry.node import Node
 from rescind_registry.serving import listen
 from rescind_registry.standing import Followed
-from rescind_registry.store import Store
+from rescind_registry.tokens import Scope
 from rescind_subscriber.subscriber import Subscriber
 
-DATABASE = "registry.sqlite3"
 _NAME = "registry"
 
 
@@ -30,8 +33,10 @@ def make_config(loaded: Loaded) -> RegistryConfig:
     host, _, port = settings.registry_listen.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - TCP
         raise BadConfig("setting 'registry_listen' is HOST:PORT, as in 127.0.0.1:8410")
+    issuer = settings.registry_issuer or home.LOCAL_ISSUER
     return RegistryConfig(
-        issuer=settings.registry_issuer or home.LOCAL_ISSUER,
+        issuer=issuer,
+        sole_issuer=not set(settings.issuers) - {issuer} and not settings.accept_self_signed,
         folder=loaded.home / home.REGISTRY,
         host=host.strip("[]"),
         port=int(port),
@@ -55,10 +60,34 @@ def running_node(loaded: Loaded) -> Iterator[tuple[Node, socket.socket]]:
     with ExitStack() as running:
         listener = running.enter_context(listen(config))
         config = msgspec.structs.replace(config, port=listener.getsockname()[1])
-        store = Store(config.folder / DATABASE)
-        running.callback(store.close)
         followed, engine = _follow(loaded, running)
-        yield Node(config=config, followed=followed, engine=engine, store=store), listener
+        node = Node.make(config, followed=followed, engine=engine)
+        running.callback(node.close)
+        if not node.keyring.times():
+            node.keyring.add(first_key(loaded, config), since=0)
+        yield node, listener
+
+
+def first_key(loaded: Loaded, config: RegistryConfig) -> SigningKey:
+    """Return the key that a new registry signs with.
+
+    For the local issuer its own, which the guards of this fabric trust already; else a new one.
+    """
+    local = loaded.settings.issuer_key
+    if local is not None and config.issuer == home.LOCAL_ISSUER:
+        return read_private(loaded.path(local))
+    return SigningKey.generate()
+
+
+def first_token(node: Node) -> str | None:
+    """Return an admin's API token where there is none of any kind; it is shown this once."""
+    if node.tokens.all():
+        return None
+    token, made = node.tokens.make("first start", (Scope.ADMIN,), now=node.clock.wall())
+    node.trail.append(
+        Entry(at=made.made_at, who=actor(), where="local", what="token.make", targets=(str(made),))
+    )
+    return token
 
 
 def _follow(loaded: Loaded, running: ExitStack) -> tuple[Followed, Engine]:

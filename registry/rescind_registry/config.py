@@ -34,6 +34,8 @@ class RegistryConfig(msgspec.Struct, frozen=True, kw_only=True):
     ttl_s: int = TTL_S
     """Life of a badge where nobody asks for another."""
     min_ttl_s: int = MIN_TTL_S
+    sole_issuer: bool = True
+    """Whether no guard of this fabric trusts another issuer: then floors are exact."""
 
     def __post_init__(self) -> None:
         try:
@@ -51,6 +53,11 @@ class RegistryConfig(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.host} can be reached from other machines: give a TLS certificate and its "
                 "key, or listen on 127.0.0.1"
             )
+
+    @property
+    def iss(self) -> str:
+        """The issuer in its canonical form."""
+        return canonical_issuer(self.issuer)
 
     @property
     def loopback(self) -> bool:

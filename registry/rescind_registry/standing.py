@@ -11,9 +11,12 @@ import msgspec
 
 from rescind_guard.view import View
 from rescind_protocol.changes import Effect, Revocation, RevocationId
-from rescind_protocol.table import ALIVE, Entry
+from rescind_protocol.table import ALIVE, ALL, Entry
 from rescind_protocol.targets import Target, agent, everyone, issuer, key
 from rescind_registry.errors import CannotTell
+from rescind_subscriber.capture import Captured
+
+_ALL = everyone()
 
 
 class Followed(Protocol):
@@ -29,6 +32,10 @@ class Followed(Protocol):
         """Whether the view is proven and within the limit."""
         ...
 
+    def capture(self) -> Captured | None:
+        """Return the followed state of one moment, None unless it is proven fresh; blocks."""
+        ...
+
 
 class State(StrEnum):
     """How an agent stands, in the words of the reference's API (INTEROP §3)."""
@@ -39,12 +46,12 @@ class State(StrEnum):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How an agent stands. `by` is the kill or suspension that says so, oldest first."""
+    """How an agent stands; `by` is a kill or suspension that says so."""
 
     state: State
     by: Revocation | None
     floor: int
-    """The next badge's `iat` must be greater (unix seconds)."""
+    """The next badge's `iat` must be greater (unix seconds), if it is active."""
 
 
 class Look:
@@ -57,16 +64,13 @@ class Look:
         """Return how the next badge of an agent would stand, by this issuer and this key."""
         if not self._followed.fresh:
             raise CannotTell("this node cannot prove that it knows every kill: try again later")
-        entries = [
-            entry
-            for target in (agent(did), issuer(iss), key(key_thumbprint), everyone())
-            if (entry := self.entry(target)) is not None
-        ]
-        floor = max((entry.floor for entry in entries), default=ALIVE)
+        found = (self.entry(each) for each in (agent(did), issuer(iss), key(key_thumbprint), _ALL))
+        entries = [entry for entry in found if entry is not None]
         for effect, state in ((Effect.USE, State.DISABLED), (Effect.ISSUANCE, State.SUSPENDED)):
             for entry in entries:
-                if (by := _first(entry, effect)) is not None:
-                    return Standing(state, by, floor)
+                if (by := entry.why(ALL, effect)) is not None:
+                    return Standing(state, by, ALIVE)
+        floor = max((max(entry.cut, entry.suspended) for entry in entries), default=ALIVE)
         return Standing(State.ACTIVE, None, floor)
 
     def entry(self, target: Target) -> Entry | None:
@@ -78,13 +82,3 @@ class Look:
         entry = self.entry(target)
         known = {each.id for each in entry.revocations} if entry else set()
         return known.issuperset(names)
-
-
-def _first(entry: Entry, effect: Effect) -> Revocation | None:
-    """Return the oldest kill with this effect that a badge issued from now on falls under."""
-    found = [
-        each
-        for each in entry.revocations
-        if each.kill.effect is effect and each.kill.issued_before is None
-    ]
-    return min(found, key=lambda each: (each.at, each.id), default=None)

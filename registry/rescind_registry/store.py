@@ -66,6 +66,18 @@ class Store:
         with self._said(), self._lock:
             return self._db.execute(statement, values).rowcount
 
+    def change_all(self, *statements: tuple[str, Sequence[Any]]) -> None:
+        """Commit several statements: all of them, or none."""
+        with self._said(), self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for statement, values in statements:
+                    self._db.execute(statement, values)
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
     @contextmanager
     def _said(self) -> Iterator[None]:
         """Let no exception of SQLite's out."""

@@ -10,39 +10,62 @@ from litestar.testing import TestClient
 
 from rescind.testing import Fabric
 from rescind.testing.badges import ISSUER
+from rescind.testing.keys import key_of
 from rescind_guard.view import View
 from rescind_protocol.changes import RevocationId
 from rescind_publisher import plans
-from rescind_publisher.receipts import Receipt
+from rescind_publisher.receipts import Receipt, SinkReceipt, State
 from rescind_publisher.requests import KillRequest, Order
 from rescind_publisher.switch import Told
 from rescind_registry.app import build
 from rescind_registry.config import RegistryConfig
 from rescind_registry.node import Node
-from rescind_registry.store import Store
+from rescind_registry.tokens import Scope
+from rescind_subscriber.capture import Captured
+from rescind_subscriber.memory import positions_of
+
+
+class SharedFabric(Fabric):
+    """A fabric that a server's threads use too: one at a time, for a test waits for its answer."""
+
+    def _tell(self) -> None:
+        for follower in self._followers:
+            follower.view.release()
+            follower.view.claim()
+        super()._tell()
 
 
 class Bench:
     """A node on a fabric of its own; `fresh` and `engine` can be taken away."""
 
     def __init__(self, folder: Path, **config: Any) -> None:
-        self.fabric = Fabric()
+        self.fabric = SharedFabric()
         self._follower = self.fabric.follower()
-        self.fresh = True
+        self.fresh = self.brokers = True
         self.orders: list[Order] = []
-        self.node = Node(
-            config=RegistryConfig(issuer=ISSUER, folder=folder, **config),
+        self.node = Node.make(
+            RegistryConfig(issuer=ISSUER, folder=folder, **config),
             followed=self,
             engine=self,
-            store=Store(folder / "registry.sqlite3"),
             clock=self._follower.clock,
         )
+        self.node.keyring.add(key_of("registry"), since=0)
         self.app: Litestar = build(self.node)
 
     @property
     def view(self) -> View:
         """What the node follows."""
         return self._follower.view
+
+    def capture(self) -> Captured | None:
+        """Return the state of now."""
+        replica = self._follower._reconciler.replica
+        return Captured(positions_of(replica), replica.table, {}) if self.fresh else None
+
+    def token(self, *scopes: Scope) -> dict[str, str]:
+        """Make an API token, and return the header that says it."""
+        said, _ = self.node.tokens.make("test", scopes or (Scope.ADMIN,), now=self.fabric.now)
+        return {"Authorization": f"Bearer {said}"}
 
     # --- the engine ---
 
@@ -67,7 +90,7 @@ class Bench:
             targets=tuple(str(change.target) for change in plan.changes),
             accepted_at=self.fabric.now,
             accepted_ms=0.1,
-            sinks={},
+            sinks={"nats": SinkReceipt(State.DURABLE, 1.0, 1.0)} if self.brokers else {},
             ended=plan.ended,
             new_badges_from=plan.floor,
         )
@@ -79,4 +102,4 @@ def benched(folder: Path, **config: Any) -> Iterator[tuple[Bench, TestClient[Lit
     bench = Bench(folder, **config)
     with bench.fabric, TestClient(bench.app) as client:
         yield bench, client
-    bench.node.store.close()
+    bench.node.close()

@@ -4,7 +4,9 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
+from litestar.openapi.datastructures import ResponseSpec
 
+from rescind_registry.auth import PUBLIC
 from rescind_registry.node import node_of
 
 
@@ -14,8 +16,18 @@ class Health(msgspec.Struct, frozen=True):
     fresh: bool
 
 
-@get("/healthz", opt={"public": True}, sync_to_thread=False)
+@get(
+    "/healthz",
+    opt=PUBLIC,
+    responses={
+        503: ResponseSpec(Health, description="the view is not fresh", generate_examples=False)
+    },
+    sync_to_thread=False,
+)
 def health(request: Request[Any, Any, Any]) -> Response[Health]:
     """Return 200 while the view is fresh, 503 while it is not."""
     fresh = node_of(request).followed.fresh
     return Response(Health(fresh), status_code=200 if fresh else 503)
+
+
+ROUTES = [health]

@@ -48,9 +48,22 @@ def _serve(out: Out, node: "Node", listener: "socket.socket") -> int:
     from rescind_registry.serving import Server  # noqa: PLC0415
 
     with Server(build(node), node.config, listener) as server:
-        out.document({"event": "serving", "url": node.config.origin, "issuer": node.config.issuer})
-        out.say(("serving", "green"), f"  {node.config.origin}")
-        out.fields(("issuer", node.config.issuer))
+        _show(out, node)
         while server.running:
             time.sleep(POLL_S)
     return EXIT_FAILED
+
+
+def _show(out: Out, node: "Node") -> None:
+    from rescind.registering import first_token  # noqa: PLC0415 - help needs none
+
+    token, config = first_token(node), node.config
+    said = {"event": "serving", "url": config.origin, "issuer": config.iss, "token": token}
+    out.document({name: value for name, value in said.items() if value is not None})
+    out.say(("serving", "green"), f"  {config.origin}")
+    out.fields(
+        ("issuer", config.iss),
+        ("API", f"{config.origin}/openapi.json"),
+        ("token", None if token is None else (token, "yellow")),
+        ("", None if token is None else "may do everything, and is shown this once: keep it"),
+    )

@@ -1,23 +1,85 @@
-"""`rescind serve`: a node beside a running publisher, and one that is its own."""
+"""`rescind serve`: a node beside a running publisher, one that is its own, and who may ask it."""
 
 import json
+import ssl
+import subprocess
+import urllib.error
 import urllib.request
+from pathlib import Path
+from typing import Any
 
-from tests.fakes.terminal import Running, Terminal
+import pytest
+
+from rescind import config
+from rescind.cli.serving import make_server
+from tests.fakes.terminal import Running, Terminal, did
+from tests.fakes.waiting import wait_until
 
 
-def get(url: str) -> tuple[int, object]:
-    """Ask the node."""
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own address
-        return answer.status, json.load(answer)
+class Node:
+    """A node that runs, and its admin's token."""
+
+    def __init__(self, serving: dict[str, Any], ca: Path | None = None) -> None:
+        self.url: str = serving["url"]
+        self.token: str = serving["token"]
+        self._tls = ssl.create_default_context(cafile=ca) if ca else None
+
+    def ask(self, path: str, body: object = None, *, token: str | None = None) -> tuple[int, Any]:
+        """Get, or post a body."""
+        headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
+        data = None if body is None else json.dumps(body).encode()
+        headers |= {} if data is None else {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310 - our own
+        try:
+            with urllib.request.urlopen(request, timeout=20, context=self._tls) as answer:  # noqa: S310
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
 
 
-def test_a_node_serves_beside_the_publisher_of_this_host(up: Running, terminal: Terminal) -> None:
-    """It is fresh as soon as the publisher's head was heard."""
+def serve(terminal: Terminal, *words: str, **more: str) -> Running:
+    """Start a node."""
+    return terminal.start("serve", "--listen", "127.0.0.1:0", "--json", *words, **more)
+
+
+def test_the_whole_way_of_a_badge_and_a_kill(up: Running, terminal: Terminal) -> None:
+    """Enrolled, issued, allowed; killed over HTTP: denied, and no next badge."""
     del up
-    with terminal.start("serve", "--listen", "127.0.0.1:0", "--json") as serving:
-        url = serving.wait_for("serving")["url"]
-        assert get(f"{url}/healthz") == (200, {"fresh": True})
+    with serve(terminal) as serving:
+        node = Node(serving.wait_for("serving"))
+        agent = did("over-http")
+        key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+        assert node.ask("/v1/agents", {"did": agent, "public_key": key, "level": 2})[0] == 201
+        badge = node.ask(f"/v1/agents/{agent}/badge", {})[1]["badge"]
+        assert terminal.verdict(badge) == "OK"
+        body = {"targets": [{"kind": "agent", "id": agent}], "reason": "incident"}
+        status, receipt = node.ask("/v1/kills", body)
+        assert (status, receipt["durable"]) == (200, ["nats"])
+        assert node.ask(f"/v1/agents/{agent}/badge", {})[0] == 403
+        assert terminal.verdict(badge) == "BADGE_REVOKED"
+        assert terminal.killed("agent", agent)
+
+
+def test_the_admin_s_token_is_shown_once(up: Running, terminal: Terminal) -> None:
+    """The second start has none to show, and the first one's is still good."""
+    del up
+    with serve(terminal) as serving:
+        again = serving.wait_for("serving")
+        assert "token" not in again
+
+
+def test_with_no_publisher_here_the_node_is_one(own: Terminal) -> None:
+    """It follows and kills by itself, with nothing but the broker beside it."""
+    with own.start("up", "--port", "0", "--json") as up:
+        up.wait_for("state", state="LIVE")
+    loaded = config.load({"home": str(own.home)}, env={})
+    with make_server(loaded), serve(own, RESCIND_HEARTBEAT_S="0.1") as serving:
+        node = Node(serving.wait_for("serving"))
+        wait_until(lambda: node.ask("/healthz")[0] == 200)
+        body = {"targets": [{"kind": "agent", "id": did("alone")}]}
+        assert node.ask("/v1/kills", body)[0] == 200
+        assert own.killed("agent", did("alone"))
+        assert node.ask("/v1/agents", token="rsc_x_y")[0] == 401
 
 
 def test_beyond_the_loopback_without_tls_is_refused(terminal: Terminal) -> None:
@@ -25,3 +87,51 @@ def test_beyond_the_loopback_without_tls_is_refused(terminal: Terminal) -> None:
     done = terminal.run("serve", "--listen", "0.0.0.0:0")
     assert done.code == 2
     assert "TLS certificate" in done.error
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 that signs itself."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "1"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key
+
+
+def test_with_tls_it_speaks_tls_alone(
+    up: Running, terminal: Terminal, certificate: tuple[Path, Path]
+) -> None:
+    """Beyond the loopback too."""
+    del up
+    cert, key = certificate
+    tls = {"RESCIND_REGISTRY_TLS_CERT": str(cert), "RESCIND_REGISTRY_TLS_KEY": str(key)}
+    with terminal.start("serve", "--listen", "0.0.0.0:0", "--json", **tls) as serving:
+        url = serving.wait_for("serving")["url"].replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        assert url.startswith("https://")
+        node = Node({"url": url, "token": "none"}, ca=cert)
+        assert node.ask("/.well-known/jwks.json")[1]["keys"]
+        with pytest.raises((OSError, ConnectionError)):
+            Node({"url": url.replace("https", "http"), "token": ""}).ask("/healthz")
+
+
+def test_a_certificate_that_is_none_is_one_sentence(terminal: Terminal, tmp_path: Path) -> None:
+    """Exit code 2."""
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("no certificate")
+    tls = {
+        f"RESCIND_REGISTRY_TLS_{each.upper()}": str(tmp_path / f"{each}.pem")
+        for each in ("cert", "key")
+    }
+    done = terminal.run("serve", "--listen", "127.0.0.1:0", **tls)
+    assert done.code == 2
+    assert "TLS" in done.error
+
+
+def test_a_port_that_is_taken_is_one_sentence(up: Running, terminal: Terminal) -> None:
+    """And nothing is started."""
+    port = up.wait_for("up")["nats"].rpartition(":")[2]
+    done = terminal.run("serve", "--listen", f"127.0.0.1:{port}")
+    assert done.code == 2
+    assert "cannot listen" in done.error

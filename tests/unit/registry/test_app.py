@@ -7,6 +7,7 @@ from litestar import Request, get
 from litestar.testing import TestClient
 
 from rescind_registry.app import build
+from rescind_registry.auth import PUBLIC
 from rescind_registry.node import node_of
 from tests.fakes.registry import Bench, benched
 
@@ -19,7 +20,7 @@ def test_health_says_whether_the_view_is_fresh(tmp_path: Path) -> None:
         assert client.get("/healthz").status_code == 503
 
 
-@get("/feed", sync_to_thread=False)
+@get("/feed", opt=PUBLIC, sync_to_thread=False)
 def feed(request: Request[Any, Any, Any]) -> str:
     """Answer from the node, as a feed does."""
     return node_of(request).config.issuer

@@ -1,0 +1,150 @@
+"""What an API token's holder does to others: kill, suspend, reinstate, and the audit of it.
+
+The kill goes through the publisher, as every kill does; the answer waits until this node's own view
+has it too, so that the next refresh is refused here.
+"""
+
+import logging
+import time
+
+import msgspec
+
+from rescind_protocol.changes import Effect
+from rescind_protocol.errors import RescindError
+from rescind_protocol.targets import Kind, Target
+from rescind_publisher.receipts import Receipt
+from rescind_publisher.requests import EndRequest, KillRequest, KillSpec, Order
+from rescind_registry.audit import Entry
+from rescind_registry.errors import AuditFailed
+from rescind_registry.node import Node
+from rescind_registry.tokens import Token
+
+_log = logging.getLogger(__name__)
+
+SEEN_WITHIN_S = 2.0
+_POLL_S = 0.005
+CLOCKS_S = 2
+"""How far the clocks of nodes that issue for one origin may lie apart."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks, and from where."""
+
+    token: Token
+    address: str
+
+    @property
+    def actor(self) -> str:
+        """As events and the audit name them."""
+        return str(self.token)
+
+
+def kill(node: Node, caller: Caller, specs: tuple[KillSpec, ...], wait_s: float = 0.0) -> Receipt:
+    """Kill or suspend; raises what the publisher raises."""
+    known = tuple(_with_exp(node, spec) for spec in specs)
+    order = KillRequest(kills=known, actor=caller.actor, wait_s=wait_s)
+    suspends = all(spec.effect is Effect.ISSUANCE for spec in specs)
+    what = "suspend" if suspends else "kill"
+    reason = specs[0].reason_admin or specs[0].reason
+    named = tuple(str(spec.target) for spec in specs)
+    receipt = _submit(node, order, _entry(node, caller, what, named, reason))
+    _wait_seen(node, receipt, specs[-1].target)
+    return receipt
+
+
+def end(node: Node, caller: Caller, request: EndRequest) -> Receipt:
+    """Reinstate or retract; the floor is ours where the badges are."""
+    if not request.retract and request.floor is None:
+        request = msgspec.structs.replace(request, floor=_floor(node, request.target))
+    request = msgspec.structs.replace(request, actor=caller.actor)
+    what = "retract" if request.retract else "reinstate"
+    reason = request.reason_admin or request.reason
+    named = (str(request.target),)
+    receipt = _submit(node, request, _entry(node, caller, what, named, reason))
+    _wait_ended(node, receipt, request.target)
+    return receipt
+
+
+PENDING = 202
+"""Accepted and on this host's disk, and no broker has it yet: no guard knows of it."""
+
+
+def status_of(receipt: Receipt) -> int:
+    """Return the HTTP status of what was accepted."""
+    pending = not receipt.sinks or len(receipt.pending) == len(receipt.sinks)
+    return PENDING if pending else 200
+
+
+def note(node: Node, caller: Caller, what: str, *targets: str, why: str | None = None) -> None:
+    """Write an act into the audit trail; raises `AuditFailed`."""
+    node.trail.append(_entry(node, caller, what, targets, why))
+
+
+def _entry(
+    node: Node, caller: Caller, what: str, targets: tuple[str, ...], why: str | None
+) -> Entry:
+    return Entry(
+        at=round(node.clock.wall(), 3),
+        who=caller.actor,
+        where=caller.address,
+        what=what,
+        targets=targets,
+        why=why,
+    )
+
+
+def _submit(node: Node, order: Order, entry: Entry) -> Receipt:
+    """Let it be done, and write down that it was, or why not."""
+    try:
+        receipt = node.engine.submit(order)
+    except RescindError as error:
+        node.trail.append(msgspec.structs.replace(entry, outcome=f"refused: {error.code}"))
+        raise
+    done = tuple(map(str, receipt.ended or receipt.ids))
+    try:
+        node.trail.append(msgspec.structs.replace(entry, ids=done))
+    except AuditFailed as error:
+        # It is said, and cannot be unsaid: whoever asked has to know that, above all.
+        _log.critical("%s was done and is not in the audit trail: %s", entry.what, error)
+        warnings = (*receipt.warnings, f"not in the audit trail: {error}")
+        return msgspec.structs.replace(receipt, warnings=warnings)
+    return receipt
+
+
+def _with_exp(node: Node, spec: KillSpec) -> KillSpec:
+    """Add the `exp` of a badge of ours: its kill need not outlive it by an hour (I8)."""
+    target = spec.target
+    if target.kind is not Kind.BADGE or target.iss != node.config.iss or spec.badge_exp:
+        return spec
+    issued = node.badges.get(target.id)
+    return spec if issued is None else msgspec.structs.replace(spec, badge_exp=issued.exp)
+
+
+def _floor(node: Node, target: Target) -> int | None:
+    """Return the floor under which all lies that was issued here (DESIGN, reinstating).
+
+    None leaves it to the publisher: for issuers whose clocks are not ours, and where only the
+    issuing was stopped, for no badge was dead by that and none may die by its end.
+    """
+    entry = node.look.entry(target)
+    used = entry and any(each.kill.effect is Effect.USE for each in entry.revocations)
+    if not used or not node.config.sole_issuer or target.kind is Kind.BADGE:
+        return None
+    newest = node.badges.newest(target.id if target.kind is Kind.AGENT else None)
+    return max(int(node.clock.wall()), newest) + CLOCKS_S
+
+
+def _wait_seen(node: Node, receipt: Receipt, target: Target) -> None:
+    deadline = time.monotonic() + SEEN_WITHIN_S
+    while not node.look.knows(receipt.ids[-1:], target) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+
+
+def _wait_ended(node: Node, receipt: Receipt, target: Target) -> None:
+    deadline = time.monotonic() + SEEN_WITHIN_S
+    ended = set(receipt.ended)
+    while time.monotonic() < deadline:
+        entry = node.look.entry(target)
+        if entry is None or ended.isdisjoint(each.id for each in entry.revocations):
+            return
+        time.sleep(_POLL_S)

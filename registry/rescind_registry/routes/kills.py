@@ -1,0 +1,123 @@
+"""`POST /v1/kills` and `POST /v1/reinstatements`: everything that a kill can say."""
+
+from litestar import Response, post
+from litestar.params import JSONBody
+
+from rescind_protocol import targets
+from rescind_protocol.errors import Malformed
+from rescind_protocol.targets import Kind, Target
+from rescind_publisher.receipts import Receipt
+from rescind_publisher.requests import EndRequest, KillSpec
+from rescind_registry import acts, bodies
+from rescind_registry.auth import caller_of, needs
+from rescind_registry.bodies import rfc3339, unix
+from rescind_registry.node import node_of
+from rescind_registry.routes.agents import Asked, Key
+from rescind_registry.routes.answering import accepted, in_thread, once, refusals
+from rescind_registry.tokens import Scope
+
+
+def target_of(said: bodies.TargetBody) -> Target:
+    """Return the target in its canonical form; raises `Malformed`."""
+    if said.iss and said.kind not in (Kind.BADGE, Kind.ISSUER):
+        raise Malformed(f"a target of kind {said.kind.value} has no iss")
+    if said.id and said.kind in (Kind.ISSUER, Kind.EVERYONE):
+        raise Malformed(f"a target of kind {said.kind.value} has no id")
+    match said.kind:
+        case Kind.BADGE:
+            return targets.badge(said.iss, said.id)
+        case Kind.AGENT:
+            return targets.agent(said.id)
+        case Kind.SESSION:
+            return targets.session(said.id)
+        case Kind.KEY:
+            return targets.key(said.id)
+        case Kind.ISSUER:
+            return targets.issuer(said.iss)
+        case Kind.EVERYONE:
+            return targets.everyone()
+
+
+def document(receipt: Receipt) -> tuple[int, bodies.ReceiptDocument]:
+    """Return the status and the document of a receipt."""
+    said = receipt.to_dict()
+    since = receipt.new_badges_from
+    return acts.status_of(receipt), bodies.ReceiptDocument(
+        ids=said["ids"],
+        targets=said["targets"],
+        accepted_at=rfc3339(receipt.accepted_at),
+        message=said["message"],
+        durable=list(receipt.durable),
+        pending=said["pending"],
+        ended=said["ended"],
+        new_badges_from=None if since is None else rfc3339(since + 1),
+        warnings=list(receipt.warnings),
+        applied=said.get("applied"),
+    )
+
+
+@post(
+    "/v1/kills",
+    opt=needs(Scope.KILL),
+    status_code=200,
+    responses=accepted(bodies.ReceiptDocument) | refusals(409, 415, 422, own=True),
+)
+@in_thread
+def kill(
+    request: Asked, data: JSONBody[bodies.KillBody], idempotency_key: Key = None
+) -> Response[bodies.ReceiptDocument]:
+    """Deny some targets everywhere, from now on; all of them are accepted, or none.
+
+    202: on this host's disk, and no broker has it yet.
+    """
+    del idempotency_key
+    node, caller = node_of(request), caller_of(request)
+    specs = tuple(_spec(data, each) for each in data.targets)
+    return once(  # type: ignore[return-value]  # the document, encoded
+        request, data, lambda: document(acts.kill(node, caller, specs, data.wait_s))
+    )
+
+
+def _spec(body: bodies.KillBody, said: bodies.TargetBody) -> KillSpec:
+    return KillSpec(
+        target=target_of(said),
+        effect=body.effect,
+        issued_before=unix("issued_before", body.issued_before),
+        expires_at=unix("expires", body.expires),
+        expires_in_s=body.expires_in_s,
+        reason=body.reason,
+        reason_user=body.reason_user,
+        reason_admin=body.reason_admin,
+    )
+
+
+@post(
+    "/v1/reinstatements",
+    opt=needs(Scope.REINSTATE),
+    status_code=200,
+    responses=accepted(bodies.ReceiptDocument) | refusals(409, 415, 422, own=True),
+)
+@in_thread
+def reinstate(
+    request: Asked, data: JSONBody[bodies.EndBody], idempotency_key: Key = None
+) -> Response[bodies.ReceiptDocument]:
+    """End every kill of a target: badges issued so far stay dead, new ones pass.
+
+    With `retract` it was a mistake: what it killed lives again.
+    """
+    del idempotency_key
+    node, caller = node_of(request), caller_of(request)
+    order = EndRequest(
+        target=target_of(data.target),
+        retract=data.retract,
+        floor=unix("floor", data.floor),
+        reason=data.reason,
+        reason_user=data.reason_user,
+        reason_admin=data.reason_admin,
+    )
+    return once(  # type: ignore[return-value]  # the document, encoded
+        request, data, lambda: document(acts.end(node, caller, order))
+    )
+
+
+ROUTES = [kill, reinstate]

@@ -1,0 +1,108 @@
+"""The audit trail: whatever was changed, taken out or put in shows."""
+
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rescind_registry.audit import Entry, Trail, verify
+from rescind_registry.errors import AuditFailed
+
+
+def act(what: str = "kill", **more: object) -> Entry:
+    """Return one of many acts."""
+    return msgspec.structs.replace(
+        Entry(at=1.5, who="ann (12ab)", where="127.0.0.1", what=what), **more
+    )
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Trail:
+    """Give a trail of three acts."""
+    made = Trail(tmp_path / "audit.jsonl")
+    for what in ("enrol", "kill", "reinstate"):
+        made.append(act(what, targets=("agent did:web:a.example",)))
+    return made
+
+
+def test_what_was_written_verifies(trail: Trail) -> None:
+    """Numbered from one, each naming the one before."""
+    written = list(trail.entries())
+    assert [each.what for each in written] == ["enrol", "kill", "reinstate"]
+    assert verify(written) == (3, written[-1].hash)
+    assert trail.path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda lines: [lines[0], lines[1].replace(b"kill", b"look"), lines[2]],
+        lambda lines: [lines[0], lines[2]],
+        lambda lines: [lines[0], lines[0], lines[1], lines[2]],
+        lambda lines: [lines[1], lines[0], lines[2]],
+        lambda lines: [lines[1], lines[2]],
+    ],
+    ids=["changed", "taken out", "put in", "moved", "begun later"],
+)
+def test_a_line_that_was_touched_shows(trail: Trail, damage: object) -> None:
+    """At that line."""
+    lines = trail.path.read_bytes().splitlines(keepends=True)
+    trail.path.write_bytes(b"".join(damage(lines)))  # type: ignore[operator]
+    with pytest.raises(AuditFailed, match="line"):
+        verify(trail.entries())
+
+
+def test_an_end_that_was_cut_shows_to_who_kept_the_last_hash(trail: Trail) -> None:
+    """Without it nobody can know; so the head is to be kept elsewhere."""
+    head = verify(trail.entries())[1]
+    lines = trail.path.read_bytes().splitlines(keepends=True)
+    trail.path.write_bytes(b"".join(lines[:2]))
+    assert verify(trail.entries())[0] == 2
+    with pytest.raises(AuditFailed, match="cut"):
+        verify(trail.entries(), head)
+
+
+def test_an_older_hash_is_still_found(trail: Trail) -> None:
+    """What was added since is no fault."""
+    head = verify(trail.entries())[1]
+    trail.append(act())
+    assert verify(trail.entries(), head)[0] == 4
+
+
+def test_half_a_line_is_not_written_after(trail: Trail) -> None:
+    """Somebody has to look first."""
+    with trail.path.open("ab") as file:
+        file.write(b'{"n":4')
+    with pytest.raises(AuditFailed, match="half a line"):
+        trail.append(act())
+
+
+def test_a_long_line_is_followed_too(trail: Trail) -> None:
+    """A kill of thousands is one line, longer than what is read of the end at once."""
+    trail.append(act(targets=tuple(f"agent did:web:a{n}.example" for n in range(5000))))
+    trail.append(act())
+    assert verify(trail.entries())[0] == 5
+
+
+def test_writers_do_not_fork_the_chain(tmp_path: Path) -> None:
+    """Each waits for the other."""
+    path = tmp_path / "audit.jsonl"
+
+    def write() -> None:
+        for _ in range(20):
+            Trail(path).append(act())
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verify(Trail(path).entries())[0] == 80
+
+
+def test_a_trail_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """With its path."""
+    (tmp_path / "audit.jsonl").mkdir()
+    with pytest.raises(AuditFailed, match=r"audit\.jsonl"):
+        Trail(tmp_path / "audit.jsonl").append(act())

@@ -1,0 +1,263 @@
+"""Badges over HTTP: who gets one, for how long, and who does not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rescind_guard.badges import read
+from rescind_protocol import targets
+from rescind_protocol.changes import Effect
+from rescind_registry.failures import MOST
+from rescind_registry.tokens import Scope
+from tests.fakes.holder import DID, Holder, enrol
+from tests.fakes.registry import Bench, benched
+
+AGENT = targets.agent(DID)
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[Holder]:
+    """Give an enrolled agent."""
+    with benched(tmp_path) as (bench, client):
+        enrol(bench)
+        yield Holder(client, bench)
+
+
+@pytest.fixture
+def bench(holder: Holder) -> Bench:
+    """Give its registry."""
+    return holder.bench
+
+
+def issue(holder: Holder, **body: Any) -> Any:
+    """Ask for a badge by API token."""
+    token = holder.bench.token(Scope.ISSUE)
+    return holder.client.post(f"/v1/agents/{holder.did}/badge", json=body, headers=token)
+
+
+# --- issuing ---
+
+
+def test_a_guard_takes_the_badge_of_an_agent_that_proved_its_key(holder: Holder) -> None:
+    """Bound to that key, ial "1", for whom and for how long it asked."""
+    answer = holder.refresh(badge_ttl=120, badge_aud=["https://api.example"]).json()
+    guard = holder.bench.fabric.guard(audience="https://api.example")
+    assert guard.check(answer["badge"])
+    said = read(answer["badge"]).payload
+    assert (said.ial, said.exp - said.iat, said.jti) == ("1", 120, answer["jti"])
+    assert said.cnf is not None
+    assert said.cnf.kid == holder.key.kid
+
+
+def test_a_badge_is_said_in_both_spellings(holder: Holder) -> None:
+    """Clients of the reference read the one or the other."""
+    answer = issue(holder).json()
+    assert answer["data"]["token"] == answer["badge"]
+    assert answer["data"]["expiresAt"] == answer["expires_at"]
+    assert answer["data"]["subject"] == DID
+    assert (answer["success"], answer["data"]["trustLevel"]) == (True, "2")
+
+
+@pytest.mark.parametrize("spelled", ["badge_aud", "badgeAud"])
+def test_what_is_asked_for_is_read_in_both_spellings(holder: Holder, spelled: str) -> None:
+    """And `aud` in a badge is a list."""
+    said = read(issue(holder, **{spelled: ["a"]}).json()["badge"]).payload
+    assert said.aud == ("a",)
+    assert said.ial == "0"
+
+
+def test_every_badge_has_a_jti_of_its_own(holder: Holder) -> None:
+    """A kill of one names one."""
+    assert len({issue(holder).json()["jti"] for _ in range(5)}) == 5
+
+
+@pytest.mark.parametrize(("ttl", "status"), [(60, 200), (3600, 200), (59, 400), (3601, 400)])
+def test_a_badge_lives_60_to_3600_seconds(holder: Holder, ttl: int, status: int) -> None:
+    """Beyond either end the answer says so."""
+    answer = issue(holder, ttl=ttl)
+    assert answer.status_code == status
+    if status == 400:
+        assert "60 to 3600" in answer.json()["error"]
+
+
+def test_an_unknown_agent_gets_none(holder: Holder) -> None:
+    """404, by token and by proof."""
+    token = holder.bench.token()
+    for path in ("badge", "badge/challenge"):
+        url = f"/v1/agents/did:web:nobody.example/{path}"
+        assert holder.client.post(url, headers=token).status_code == 404
+
+
+# --- proof of possession ---
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cid": "ch-another"},
+        {"nonce": "e30.e30.e30"},
+        {"sub": "did:web:acme.example:other"},
+        {"aud": "https://elsewhere.example"},
+        {"htu": "https://elsewhere.example/v1"},
+        {"htm": "GET"},
+        {"exp": 1},
+        {"iat": 2**39},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_proof_for_something_else_is_refused(holder: Holder, change: dict[str, Any]) -> None:
+    """And the right one still works: nothing was used up."""
+    challenge = holder.challenge()
+    refused = holder.redeem(holder.proof(challenge, **change))
+    assert (refused.status_code, refused.json()["code"]) == (403, "PROOF_FAILED")
+    assert holder.redeem(holder.proof(challenge)).status_code == 200
+
+
+def test_a_challenge_is_taken_once(holder: Holder) -> None:
+    """Whoever heard the proof has nothing of it."""
+    proof = holder.proof(holder.challenge())
+    assert holder.redeem(proof).status_code == 200
+    again = holder.redeem(proof)
+    assert again.status_code == 403
+    assert "used already" in again.json()["error"]
+
+
+def test_a_challenge_expires(holder: Holder) -> None:
+    """After five minutes."""
+    challenge = holder.challenge()
+    holder.bench.fabric.pass_s(300)
+    assert "challenge has expired" in holder.redeem(holder.proof(challenge)).json()["error"]
+
+
+def test_another_key_proves_nothing(holder: Holder, bench: Bench) -> None:
+    """Nor does the challenge of another agent."""
+    other = enrol(bench, "did:web:acme.example:other")
+    thief = Holder(holder.client, bench, DID, Holder(holder.client, bench, other).key)
+    assert thief.refresh().status_code == 403
+    foreign = Holder(holder.client, bench, other).challenge()
+    assert holder.redeem(holder.proof(foreign)).status_code == 403
+
+
+def test_too_many_bad_proofs_are_not_looked_at(holder: Holder) -> None:
+    """429 with Retry-After; a minute later it is judged again."""
+    bad = holder.proof(holder.challenge(), htm="GET")
+    codes = [holder.redeem(bad).status_code for _ in range(MOST + 1)]
+    assert codes[:2] == [403, 403]
+    assert codes[-1] == 429
+    assert int(holder.redeem(bad).headers["Retry-After"]) >= 1
+    holder.bench.fabric.pass_s(61)
+    assert holder.refresh().status_code == 200
+
+
+# --- suspended, killed, reinstated ---
+
+
+@pytest.mark.parametrize("effect", list(Effect))
+def test_a_suspended_or_killed_agent_is_refused(holder: Holder, effect: Effect) -> None:
+    """403 by proof and by token; without the kill it is not (the control)."""
+    assert holder.refresh().status_code == issue(holder).status_code == 200
+    holder.bench.fabric.kill(AGENT, effect=effect)
+    for answer in (holder.refresh(), issue(holder)):
+        assert (answer.status_code, answer.json()["code"]) == (403, "AGENT_DISABLED")
+
+
+def test_a_killed_badge_leaves_its_agent_a_new_one(holder: Holder) -> None:
+    """The badge is dead, the agent is not."""
+    first = issue(holder).json()
+    token = holder.bench.token(Scope.KILL)
+    revoked = holder.client.post(f"/v1/badges/{first['jti']}/revoke", headers=token)
+    assert revoked.json()["revoked"]
+    guard = holder.bench.fabric.guard()
+    assert guard.check(first["badge"]).code == "BADGE_REVOKED"
+    assert guard.check(issue(holder).json()["badge"])
+
+
+def test_after_a_reinstatement_the_next_badge_passes_and_old_ones_stay_dead(
+    holder: Holder,
+) -> None:
+    """Its `iat` lies beyond the floor."""
+    old = issue(holder).json()["badge"]
+    agent, admin = {"kind": "agent", "id": DID}, holder.bench.token()
+    holder.client.post("/v1/kills", json={"targets": [agent]}, headers=admin)
+    ended = holder.client.post("/v1/reinstatements", json={"target": agent}, headers=admin)
+    assert ended.json()["new_badges_from"]
+    new = issue(holder).json()["badge"]
+    guard = holder.bench.fabric.guard()
+    assert guard.check(new)
+    assert guard.check(old).code == "BADGE_REVOKED"
+    assert read(new).payload.iat > read(old).payload.iat
+
+
+def test_the_floor_lies_beyond_every_badge_that_was_issued(holder: Holder) -> None:
+    """Also beyond one whose `iat` an earlier floor pushed ahead of the clock."""
+    fabric, admin = holder.bench.fabric, holder.bench.token()
+    agent = {"target": {"kind": "agent", "id": DID}}
+    for _ in range(4):  # each reinstatement pushes the next badge further ahead
+        fabric.kill(AGENT)
+        holder.client.post("/v1/reinstatements", json=agent, headers=admin)
+        badge = issue(holder).json()["badge"]
+    fabric.kill(AGENT)
+    holder.client.post("/v1/reinstatements", json=agent, headers=admin)
+    assert fabric.guard().check(badge).code == "BADGE_REVOKED"
+    assert fabric.guard().check(issue(holder).json()["badge"])
+
+
+def test_no_badge_is_issued_that_would_not_be_valid_yet(holder: Holder) -> None:
+    """503 until the floor is near enough (another issuer's clock pushed it ahead)."""
+    fabric = holder.bench.fabric
+    fabric.kill(AGENT)
+    fabric.reinstate(AGENT, floor=int(fabric.now) + 200)
+    assert issue(holder).status_code == 503
+    fabric.pass_s(150)
+    assert fabric.guard().check(issue(holder).json()["badge"])
+
+
+def test_after_a_suspension_no_badge_was_dead(holder: Holder) -> None:
+    """Its end kills none either."""
+    old, admin = issue(holder).json()["badge"], holder.bench.token()
+    disabled = holder.client.post(f"/v1/agents/{DID}/disable", headers=admin)
+    assert disabled.json()["status"] == "suspended"
+    assert issue(holder).status_code == 403
+    assert holder.client.post(f"/v1/agents/{DID}/enable", headers=admin).status_code == 200
+    guard = holder.bench.fabric.guard()
+    assert guard.check(old)
+    assert guard.check(issue(holder).json()["badge"])
+
+
+def test_nothing_is_issued_while_the_node_cannot_tell(holder: Holder, bench: Bench) -> None:
+    """503 with Retry-After: the keeper asks again."""
+    bench.fresh = False
+    for answer in (holder.refresh(), issue(holder)):
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+
+
+# --- asking ---
+
+
+def test_a_badge_says_how_it_stands(holder: Holder, bench: Bench) -> None:
+    """Active, dead by its agent, and that also while the node is not fresh (I3)."""
+    jti, token = issue(holder).json()["jti"], bench.token(Scope.READ)
+
+    def status(which: str = jti) -> Any:
+        return holder.client.get(f"/v1/badges/{which}/status", headers=token)
+
+    assert status().json()["revoked"] is False
+    assert status("never-issued").status_code == 404
+    bench.fresh = False
+    assert status().status_code == 503
+    bench.fabric.kill(AGENT, reason_user="incident")
+    said = status().json()
+    assert (said["revoked"], said["reason"], said["sub"]) == (True, "incident", DID)
+
+
+def test_a_badge_of_another_node_can_be_killed_here(holder: Holder, bench: Bench) -> None:
+    """Nobody has to find the node that issued it, while somebody steals."""
+    admin = bench.token()
+    for path in ("/v1/badges", "/v1/sdk/badges"):
+        jti = f"unknown-{len(path)}"
+        assert holder.client.post(f"{path}/{jti}/revoke", headers=admin).status_code == 200
+        status = holder.client.get(f"/v1/badges/{jti}/status", headers=admin).json()
+        assert (status["revoked"], status["sub"]) == (True, None)
