@@ -35,11 +35,19 @@ class Audit:
         if 0 < seq <= self.upto:
             self._seen[seq // 8] |= 1 << seq % 8
 
-    def missing(self) -> Iterator[int]:
-        """Yield the numbers of the events that the sink does not hold, the lowest first."""
-        for seq in range(1, self.upto + 1):
-            if not self._seen[seq // 8] & 1 << seq % 8:
+    def missing(self, carried: int = 0) -> Iterator[int]:
+        """Yield the numbers of the events that the sink does not hold, the lowest first.
+
+        A front up to `carried`, which snapshots in the sink carry, may have been trimmed; where
+        nothing is left of a log, it was not trimmed but lost.
+        """
+        first = next((seq for seq in range(1, self.upto + 1) if self._holds(seq)), 1)
+        for seq in range(min(first, carried + 1), self.upto + 1):
+            if not self._holds(seq):
                 yield seq
+
+    def _holds(self, seq: int) -> bool:
+        return bool(self._seen[seq // 8] & 1 << seq % 8)
 
 
 def runs(seqs: Iterable[int]) -> list[tuple[int, int]]:

@@ -144,6 +144,7 @@ class Publisher:
             self._drain.outlets,
             fetch=self._fetch,
             is_fork=self._is_fork,
+            carried=keeper.carried if keeper is not None else _nothing_carried,
             config=self.config,
             clock=self._clock,
             counters=self.counters,
@@ -386,3 +387,7 @@ class Publisher:
 
     async def _fetch(self, log: str, after: int, limit: int) -> list[Record]:
         return await asyncio.to_thread(self._ledger.read, log, after, limit)
+
+
+async def _nothing_carried() -> dict[str, int]:
+    return {}

@@ -14,7 +14,7 @@ It never holds up a kill: it reads at a bounded rate, in small pieces, in tasks 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -33,6 +33,8 @@ from rescind_subscriber.tasks import jitter, within
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+Carried = Callable[[], Awaitable[Mapping[str, int]]]
+"""Up to which number snapshots carry each log: so much of its front may have been trimmed."""
 
 BYTES_PER_S = 1024 * 1024
 """Read from a sink; some 1,700 ordinary events a second, 3 % of a core."""
@@ -66,12 +68,13 @@ class Scrubber:
         *,
         fetch: Fetch,
         is_fork: IsFork,
+        carried: Carried,
         config: PublisherConfig,
         clock: Clock,
         counters: Counters,
     ) -> None:
         self.benches = [Bench(o, o.sink) for o in outlets if isinstance(o.sink, Inspectable)]
-        self._fetch, self._is_fork = fetch, is_fork
+        self._fetch, self._is_fork, self._carried = fetch, is_fork, carried
         self._config, self._clock, self._counters = config, clock, counters
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -130,13 +133,17 @@ class Scrubber:
         before = bench.status.checked
         audit = await self._audit(bench, lane, lane.durable)
         self._tell_others(bench, audit)
-        if lost := list(audit.missing()):
+        if lost := await self._missing(audit):
             await self._mend(bench, lane, lost)
             bench.note(checked=before)
-            left = sum(1 for _ in (await self._audit(bench, lane, audit.upto)).missing())
+            left = len(await self._missing(await self._audit(bench, lane, audit.upto)))
             bench.note(mended=bench.status.mended + len(lost) - left)
             self._counters.add(metrics.MENDED, len(lost) - left)
         bench.note(checked=before + audit.upto)
+
+    async def _missing(self, audit: Audit) -> list[int]:
+        lost = list(audit.missing())
+        return lost and list(audit.missing((await self._carried()).get(audit.log, 0)))
 
     async def _audit(self, bench: Bench, lane: Lane, upto: int) -> Audit:
         """Compare one log up to an event."""

@@ -28,6 +28,15 @@ def test_what_is_not_there_is_missing_wherever_it_lies() -> None:
     assert (audit.foreign, audit.forks) == (0, set())
 
 
+def test_a_front_that_snapshots_carry_may_be_gone() -> None:
+    """Trimmed, not lost: but no more than is carried, nothing behind it, and never all of it."""
+    audit = audited(*held(*range(6, 11), *range(12, 21)))
+    assert list(audit.missing(5)) == [11]
+    assert list(audit.missing(20)) == [11]
+    assert list(audit.missing(3)) == [4, 5, 11]
+    assert list(audited().missing(20)) == list(range(1, 21))
+
+
 def test_what_is_on_its_way_is_not_missing() -> None:
     """Only what the sink once held for certain is asked for; what came since is no fault."""
     audit = audited(*held(*range(1, 9)), upto=7)

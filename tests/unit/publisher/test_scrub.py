@@ -65,8 +65,15 @@ class Scrubbed:
 
 
 @asynccontextmanager
-async def scrubbing(sink: OpenSink, events: int = 5) -> AsyncIterator[Scrubbed]:
-    """Give a drain whose sink holds so many events for certain, and its scrubber."""
+async def scrubbing(sink: OpenSink, events: int = 5, carried: int = 0) -> AsyncIterator[Scrubbed]:
+    """Give a drain whose sink holds so many events for certain, and its scrubber.
+
+    `carried`: how many of them snapshots carry.
+    """
+
+    async def snapshots() -> dict[str, int]:
+        return dict.fromkeys(bench.drain.outlets[0].lanes, carried)
+
     async with running(sink) as bench:
         bench.take(events)
         await until(lambda: bench.idle)
@@ -74,6 +81,7 @@ async def scrubbing(sink: OpenSink, events: int = 5) -> AsyncIterator[Scrubbed]:
             bench.drain.outlets,
             fetch=bench._fetch,
             is_fork=lambda _log, _seq, raw: raw.startswith(b"ours"),
+            carried=snapshots,
             config=config(Path("unused")),
             clock=FakeClock(),
             counters=bench.counters,
@@ -103,6 +111,18 @@ async def test_repairs_carry_no_id() -> None:
         assert (found.lost, found.mended) == (1, 1)
         assert sink.attempts[-1] == (3, True)
         assert sink.holds(5)
+
+
+async def test_what_was_trimmed_behind_snapshots_is_not_sent_again() -> None:
+    """It would fill the stream with what an operator took out. Control: one that none carries."""
+    sink = OpenSink()
+    async with scrubbing(sink, carried=2) as at:
+        sink.store[0] = sink.store[1] = None
+        assert (await at.again()).lost == 0
+        assert len(sink.attempts) == 5
+        sink.store[2] = None
+        assert (await at.again()).lost == 1
+        assert sink.attempts[5:] == [(3, True)]
 
 
 async def test_what_cannot_be_mended_is_an_alarm_until_it_can() -> None:
