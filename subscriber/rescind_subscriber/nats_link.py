@@ -242,6 +242,10 @@ class Link:
 
         return fenced
 
+    def give_up(self, why: str) -> None:
+        """Give up the connection; the next one subscribes anew, and brings a catch-up."""
+        self._lose(why)
+
     def _lose(self, why: str) -> str:
         """Give up the connection, the next brings a catch-up; return why it was lost."""
         if self._client is None:

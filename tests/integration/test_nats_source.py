@@ -215,6 +215,24 @@ async def test_a_foreign_cursor_is_rewound(source: NatsSource, position: str) ->
         await read(source, Cursor(position, b""))
 
 
+async def test_a_right_that_is_taken_away_is_noticed(
+    nats: EmbeddedServer, source: NatsSource, feed: RecordingFeed, tmp_path: Path
+) -> None:
+    """The server drops the subscription and keeps the connection: deaf, and it is said."""
+    config = tmp_path / "admin.conf"
+    before, right = config.read_text(), '"rescind.*.log.*"\n            "rescind.*.head.*"'
+    user = before.index("user: subscriber")
+    assert right in before[user:]
+    config.write_text(before[:user] + before[user:].replace(right, '"rescind.*.head.*"', 1))
+    os.kill(nats.pid, signal.SIGHUP)
+    await until(lambda: feed.states == ["linked", "unlinked"])
+    await until(lambda: "permissions violation for subscription" in feed.reasons[-1].lower())
+    config.write_text(before)
+    os.kill(nats.pid, signal.SIGHUP)
+    await until(lambda: feed.states == ["linked", "unlinked", "linked"])
+    del source
+
+
 async def test_killed_server_is_unlinked_then_linked(tmp_path: Path, feed: RecordingFeed) -> None:
     """SIGKILL, restart on the same port and store: told, linked again, and nothing is lost."""
     server = admin_server(tmp_path)

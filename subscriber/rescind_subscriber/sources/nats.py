@@ -38,6 +38,7 @@ class NatsSource:
         self._feed: Feed | None = None
         self._told = ""  # the reason last told to the feed; "" while linked
         self._problem = ""
+        self._listening = False
         self._mute = ""  # why reports are not sent on this connection
         self._link = Link(
             options, on_up=self._up, on_down=self._down, on_problem=self._noticed_problem
@@ -123,11 +124,13 @@ class NatsSource:
         await self._link.flush()
         if self._problem:  # said before the flush was answered: we would be deaf
             raise SourceRefused(self._problem)
+        self._listening = True
         self._told = ""
         if self._feed is not None:
             self._feed.linked(self.name)
 
     def _down(self, why: str) -> None:
+        self._listening = False
         if self._feed is not None and why != self._told:
             self._told = why
             self._feed.unlinked(self.name, why)
@@ -141,6 +144,8 @@ class NatsSource:
         if why != self._problem:
             log.warning("%s", why)
         self._problem = why
+        if self._listening and "subscription" in why.lower():
+            self._link.give_up(why)  # a right was taken away: connected still, and deaf
 
     def _heard(self, _subject: str, raw: bytes, _headers: bytes) -> None:
         if self._feed is not None:
