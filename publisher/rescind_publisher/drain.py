@@ -16,7 +16,7 @@ from rescind_publisher.errors import SinkRefused, SinkUnavailable
 from rescind_publisher.lane import NOTHING, Backoff, Fetch, IsFork, Lane, limited
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress
-from rescind_publisher.sinks.base import Record, Sink
+from rescind_publisher.sinks.base import Checkable, Record, Sink
 from rescind_publisher.spool import Mark, Marks
 from rescind_publisher.status import SinkStatus
 
@@ -45,6 +45,7 @@ class Outlet:
         self._fetch, self._is_fork = fetch, is_fork
         self._config, self._counters = config, counters
         self._alarms: dict[str, str] = {}
+        self._checking = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._announcing: asyncio.Task[None] | None = None
 
@@ -123,14 +124,38 @@ class Outlet:
             await limited(call, self.sink.name, self._config.send_timeout_s)
         except (SinkUnavailable, SinkRefused) as error:
             self._counters.add(metrics.HEAD_FAILURES)
-            _log.warning("head not announced on %s: %s", self.sink.name, error)
+            self.raise_alarm("heads", f"{self.sink.name}: no head is announced: {error}")
         else:
             self._counters.add(metrics.HEADS)
+            self.raise_alarm("heads", None)
+
+    def look(self) -> None:
+        """Make sure that the sink still holds what it had, and is set as it was."""
+        for lane in self.lanes.values():
+            lane.look()
+        if self.ready and isinstance(self.sink, Checkable) and not self._checking:
+            self._checking = True
+            self.spawn(self._check(self.sink))
+
+    async def _check(self, sink: Checkable) -> None:
+        try:
+            await limited(sink.check(), self.sink.name, self._config.start_timeout_s)
+        except SinkRefused as error:
+            # It goes on taking events: a store that may lose them later is better than none now.
+            self.raise_alarm("settings", str(error))
+        except SinkUnavailable as error:
+            _log.info("the settings of %s were not looked at: %s", self.sink.name, error)
+        else:
+            self.raise_alarm("settings", None)
+        finally:
+            self._checking = False
 
     def status(self) -> SinkStatus:
         """How the sink is."""
         lanes = self.lanes.values()
-        problems = [self.problem, *(lane.problem for lane in lanes), *self._alarms.values()]
+        failing = (lane.problem for lane in lanes)
+        unseen = (lane.trouble for lane in lanes)  # last: an alarm may well be why
+        problems = [self.problem, *failing, *self._alarms.values(), *unseen]
         pending = sum(lane.accepted - lane.durable for lane in lanes)
         problem = next(filter(None, problems), None)
         caveat: str | None = getattr(self.sink, "caveat", None)
@@ -261,8 +286,7 @@ class Drain:
     def look(self) -> None:
         """Make sure that every sink still holds what it had."""
         for outlet in self.outlets:
-            for lane in outlet.lanes.values():
-                lane.look()
+            outlet.look()
 
     def close_log(self, log: str) -> None:
         """Give up the lanes of a log that is drained and dropped."""

@@ -114,6 +114,8 @@ class Lane:
         """Up to here everything was read back."""
         self.problem: str | None = None
         """Why the sink does not take the log now."""
+        self.trouble: str | None = None
+        """Why it cannot be seen whether the sink still holds what it had."""
         self._prompt = sink if isinstance(sink, Prompt) else None
         self.ready = False
         self._any_order: bool = getattr(sink, "any_order", False)
@@ -132,6 +134,7 @@ class Lane:
         self._above: dict[int, str] = {}
         self._watch: dict[int, Progress] = {}
         self._in_flight = 0
+        self._looking = False
         self._retry: asyncio.TimerHandle | None = None
         self._backoff = Backoff(config)
 
@@ -209,21 +212,31 @@ class Lane:
 
     def look(self) -> None:
         """Make sure that the sink still holds what it had."""
-        if self.ready and self.mark.durable:
-            self._tasks.spawn(self._look(self.mark))
+        if self.ready and self.mark.durable and not self._looking:
+            self._looking = True
+            self._tasks.spawn(self._look(self.mark, self._era))
 
-    async def _look(self, mark: Mark) -> None:
+    async def _look(self, mark: Mark, era: int) -> None:
         backoff = Backoff(self._config)
-        while self.ready:
-            try:
-                raw = await self._limited(self.sink.read_back(Stored(mark.position, False)))  # noqa: FBT003
-                kept = await self._fetch(self.log, mark.durable - 1, 1)
-            except (SinkUnavailable, SinkRefused, SpoolFailed):
-                await asyncio.sleep(backoff.next_s())
-            else:
-                if kept and raw != kept[0].raw:
-                    self._rewind(f"{self.sink.name} has lost events of log {self.log} that it had")
-                return
+        try:
+            while self.ready and era == self._era:
+                try:
+                    await self._find(mark, era)
+                except (SinkUnavailable, SinkRefused, SpoolFailed) as error:
+                    self.trouble = str(error)
+                    await asyncio.sleep(backoff.next_s())
+                else:
+                    break
+            self.trouble = None
+        finally:
+            self._looking = False
+
+    async def _find(self, mark: Mark, era: int) -> None:
+        """Look for the newest event that the sink held; without it all of the log goes again."""
+        raw = await self._limited(self.sink.read_back(Stored(mark.position, False)))  # noqa: FBT003
+        kept = await self._fetch(self.log, mark.durable - 1, 1)
+        if kept and raw != kept[0].raw and era == self._era:
+            self._rewind(f"{self.sink.name} has lost events of log {self.log} that it had")
 
     def _rewind(self, why: str) -> None:
         """Send the whole log again; what is under way from before does not count any more."""

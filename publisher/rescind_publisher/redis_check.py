@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.redis_link import RedisLink
 from rescind_subscriber.redis_wire import Wire
 
 MIN_VERSION = (7, 0)
@@ -35,13 +36,13 @@ class Persistence(msgspec.Struct, frozen=True):
         )
 
 
-async def check(wire: Wire) -> None:
+async def check(server: Wire | RedisLink) -> None:
     """Raise `SourceRefused` naming the setting that would lose kills."""
-    info = _fields(await wire.request("INFO"))
+    info = _fields(await server.request("INFO"))
     if info.get("role") not in (None, "master"):
-        raise SourceUnavailable(f"{wire.where} is a replica: it takes no events")
+        raise SourceUnavailable(f"{server.where} is a replica: it takes no events")
     if found := refusals(info):
-        raise SourceRefused(f"{wire.where} would lose kills: {'; '.join(found)}")
+        raise SourceRefused(f"{server.where} would lose kills: {'; '.join(found)}")
 
 
 def refusals(info: dict[str, str]) -> list[str]:

@@ -51,6 +51,11 @@ class RedisLink:
         """Whether requests can be made now."""
         return self._wire is not None
 
+    @property
+    def where(self) -> str:
+        """Which server it is, for sentences."""
+        return f"Redis at {self.place.shown}" if self._wire is None else self._wire.where
+
     async def start(self) -> None:
         """Make the first attempt, then go on for ever; raises `SourceRefused`, never weather."""
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -82,6 +82,14 @@ class Prompt(Protocol):
 
 
 @runtime_checkable
+class Checkable(Protocol):
+    """A sink whose store has settings that somebody may change while it is used."""
+
+    async def check(self) -> None:
+        """Look at them again; raises `SinkRefused` naming the one that would lose kills."""
+
+
+@runtime_checkable
 class Inspectable(Protocol):
     """A sink that can show what it holds."""
 

@@ -136,6 +136,10 @@ class NatsSink:
         self._started = self._checked = False
         await self._link.stop()
 
+    async def check(self) -> None:
+        """Look at the stream's settings again, and make it if it is gone; see `Checkable`."""
+        await self._prepare_log()
+
     def send(self, record: Record) -> None:
         """Send before anything is awaited; see `Prompt.send`."""
         if (record.log, record.seq) not in self._sent:

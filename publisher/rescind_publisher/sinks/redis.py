@@ -99,6 +99,10 @@ class RedisSink:
         self._started = False
         await self._link.stop()
 
+    async def check(self) -> None:
+        """Look at the server's settings again; see `Checkable`."""
+        await _mapped(check(self._link))
+
     async def append(self, record: Record, *, repair: bool = False) -> Stored:
         """Store one event; see `Sink.append`. A repair is no other: the store compares bytes."""
         del repair

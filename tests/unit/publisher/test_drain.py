@@ -351,6 +351,21 @@ async def test_a_store_that_is_emptied_meanwhile_is_filled_again() -> None:
         await until(lambda: sink.holds(4) and bench.idle)
 
 
+async def test_looks_do_not_pile_up() -> None:
+    """While a store cannot be read one look goes on trying, and why is said until it can."""
+    sink = FakeSink()
+    async with running(sink) as bench:
+        bench.take(3)
+        await until(lambda: bench.idle)
+        sink.unreadable = True
+        for _ in range(10):
+            bench.drain.look()
+        await until(lambda: bench.drain.status()[0].problem == "fake: cannot be read")
+        assert len(bench.drain.outlets[0]._tasks) == 1
+        sink.unreadable = False
+        await until(lambda: bench.drain.status()[0].problem is None)
+
+
 async def test_a_store_that_kept_everything_is_sent_nothing() -> None:
     """Negative control of the look: nothing lost, nothing rewound."""
     sink = FakeSink()
