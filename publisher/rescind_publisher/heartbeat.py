@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from rescind_protocol.errors import RescindError
 from rescind_publisher import metrics
+from rescind_publisher.clock import ADOPT_AFTER_S
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.drain import Drain
 from rescind_publisher.errors import SpoolFailed
@@ -44,6 +45,7 @@ class Heartbeat:
         self._move, self._shelved = move, shelved
         self._config, self._counters, self._fleet = config, counters, fleet
         self._stopping = asyncio.Event()
+        self._jumped = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -81,11 +83,23 @@ class Heartbeat:
             await asyncio.to_thread(self._ledger.step_horizon)
         except SpoolFailed as error:
             _log.error("the horizon stands still: %s", error)
-        if self._ledger.jumped:
-            self._counters.add(metrics.CLOCK_JUMPS)
+        self._note_clock()
         # Not on the loop: the ledger's lock may be held by a commit.
         head = await asyncio.to_thread(self._ledger.head, fleet=self._fleet())
         self._drain.announce(self._config.publisher, head)
+
+    def _note_clock(self) -> None:
+        jumped, before = self._ledger.jumped, self._jumped
+        self._jumped = jumped
+        self._counters.add(metrics.CLOCK_JUMPS, jumped)
+        if jumped and not before:
+            _log.error(
+                "the wall clock has jumped: if it is ahead, heads go on by its old course until it "
+                "is set right, or has held for %d s",
+                ADOPT_AFTER_S,
+            )
+        elif before and not jumped:
+            _log.warning("the wall clock is believed again")
 
     async def _keep_house(self, count: int) -> None:
         await self.save_marks()

@@ -127,8 +127,8 @@ class Ledger:
 
     @property
     def jumped(self) -> bool:
-        """Whether the wall clock is off its course, so that the horizon stands still."""
-        return self._horizon.jumped
+        """Whether the wall clock has left its course, so that heads do not follow it yet."""
+        return self._horizon.heads.jumped
 
     def live(self, target: Target) -> tuple[Revocation, ...]:
         """Own kills in force on a target."""
@@ -274,7 +274,8 @@ class Ledger:
 
         `fleet`: how many subscribers there are to answer a kill.
         """
-        now = checked(self._clock)
+        checked(self._clock)
+        now = self._horizon.heads.next()
         if now < self._horizon.at:
             # Nobody could read it: a horizon ahead of the head's own time (I10).
             raise ClockWrong(

@@ -63,7 +63,7 @@ COUNTERS = (
     Metric(HEAD_FAILURES, "Heads that a sink did not take in time."),
     Metric(
         CLOCK_JUMPS,
-        "Heads signed while the wall clock was off its course; the horizon stands still meanwhile.",
+        "Heads signed while the wall clock was off its course; ahead of it, they say the old one.",
     ),
     Metric(MOVED, "Events that say kills of old logs again in the current one."),
     Metric(SNAPSHOTS, "Snapshots written and read back; counted once for each sink."),
