@@ -44,6 +44,9 @@ def approves(raw: str, wanted: Approval, *, signer: Signer, trust: Trust) -> boo
         second = trust.signer(token.header.kid)
         if token.header.typ != TYP or second.kid == signer.kid or not second.rights.approve:
             return False
+        cut = second.cut(wanted.log)
+        if cut is not None and wanted.seq > cut.seq:
+            return False
         return jws.verify(token, second.public) and wanted == to_type(
             check_json(token.payload), Approval
         )

@@ -1,4 +1,4 @@
-"""Kill, reinstate, retract: what an event can say; and a revocation, a kill in force.
+"""Kill, reinstate, retract, retire: what an event can say; and a revocation, a kill in force.
 
 A reinstatement ends only the kills it names (I2), by their ids; no clock and no order of arrival
 decides anything. A retraction (the kill was a mistake) is a reinstatement without a floor.
@@ -10,7 +10,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from rescind_protocol.limits import MAX_NAMES, MAX_REASON_CHARS, MAX_UNIX_S
+from rescind_protocol.limits import (
+    MAX_CUT_LOGS,
+    MAX_NAMES,
+    MAX_REASON_CHARS,
+    MAX_UNIX_S,
+)
 from rescind_protocol.targets import Target
 
 Reason = Annotated[str, Meta(max_length=MAX_REASON_CHARS)]
@@ -85,6 +90,29 @@ class Retract(_Change, frozen=True, gc=False, kw_only=True):
 
 
 Change = Kill | Reinstate | Retract
+
+DigestText = Annotated[str, Meta(min_length=43, max_length=43)]
+"""SHA-256 as base64url."""
+Kid = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{43}\Z")]
+"""RFC 7638 thumbprint of a key."""
+CutsText = Annotated[dict[LogId, tuple[Seq, DigestText]], Meta(max_length=MAX_CUT_LOGS)]
+"""Log -> number and digest of the last event that counts."""
+
+
+class Retire(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """A publisher is gone: what its key said beyond the cuts is void; nobody waits for its heads.
+
+    Logs that are not named keep counting: a publisher that comes back says its own again in one.
+    """
+
+    publisher: Annotated[str, Meta(max_length=32)]
+    """For people; `key` decides."""
+    key: Kid
+    """The key that signed its heads."""
+    logs: CutsText
+    reason: Annotated[str, Meta(max_length=64)] = "unspecified"
+    reason_admin: Reason | None = None
+    actor: Reason | None = None
 
 
 class Revocation(msgspec.Struct, frozen=True, gc=False):

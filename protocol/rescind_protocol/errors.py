@@ -30,6 +30,24 @@ class Untrusted(RescindError):
     code = "UNTRUSTED"
 
 
+class BeyondCut(Untrusted):
+    """Signed by a revoked key, and not among what the root lets stand of it."""
+
+    code = "BEYOND_CUT"
+
+
+class TrustBroken(Untrusted):
+    """A trust file that does not follow from the one that is gone by: older, or another history."""
+
+    code = "TRUST_BROKEN"
+
+
+class TrustGap(TrustBroken):
+    """A trust file that is newer, and misses versions in between."""
+
+    code = "TRUST_GAP"
+
+
 class Unreadable(RescindError):
     """Signed by a trusted key, and beyond what this version can read (I10): never "nothing"."""
 

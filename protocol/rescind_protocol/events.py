@@ -1,7 +1,8 @@
 """The event: a Security Event Token (RFC 8417) carrying one or many changes, signed.
 
     {"iss": publisher id, "jti": "<log>.<seq>", "iat": s, "aud": fabric id, "ver": 1,
-     "events": {EVENT_TYPE: {"log": …, "seq": …, "prev": base64url SHA-256, "changes": [ … ]}},
+     "events": {EVENT_TYPE: {"log": …, "seq": …, "prev": base64url SHA-256, "changes": [ … ],
+                             "retires": [ … ]}},
      "approvals": [ … ]}
 
 No `sub` and no `exp` (RFC 8417 §2.2). `prev` is the digest of the event before it in the same log,
@@ -19,11 +20,12 @@ import msgspec
 from msgspec import Meta
 
 from rescind_protocol import approvals, jws
-from rescind_protocol.changes import Change, LogId, Reinstate, Retract, Seconds, Seq
+from rescind_protocol.changes import Change, LogId, Reinstate, Retire, Retract, Seconds, Seq
 from rescind_protocol.encoding import b64url_decode, b64url_encode, check_json, to_type
-from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
+from rescind_protocol.errors import BeyondCut, Malformed, TooLarge, Unreadable, Untrusted
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.limits import MAX_CHANGES, MAX_EVENT_BYTES, MAX_FLOOR_AHEAD_S
+from rescind_protocol.positions import from_text
 from rescind_protocol.targets import check
 from rescind_protocol.trust import TWO_KEY_KINDS, Signer, Trust
 
@@ -33,14 +35,16 @@ VERSION = 1
 GENESIS = bytes(32)
 """`prev` of the first event of a log."""
 
-Changes = Annotated[tuple[Change, ...], Meta(min_length=1, max_length=MAX_CHANGES)]
+Changes = Annotated[tuple[Change, ...], Meta(max_length=MAX_CHANGES)]
+Retires = Annotated[tuple[Retire, ...], Meta(max_length=MAX_CHANGES)]
 
 
-class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     log: LogId
     seq: Seq
     prev: Annotated[str, Meta(min_length=43, max_length=43)]
     changes: Changes
+    retires: Retires = ()
 
 
 class _Claims(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -78,6 +82,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     changes: tuple[tuple[int, Change], ...]
     void: int
     """How many changes the signer had no right to say; they have no effect."""
+    retires: tuple[Retire, ...] = ()
 
 
 def digest_of(raw: bytes) -> bytes:
@@ -88,6 +93,7 @@ def digest_of(raw: bytes) -> bytes:
 def make(
     changes: tuple[Change, ...],
     *,
+    retires: tuple[Retire, ...] = (),
     key: SigningKey,
     approver: SigningKey | None = None,
     publisher: str,
@@ -102,7 +108,7 @@ def make(
     Raises `TooLarge`, and `Malformed` for what no reader could read: such an event would leave its
     log uncovered, and so the fleet stale, for ever (red-team A3).
     """
-    if not 0 < len(changes) <= MAX_CHANGES:
+    if not 0 < len(changes) + len(retires) <= MAX_CHANGES:
         raise TooLarge(f"an event carries 1 to {MAX_CHANGES} changes, not {len(changes)}")
     claims = _Claims(
         iss=publisher,
@@ -110,7 +116,7 @@ def make(
         iat=at,
         aud=fabric,
         ver=VERSION,
-        events={EVENT_TYPE: _Body(log, seq, b64url_encode(prev), changes)},
+        events={EVENT_TYPE: _Body(log, seq, b64url_encode(prev), changes, retires)},
         approvals=(_approved(fabric, log, seq, changes, approver),) if approver else (),
     )
     raw = jws.sign(_encode(claims), typ=TYP, key=key)
@@ -151,7 +157,13 @@ def authenticate(raw: bytes, trust: Trust, digest: bytes | None = None) -> Event
     if not signer.rights.speaks:
         # Before any reading: an approver's key must not make a view stale by unreadable garbage.
         raise Untrusted(f"key of {signer.publisher!r} has no right to sign events")
-    return _read_claims(token.payload, signer, trust, digest or digest_of(raw))
+    try:
+        return _read_claims(token.payload, signer, trust, digest or digest_of(raw))
+    except Unreadable as error:
+        if signer.revoked:
+            # What counts of it is known to be complete by its cuts, and a thief may say anything.
+            raise BeyondCut(str(error)) from error
+        raise
 
 
 def _read_claims(payload: bytes, signer: Signer, trust: Trust, digest: bytes) -> Event:
@@ -159,14 +171,15 @@ def _read_claims(payload: bytes, signer: Signer, trust: Trust, digest: bytes) ->
     try:
         claims = _decode(payload, trust)
         body = claims.events[EVENT_TYPE]
-        for change in body.changes:
-            check(change.target)
+        _check_body(body)
         prev = b64url_decode(body.prev.encode("ascii"))
     except (Malformed, msgspec.MsgspecError, KeyError, UnicodeEncodeError) as error:
         raise Unreadable(f"event by {signer.publisher!r} cannot be read: {error}") from error
     if not signer.owns(body.log) or claims.iss != signer.publisher:
         raise Untrusted("event is in a log that is not its key's own")
+    _check_cut(body, digest, signer)
     permitted = _permitted(payload, claims, body, signer, trust)
+    retires = tuple(filter(signer.permit_retiring, body.retires))
     return Event(
         log=body.log,
         seq=body.seq,
@@ -176,8 +189,26 @@ def _read_claims(payload: bytes, signer: Signer, trust: Trust, digest: bytes) ->
         quota=signer.rights.quota,
         at=claims.iat,
         changes=permitted,
-        void=len(body.changes) - len(permitted),
+        void=len(body.changes) - len(permitted) + len(body.retires) - len(retires),
+        retires=retires,
     )
+
+
+def _check_body(body: _Body) -> None:
+    if not (body.changes or body.retires):
+        raise Malformed("it says nothing")
+    for change in body.changes:
+        check(change.target)
+    for retired in body.retires:
+        from_text(retired.logs)
+
+
+def _check_cut(body: _Body, digest: bytes, signer: Signer) -> None:
+    """Of a revoked key only what the root lets stand: a stolen key could date anything back."""
+    cut = signer.cut(body.log)
+    if cut is None or body.seq < cut.seq or (body.seq, digest) == (cut.seq, cut.digest):
+        return
+    raise BeyondCut(f"the key of {signer.publisher!r} is revoked, and this is beyond its cut")
 
 
 def _decode(payload: bytes, trust: Trust) -> _Claims:

@@ -10,25 +10,18 @@ import msgspec
 from msgspec import Meta
 
 from rescind_protocol import jws
-from rescind_protocol.changes import LogId, Seconds, Sha256
-from rescind_protocol.encoding import b64url_decode, b64url_encode, check_json, to_type
+from rescind_protocol.changes import DigestText, LogId, Seconds
+from rescind_protocol.encoding import check_json, to_type
 from rescind_protocol.errors import Malformed, TooLarge, Unreadable, Untrusted
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.limits import MAX_FLEET, MAX_HEAD_BYTES, SKEW_S
+from rescind_protocol.positions import Position, from_text, to_text
 from rescind_protocol.trust import Signer, Trust
+
+__all__ = ["TYP", "VERSION", "Head", "Position", "authenticate", "make"]
 
 TYP = "rescind-head+jwt"
 VERSION = 1
-
-
-_Sha256Text = Annotated[str, Meta(min_length=43, max_length=43)]
-
-
-class Position(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Where a log stands: its newest number (0: nothing yet) and that event's digest."""
-
-    seq: Annotated[int, Meta(ge=0, lt=2**53)]
-    digest: Sha256
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -60,7 +53,7 @@ class _Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     count: Annotated[int, Meta(ge=0, lt=2**53)]
     trust: Annotated[int, Meta(ge=0, lt=2**53)]
     horizon: Seconds
-    logs: dict[LogId, tuple[Annotated[int, Meta(ge=0, lt=2**53)], _Sha256Text]]
+    logs: dict[LogId, tuple[Annotated[int, Meta(ge=0, lt=2**53)], DigestText]]
     live: Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
     fleet: Annotated[int, Meta(ge=0, le=MAX_FLEET)] = 0
 
@@ -76,7 +69,7 @@ def make(head: Head, *, key: SigningKey, fabric: str) -> bytes:
         count=head.count,
         trust=head.trust,
         horizon=head.horizon,
-        logs={log: (at.seq, b64url_encode(at.digest)) for log, at in head.logs.items()},
+        logs=to_text(head.logs),
         live=f"{head.live:032x}",
         fleet=head.fleet,
     )
@@ -91,7 +84,7 @@ def authenticate(raw: bytes, trust: Trust) -> Head:
     token = jws.read(raw, limit=MAX_HEAD_BYTES)
     if token.header.typ != TYP:
         raise Malformed(f"not a head: typ {str(token.header.typ)[:40]!r}")
-    signer = trust.signer(token.header.kid)
+    signer = trust.speaker(token.header.kid)
     if not signer.rights.head:
         raise Untrusted(f"key of {signer.publisher!r} has no right to sign heads")
     if not jws.verify(token, signer.public):
@@ -107,11 +100,8 @@ def _read_claims(payload: bytes, signer: Signer, trust: Trust) -> Head:
         raise Unreadable(f"head by {signer.publisher!r} has a newer version")
     try:
         claims = to_type(members, _Claims)
-        logs = {
-            log: Position(seq, b64url_decode(digest.encode("ascii")))
-            for log, (seq, digest) in claims.logs.items()
-        }
-    except (Malformed, UnicodeEncodeError) as error:
+        logs = from_text(claims.logs)
+    except Malformed as error:
         raise Unreadable(f"head by {signer.publisher!r} cannot be read: {error}") from error
     if (claims.horizon - SKEW_S) * 1000 > claims.time_ms:
         # What expires later is still in force by the publisher's own clock (I8). Not `Unreadable`:

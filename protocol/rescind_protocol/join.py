@@ -7,15 +7,18 @@
 - There are no tombstones. What was seen is: up to the contiguous position of each log, and the
   numbers above a gap. A name is remembered only until its kill has been seen.
 - Merging a snapshot keeps a kill if the other side has not seen its id, or has it live.
+- What lies beyond a log's cut is void (`cuts`). A state that holds such is `spoiled`: it cannot
+  forget, so it is built anew, from all events or a state without, beside the one that serves.
 
 One `Replica` belongs to one writer. Readers get its `table`, which is immutable.
 """
 
 from collections.abc import Iterable
-from enum import StrEnum
 
+from rescind_protocol import cuts
 from rescind_protocol.changes import Kill, Reinstate, Revocation, RevocationId
-from rescind_protocol.events import GENESIS, Event
+from rescind_protocol.cuts import Branch, ByRoot, Cuts, Retired
+from rescind_protocol.events import Event
 from rescind_protocol.expiry import Expiry
 from rescind_protocol.heads import Head, Position
 from rescind_protocol.image import Floor, Image, Link, Name, id_number
@@ -23,37 +26,43 @@ from rescind_protocol.limits import (
     BADGE_KILL_MARGIN_S,
     MAX_ABOVE,
     MAX_BADGE_TTL_S,
+    MAX_RETIRED_KEYS,
     RECENT_DIGESTS,
     SKEW_S,
 )
 from rescind_protocol.names import Names
+from rescind_protocol.outcomes import Outcome
+from rescind_protocol.positions import START
+from rescind_protocol.rights import LOG_PREFIX_CHARS
 from rescind_protocol.table import ALIVE, Entry, Table, TableEdit, alone, entry
-from rescind_protocol.trust import LOG_PREFIX_CHARS
 
-_START = Position(0, GENESIS)
+__all__ = ["FLOOR_LIFE_S", "Outcome", "Replica"]
+
 _NOTHING = Entry(ALIVE, ())
 FLOOR_LIFE_S = MAX_BADGE_TTL_S + BADGE_KILL_MARGIN_S + SKEW_S
 """A floor is dropped when no badge with `iat` up to it can still be valid."""
 _MODULUS = 2**128
 
 
-class Outcome(StrEnum):
-    """What became of an event."""
-
-    APPLIED = "applied"
-    SEEN = "seen"
-    FORK = "fork"
-    """Two events with one number, or a broken chain: its kills count, the log is not trusted."""
-    OVER_QUOTA = "over_quota"
-    """The key holds more than it may: not applied, so that its log stays uncovered."""
-    TOO_FAR = "too_far"
-    """Too many events above a gap: not applied; the gap must be read first."""
-
-
 class Replica:
     """The state of one subscriber or publisher. Belongs to one writer."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        by_root: ByRoot = cuts.nowhere,
+        *,
+        retired: Retired | None = None,
+        forked: Iterable[str] = (),
+    ) -> None:
+        """`by_root` says where the root has logs end.
+
+        The others are what is known from before when a state is built anew: retirements, and logs
+        with two histories, of which one is chosen by the cut.
+        """
+        self.cuts = Cuts(by_root)
+        self.cuts.join(retired or {})
+        self._branches = {log: Branch(at) for log in forked if (at := self.cuts.of(log))}
+        self._spoiled: set[str] = set()
         self.table = Table()
         self.vector: dict[str, Position] = {}
         self.above: dict[str, dict[int, Link]] = {}
@@ -71,19 +80,28 @@ class Replica:
 
     def seen(self, name: RevocationId) -> bool:
         """Whether the event that holds this id has been applied."""
-        at = self.vector.get(name.log, _START)
+        at = self.vector.get(name.log, START)
         return name.seq <= at.seq or name.seq in self.above.get(name.log, ())
 
     def gap(self, log: str) -> bool:
         """Whether events of `log` are missing below one that is known."""
         return bool(self.above.get(log))
 
+    @property
+    def spoiled(self) -> bool:
+        """Whether something is held here that a cut has made void."""
+        return bool(self._spoiled)
+
+    def completes(self, log: str, cut: Position) -> bool:
+        """Whether a log stands where it ends; a cut is its last head."""
+        return cut.seq == 0 or self._covers(log, cut)
+
     def covers(self, head: Head) -> bool:
         """Whether everything the head's publisher has accepted is applied here, byte for byte."""
         return all(self._covers(log, at) for log, at in head.logs.items())
 
     def _covers(self, log: str, at: Position) -> bool:
-        if log in self.forked or self.vector.get(log, _START).seq < at.seq:
+        if log in self.forked or self.vector.get(log, START).seq < at.seq:
             return False
         # A head so old that its event's digest is not kept proves nothing: a thief's chain may
         # have outrun the publisher's.
@@ -100,7 +118,7 @@ class Replica:
     def agrees(self, head: Head) -> bool | None:
         """Whether live revocations equal the head's sum; None where the two are not comparable."""
         for log, at in head.logs.items():
-            if self.vector.get(log, _START) != at and at.seq:
+            if self.vector.get(log, START) != at and at.seq:
                 return None
             if self.above.get(log) or self.horizons.get(log) != head.horizon:
                 return None
@@ -117,8 +135,54 @@ class Replica:
 
     def apply(self, event: Event) -> Outcome:
         """Join one verified event into the state."""
+        branch = self._branches.get(event.log)
+        # Of a log that the root has ended, only what is known to be of the true history retires.
+        if event.retires and (branch is None or self.cuts.by_root(event.log) is None):
+            if self.cuts.size >= MAX_RETIRED_KEYS:
+                return Outcome.OVER_QUOTA
+            self._retire(cuts.said(event.retires))
+        if self.cuts.voids(event):
+            return Outcome.VOID
+        return self._apply(event) if branch is None else self._apply_branch(branch, event)
+
+    def _apply_branch(self, branch: Branch, event: Event) -> Outcome:
+        if self.seen(RevocationId(event.log, event.seq, 0)):
+            known = self._known(event.log, event.seq)
+            return Outcome.SEEN if known in (None, event.digest) else Outcome.VOID
+        if branch.full:
+            return Outcome.TOO_FAR
+        found = branch.take(event)
+        if found is None:
+            return Outcome.WAITING
+        for each in found:
+            self._retire(cuts.said(each.retires))
+            if (outcome := self._apply(each)) is not Outcome.APPLIED:
+                return outcome
+        return Outcome.APPLIED if found else Outcome.VOID
+
+    def _retire(self, retired: Retired) -> None:
+        self._judge(self.cuts.join(retired))
+
+    def _judge(self, logs: Iterable[str]) -> None:
+        """Note which of these logs are held beyond their ends."""
+        for log in logs:
+            cut = self.cuts.of(log)
+            self._spoiled.discard(log)
+            if cut is not None and not self._within(log, cut):
+                self._spoiled.add(log)
+
+    def _within(self, log: str, cut: Position) -> bool:
+        at = self.vector.get(log, START)
+        branch = self._branches.get(log)
+        if log in self.forked or at.seq > cut.seq or (branch and branch.cut != cut):
+            return False
+        if any(seq > cut.seq for seq in self.above.get(log, ())):
+            return False
+        return self._known(log, cut.seq) in (None, cut.digest)
+
+    def _apply(self, event: Event) -> Outcome:
         log, seq = event.log, event.seq
-        at = self.vector.get(log, _START)
+        at = self.vector.get(log, START)
         pending = self.above.get(log, {})
         if seq <= at.seq or seq in pending:
             known = self._known(log, seq)
@@ -146,10 +210,11 @@ class Replica:
             self._close_gaps(event.log)
 
     def _close_gaps(self, log: str) -> None:
-        at, pending = self.vector.get(log, _START), self.above[log]
+        at, pending = self.vector.get(log, START), self.above[log]
         while (link := pending.get(at.seq + 1)) is not None:
             if link.prev != at.digest:
                 self.forked.add(log)
+                self._judge((log,))
                 break
             del pending[at.seq + 1]
             at = self.vector[log] = Position(at.seq + 1, link.digest)
@@ -159,6 +224,7 @@ class Replica:
     def _fork(self, event: Event) -> Outcome:
         """Over-block: the kills of both branches count, the second one's reinstatements do not."""
         self.forked.add(event.log)
+        self._judge((event.log,))
         if self._over_quota(event):
             return Outcome.OVER_QUOTA
         edit = TableEdit(self.table)
@@ -353,14 +419,26 @@ class Replica:
             revocations=tuple(r for _, e in entries for r in e.revocations),
             floors=tuple(Floor(d, iat, log) for d, e in entries for log, iat in e.floors),
             forked=tuple(sorted(self.forked)),
+            retired=self.cuts.retired,
         )
+
+    def accepts(self, image: Image) -> bool:
+        """Whether an image holds nothing that is void by what either side knows of cuts."""
+        known = Cuts(self.cuts.by_root)
+        known.join(self.cuts.retired)
+        known.join(image.retired)
+        ends = ((log, known.of(log)) for log in {*image.vector, *image.above})
+        return all(cut is None or image.within(log, cut) for log, cut in ends)
 
     def merge(self, image: Image) -> None:
         """Join another state into this one (I2, last rule).
 
         In a forked log an id does not say which branch's kill it is, so that "seen, and not live"
         proves nothing: there the kills of both sides stay, unless named.
+
+        Only for what `accepts` accepts.
         """
+        self._retire(image.retired)
         self.forked |= set(image.forked) | self._conflicts(image)
         edit = TableEdit(self.table)
         named_there = set(image.named)
@@ -405,20 +483,20 @@ class Replica:
 
     def _known(self, log: str, seq: int) -> bytes | None:
         """The digest of an event of ours, as far back as digests are kept."""
-        at, link = self.vector.get(log, _START), self.above.get(log, {}).get(seq)
+        at, link = self.vector.get(log, START), self.above.get(log, {}).get(seq)
         if link is not None:
             return link.digest
         return at.digest if at.seq == seq else self._recent.get(log, {}).get(seq)
 
     def _merge_positions(self, image: Image) -> None:
         for log, at in image.vector.items():
-            if at.seq > self.vector.get(log, _START).seq:
+            if at.seq > self.vector.get(log, START).seq:
                 self.vector[log] = at
                 self._recent.setdefault(log, {})[at.seq] = at.digest
         for log, links in image.above.items():
             self.above[log] = {**links, **self.above.get(log, {})}
         for log in list(self.above):
-            reached = self.vector.get(log, _START).seq
+            reached = self.vector.get(log, START).seq
             self.above[log] = {s: k for s, k in self.above[log].items() if s > reached}
             self._close_gaps(log)
         for log, horizon in image.horizons.items():
@@ -426,3 +504,4 @@ class Replica:
                 self.horizons[log] = horizon
         for log in self.horizons:
             self._purge(log, self.horizons[log])
+        self._judge({*image.vector, *image.above})

@@ -5,8 +5,10 @@ MAX_EVENT_BYTES = 256 * 1024
 """One signed event; refused before the spool, so that no broker can choke on it (DESIGN, event)."""
 MAX_HEAD_BYTES = 64 * 1024
 """One signed head: about 700 open logs of one publisher."""
-MAX_TRUST_BYTES = 1024 * 1024
-"""The trust file: about 3,000 keys."""
+MAX_TRUST_BYTES = MAX_EVENT_BYTES
+"""One version of the trust file, about 700 keys: brokers carry it as they carry an event."""
+MAX_TRUST_CHAIN_BYTES = 8 * 1024 * 1024
+"""A trust file with all its versions."""
 MAX_BADGE_BYTES = 16 * 1024
 """One badge. A badge with key and credential is near 1.5 KiB; HTTP servers stop headers at 8-16."""
 MAX_SNAPSHOT_BYTES = 1024 * 1024 * 1024
@@ -61,6 +63,12 @@ SNAPSHOT_EVENTS = 10_000
 """So many new events are reason for a snapshot: a reader verifies some 8,000 a second."""
 MAX_NAMES = 1024
 """Revocations that one reinstatement may name."""
+MAX_CUT_LOGS = 1024
+"""Logs that one retirement, or one revoked key in the trust file, may name; a head holds 700."""
+MAX_RETIRED_KEYS = 4096
+"""Keys that a state remembers as retired; a trust file holds some 700."""
+MAX_TRUST_VERSIONS = 1024
+"""Versions in one trust file; a change of trust is rare."""
 RECENT_DIGESTS = 1024
 """Digests kept for each log, to compare late heads and repeated deliveries with."""
 MAX_ABOVE = 65_536

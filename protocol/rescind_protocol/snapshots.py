@@ -201,7 +201,7 @@ def read_statement(raw: bytes, trust: Trust) -> Statement:
     token = jws.read(raw, limit=MAX_MANIFEST_BYTES)
     if token.header.typ != TYP:
         raise Malformed(f"not a snapshot: typ {str(token.header.typ)[:40]!r}")
-    signer = trust.signer(token.header.kid)
+    signer = trust.speaker(token.header.kid)
     if not signer.rights.snapshot:
         raise Untrusted(f"key of {signer.publisher!r} has no right to sign snapshots")
     if not jws.verify(token, signer.public):

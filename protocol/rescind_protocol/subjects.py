@@ -28,6 +28,10 @@ def log(fabric: str, log_id: str) -> str:
     return f"rescind.{fabric}.log.{log_id}"
 
 
+TRUST_LOG = "trust"
+"""The versions of the trust file, stored and heard as one more log; no key's log is called so."""
+
+
 def logs(fabric: str) -> str:
     """Subject pattern of all logs of the fabric: the stream's only subject."""
     return f"rescind.{fabric}.log.*"

@@ -12,11 +12,13 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rescind_protocol import approvals, events, heads, jws, trust
-from rescind_protocol.changes import Change, RevocationId
+from rescind_protocol.changes import Change, Retire, RevocationId
 from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Head, Position
 from rescind_protocol.keys import SigningKey
+from rescind_protocol.positions import to_text
+from rescind_protocol.rights import signer_of
 from rescind_protocol.trust import ALL_RIGHTS, Rights, Trust, TrustedKey, TrustFile
 
 FABRIC = "test"
@@ -72,6 +74,32 @@ def make_trust(
     return trust.read(trust.sign(file, ROOT), root=ROOT.public, fabric=fabric)
 
 
+def next_trust(
+    before: Trust,
+    *,
+    keys: Mapping[str, TrustedKey | None] | None = None,
+    cuts: Mapping[str, Mapping[str, Position]] | None = None,
+    required: tuple[str, ...] | None = None,
+    root: SigningKey = ROOT,
+    new_root: SigningKey | None = None,
+) -> bytes:
+    """Return the next version, signed: keys put in or left out, keys revoked at `cuts`, by kid."""
+    lines = {signer_of(key).kid: key for key in before.file.keys}
+    for kid, line in (keys or {}).items():
+        lines.pop(kid, None)
+        if line is not None:
+            lines[kid] = line
+    for kid, ends in (cuts or {}).items():
+        lines[kid] = msgspec.structs.replace(lines[kid], cuts=to_text(ends))
+    file = msgspec.structs.replace(
+        before.file,
+        version=before.version + 1,
+        keys=tuple(lines.values()),
+        required=required or before.required,
+    )
+    return trust.sign(file, root, before=before, new_root=new_root).splitlines()[-1]
+
+
 def log_id(key: SigningKey, run: str = "run 1") -> str:
     """Return a log id of `key`; another `run` gives another log."""
     return f"{key.kid[:11]}-{b64url_encode(sha256(run.encode()).digest()[:16])}"
@@ -99,6 +127,10 @@ class Log:
         """Where the log stands, as a head says it."""
         return Position(len(self.raws), self._tip())
 
+    def cut(self, seq: int) -> Position:
+        """Where the log stood after its event number `seq`."""
+        return Position(seq, events.digest_of(self.raws[seq - 1]))
+
     def _tip(self) -> bytes:
         return events.digest_of(self.raws[-1]) if self.raws else events.GENESIS
 
@@ -106,10 +138,11 @@ class Log:
         """Return the id that change `index` of the next event will have."""
         return RevocationId(self.id, len(self.raws) + 1, index)
 
-    def write(self, *changes: Change, at: int = NOW) -> bytes:
+    def write(self, *changes: Change, at: int = NOW, retires: tuple[Retire, ...] = ()) -> bytes:
         """Append one signed event and return its bytes."""
         raw = events.make(
             changes,
+            retires=retires,
             key=self.key,
             approver=self.approver,
             publisher=self.publisher,
@@ -131,13 +164,21 @@ class Log:
         return Log(self.key, self.publisher, self.run, self.fabric, self.approver, self.raws[:at])
 
 
-def head_of(*logs: Log, time_s: float = NOW, horizon: int = 0, live: int = 0) -> Head:
+def retirement(*logs: Log, publisher: str | None = None, at: int | None = None) -> Retire:
+    """Return what retires the publisher of these logs, where they stand or at number `at`."""
+    ends = {log.id: log.cut(len(log.raws) if at is None else at) for log in logs if log.raws}
+    return Retire(publisher=publisher or logs[0].publisher, key=logs[0].key.kid, logs=to_text(ends))
+
+
+def head_of(
+    *logs: Log, time_s: float = NOW, horizon: int = 0, live: int = 0, trust: int = 1
+) -> Head:
     """Return the head of one publisher's logs as they stand."""
     return Head(
         publisher=logs[0].publisher,
         time_s=time_s,
         count=1,
-        trust=1,
+        trust=trust,
         horizon=horizon,
         logs={log.id: log.position for log in logs},
         live=live,

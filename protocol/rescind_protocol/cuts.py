@@ -1,0 +1,136 @@
+"""Where logs end: by the root, which revokes a key, or by a retirement, for a publisher is gone.
+
+- of a log with a cut `(seq, digest)` the events count that lead to the one with this digest, hash
+  by hash; all others are void, and it is complete when it stands at the cut
+- the root's cut decides alone
+- of several retirements of one key the deepest cut of each log decides: what somebody has seen,
+  and relied upon, is not taken back by one who had seen less. Of equal numbers the greater digest.
+  So retirements are joined like everything else: any order, any number of times
+- a retirement counts wherever its log is cut by another retirement: else of two publishers that
+  retire each other the one that is heard first would win, here this one and there that one
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from rescind_protocol.changes import Retire
+from rescind_protocol.events import Event
+from rescind_protocol.limits import MAX_ABOVE
+from rescind_protocol.positions import Position, from_text
+from rescind_protocol.rights import LOG_PREFIX_CHARS
+
+Retired = Mapping[str, Mapping[str, Position]]
+"""Key to log to its last event that counts."""
+ByRoot = Callable[[str], Position | None]
+"""Where the root has a log end; None: nowhere (`Trust.cut`)."""
+
+
+def nowhere(_log: str) -> Position | None:
+    """Cut no log."""
+    return None
+
+
+class Cuts:
+    """All cuts that a state knows of."""
+
+    def __init__(self, by_root: ByRoot = nowhere) -> None:
+        self.by_root = by_root
+        self._retired: dict[str, dict[str, Position]] = {}
+
+    @property
+    def retired(self) -> dict[str, dict[str, Position]]:
+        """What retirements have said, to be kept; a copy."""
+        return {key: dict(logs) for key, logs in self._retired.items()}
+
+    def has_retired(self, key: str | None) -> bool:
+        """Whether a key's publisher is gone."""
+        return key in self._retired
+
+    @property
+    def size(self) -> int:
+        """How many keys are retired."""
+        return len(self._retired)
+
+    def of(self, log: str) -> Position | None:
+        """Where a log ends, None if nowhere."""
+        if not self._retired:
+            return self.by_root(log)
+        return self.by_root(log) or self._by_retirement(log)
+
+    def _by_retirement(self, log: str) -> Position | None:
+        for key, logs in self._retired.items():
+            if log.startswith(key[:LOG_PREFIX_CHARS]) and log in logs:
+                return logs[log]
+        return None
+
+    def retirements(self) -> Iterator[tuple[str, Position]]:
+        """Every log that ends by a retirement, and where; the root's word is not among them."""
+        for logs in self._retired.values():
+            for log, at in logs.items():
+                if self.by_root(log) is None:
+                    yield log, at
+
+    def voids(self, event: Event) -> bool:
+        """Whether an event is beyond the cut of its log, as far as its number and digest show."""
+        cut = self.of(event.log)
+        if cut is None or event.seq < cut.seq:
+            return False
+        return (event.seq, event.digest) != (cut.seq, cut.digest)
+
+    def join(self, retired: Retired) -> list[str]:
+        """Join retirements in; return the logs that end elsewhere by it."""
+        changed: list[str] = []
+        for key, logs in retired.items():
+            mine = self._retired.setdefault(key, {})
+            for log, at in logs.items():
+                old = mine.get(log)
+                if old is None or (at.seq, at.digest) > (old.seq, old.digest):
+                    mine[log] = at
+                    changed.append(log)
+        return changed
+
+
+def said(retires: Iterable[Retire]) -> Retired:
+    """Return what retirements say as positions."""
+    found: dict[str, dict[str, Position]] = {}
+    for each in retires:
+        logs = found.setdefault(each.key, {})
+        for log, at in from_text(each.logs).items():
+            if log not in logs or (at.seq, at.digest) > (logs[log].seq, logs[log].digest):
+                logs[log] = at
+    return found
+
+
+class Branch:
+    """Of a log with two histories, the one that leads to its cut; read backwards from there.
+
+    An event waits until the one behind it names its digest.
+    """
+
+    def __init__(self, cut: Position) -> None:
+        self.cut = cut
+        self._wanted = {cut.seq: cut.digest}
+        self._waiting: dict[int, dict[bytes, Event]] = {}
+        self._size = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether no more events may wait."""
+        return self._size >= MAX_ABOVE
+
+    def take(self, event: Event) -> list[Event] | None:
+        """Return the events that are now known to be of it, None if this one has to wait."""
+        if event.seq not in self._wanted:
+            same = self._waiting.setdefault(event.seq, {})
+            self._size += event.digest not in same
+            same[event.digest] = event
+            return None
+        found: list[Event] = []
+        next_one: Event | None = event
+        while next_one is not None and self._wanted.get(next_one.seq) == next_one.digest:
+            found.append(next_one)
+            before = next_one.seq - 1
+            self._wanted[before] = next_one.prev
+            others = self._waiting.pop(before, {})
+            self._size -= len(others)
+            next_one = others.get(next_one.prev)
+        return found
