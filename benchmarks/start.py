@@ -32,7 +32,7 @@ from rescind_protocol.targets import agent
 from rescind_subscriber import Subscriber
 from rescind_subscriber.checkpoint import Checkpoint, CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
-from rescind_subscriber.memory import positions_of, trust_digest
+from rescind_subscriber.memory import positions_of
 
 IMPORT_MS = 80.0
 FIRST_DENY_MS = 1000.0
@@ -135,7 +135,7 @@ def _snapshot(folder: Path, revocations: int) -> tuple[Publisher, int]:
     _leave_victim(folder, publisher, replica)
     file = CheckpointFile(folder, SubscriberConfig().name)
     file.acquire()
-    kept = Checkpoint(FABRIC, trust_digest(publisher.trust), positions_of(replica))
+    kept = Checkpoint(FABRIC, publisher.trust.digest, positions_of(replica))
     file.save(kept, replica.table)
     file.release()
     return publisher, file.path.stat().st_size

@@ -16,11 +16,12 @@ from rescind_guard.policy import Policy
 from rescind_guard.view import View
 from rescind_protocol import trust
 from rescind_protocol.keys import public_from_text
-from rescind_protocol.limits import MAX_TRUST_BYTES
+from rescind_protocol.limits import MAX_TRUST_CHAIN_BYTES
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import SourceRefused
 from rescind_subscriber.sources.base import Source
 from rescind_subscriber.subscriber import Subscriber
+from rescind_subscriber.trust_file import TrustKept
 
 if TYPE_CHECKING:
     from rescind_subscriber.redis_address import RedisOptions
@@ -40,15 +41,16 @@ def _read(path: Path, what: str, limit: int) -> bytes:
 
 
 def make_trust(loaded: Loaded) -> trust.Trust:
-    """Read and verify the trust file."""
+    """Read and verify the trust file; a newer version that was heard of on this host counts."""
     if not loaded.settings.root_key:
         raise BadConfig(
             "setting 'root_key' is missing: without the root's public key nobody can be trusted; "
             "`rescind up` makes a fabric on this machine, or copy its rescind.toml"
         )
     root = public_from_text(loaded.settings.root_key)
-    raw = _read(loaded.path(loaded.settings.trust_file), "trust file", MAX_TRUST_BYTES)
-    return trust.read(raw, root=root, fabric=loaded.settings.fabric)
+    raw = _read(loaded.path(loaded.settings.trust_file), "trust file", MAX_TRUST_CHAIN_BYTES)
+    found = trust.read(raw, root=root, fabric=loaded.settings.fabric)
+    return TrustKept(loaded.home / home.SUBSCRIBERS).newest(found)
 
 
 def make_issuers(loaded: Loaded) -> Issuers:

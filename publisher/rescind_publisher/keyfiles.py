@@ -15,7 +15,7 @@ from rescind_protocol import keys
 from rescind_protocol.encoding import check_json
 from rescind_protocol.errors import Malformed
 from rescind_protocol.keys import SigningKey
-from rescind_protocol.limits import MAX_TRUST_BYTES
+from rescind_protocol.limits import MAX_TRUST_CHAIN_BYTES
 from rescind_publisher.errors import BadKeyFile
 
 MAX_KEY_BYTES = 16 * 1024
@@ -52,7 +52,7 @@ def write_public(path: Path, public: bytes) -> None:
 
 def read_trust(path: Path) -> bytes:
     """Load a trust file's bytes; `rescind_protocol.trust.read` verifies them."""
-    return _read(path, MAX_TRUST_BYTES + 1).strip()
+    return _read(path, MAX_TRUST_CHAIN_BYTES + 1).strip()
 
 
 def write_trust(path: Path, signed: bytes) -> None:

@@ -1,7 +1,7 @@
 """The trust file as people write it: TOML in, signed by the root; and the same TOML out.
 
 fabric = "prod"
-version = 2                       # greater than the one before
+version = 2                       # one more than before
 required = ["east", "west"]       # no view is fresh without their heads
 
 [[keys]]

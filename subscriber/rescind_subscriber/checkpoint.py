@@ -28,12 +28,12 @@ from rescind_protocol.errors import Malformed, RescindError
 from rescind_protocol.image import Floor, Image
 from rescind_protocol.limits import MAX_SNAPSHOT_BYTES
 from rescind_protocol.table import Table
+from rescind_subscriber import durable
 from rescind_subscriber.sources.base import Cursor
 
-MAGIC = b"rescind-local-snapshot 2"
+MAGIC = b"rescind-local-snapshot 3"
 PIECE = 512
 """Targets in a frame: under a millisecond of encoding."""
-_MODE = 0o600
 _SIZE_BYTES = 4
 
 
@@ -42,10 +42,12 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     fabric: str
     trust: str
-    """Whom we believed: `Trust` keys and version, as a digest. Others' events were skipped."""
+    """The digest of the trust by which the sources were read; others' events were skipped."""
     image: Image
     cursors: dict[str, Cursor] = {}
     newest_heads: dict[str, float] = {}
+    read_by: int = 0
+    """The version of the trust by which the state came about."""
 
 
 class _Piece(msgspec.Struct, frozen=True, array_like=True):
@@ -97,7 +99,7 @@ class CheckpointFile:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check_folder(self._folder)
-            lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, durable.MODE)
         except OSError as error:
             raise CheckpointLost(f"cannot use {self._folder}: {error.strerror}") from error
         try:
@@ -147,9 +149,9 @@ class CheckpointFile:
         temporary = self.path.with_suffix(".writing")
         with self._saving:
             try:
-                _write_durably(temporary, parts)
+                durable.write_synced(temporary, parts)
                 temporary.replace(self.path)
-                _sync_folder(self._folder)
+                durable.sync_folder(self._folder)
             except OSError as error:
                 raise CheckpointLost(f"cannot write {self.path}: {error.strerror}") from error
 
@@ -229,19 +231,3 @@ def _split(body: bytes) -> Iterator[memoryview]:
         at += _SIZE_BYTES
         yield view[at : at + size]
         at += size
-
-
-def _write_durably(path: Path, parts: list[bytes]) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
-    with os.fdopen(handle, "wb") as file:
-        file.writelines(parts)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

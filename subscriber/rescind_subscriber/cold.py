@@ -2,7 +2,9 @@
 
 1. list the signed statements; those that nobody trusted signed, or for another fabric, fall out
 2. newest first: read the parts, check each by its digest; a damaged one gives way to the next best
-3. merge, which never loses a kill (I2), and read on from the cursor that the snapshot names for
+3. one that holds what has become void (a cut, a right), or is by a newer trust than ours, gives way
+   as well
+4. merge, which never loses a kill (I2), and read on from the cursor that the snapshot names for
    this very source. The source proves it by the bytes that lie there, else all is read
 
 An older snapshot is as good: what is fresh is for heads to say. So none is refused for its age, and
@@ -10,7 +12,7 @@ a broker that shows an old one or none can delay, and hide nothing beyond the li
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -44,9 +46,14 @@ class Readable(msgspec.Struct, frozen=True):
 class ColdStart:
     """What was taken from the snapshots of any source, so that none is merged twice."""
 
-    def __init__(self, trust: Trust, faults: Faults) -> None:
+    def __init__(self, trust: Trust, faults: Faults, usable: Callable[[Image, int], bool]) -> None:
+        """`usable`: whether a state by a version of the trust holds nothing void."""
         self.counts = Counter()
-        self._faults = faults
+        self._faults, self._usable = faults, usable
+        self.begin(trust)
+
+    def begin(self, trust: Trust) -> None:
+        """Start anew: nothing has been merged yet of what is to be built."""
         self._trust = trust
         self._merged: set[str] = set()
         self._damaged: set[Statement] = set()
@@ -75,6 +82,10 @@ class ColdStart:
                     f"source {name}: snapshot {found.place} is damaged: {error}",
                     about=name,
                 )
+                continue
+            if not self._usable(image, statement.trust):
+                self.counts.add("void")
+                self._damaged.add(statement)
                 continue
             if statement.sha256 in self._merged:  # meanwhile, from another source
                 return Taken(None, cursor)

@@ -34,3 +34,9 @@ class FollowerEnded(RescindError):
     """A part of the subscriber ended that never should; it starts anew."""
 
     code = "FOLLOWER_ENDED"
+
+
+class TrustUnkept(RescindError):
+    """The trust that is gone by cannot be kept over a restart: disk, rights."""
+
+    code = "TRUST_UNKEPT"

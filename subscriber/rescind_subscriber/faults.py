@@ -37,6 +37,10 @@ class Fault(StrEnum):
     HEAD_AHEAD = "head_ahead"
     HEAD_KEY_EXPIRED = "head_key_expired"
     HEAD_NEWER_TRUST = "head_newer_trust"
+    BEYOND_CUT = "beyond_cut"
+    TRUST_BROKEN = "trust_broken"
+    TRUST_UNKEPT = "trust_unkept"
+    REBUILDING = "rebuilding"
     HEADS_LATE = "heads_late"
     STALE = "stale"
     SOURCE_LOST = "source_lost"
@@ -108,7 +112,31 @@ TABLE = (
     ),
     Row(Fault.HEAD_AHEAD, "a head is signed over 60 s from now", "set the clock that is wrong"),
     Row(Fault.HEAD_KEY_EXPIRED, "a head is signed by a key after its end", "a new trust file"),
-    Row(Fault.HEAD_NEWER_TRUST, "a head names a newer trust file than ours", "give us that file"),
+    Row(
+        Fault.HEAD_NEWER_TRUST,
+        "a head names a newer trust file than ours; it proves nothing",
+        "with that version, which brokers carry; if none has it, give us the file",
+    ),
+    Row(
+        Fault.BEYOND_CUT,
+        "a revoked key, or one whose publisher was retired, says more than its cut lets stand",
+        "if the publisher is back, it says its own again in a new log; else somebody has its key",
+    ),
+    Row(
+        Fault.TRUST_BROKEN,
+        "a trust version by the root is older than ours, or of another history",
+        "none needed for an old one; two histories: ask who holds the root's key",
+    ),
+    Row(
+        Fault.TRUST_UNKEPT,
+        "the newest trust cannot be written to this disk: a restart begins with an older one",
+        "make room, or mend the rights",
+    ),
+    Row(
+        Fault.REBUILDING,
+        "what is held has become void in part; the view ages until it is built anew",
+        "reading all that is stored, or a snapshot that holds nothing void",
+    ),
     Row(
         Fault.HEADS_LATE,
         "no good head in three intervals: publisher gone, or its heads held up",

@@ -81,7 +81,7 @@ class Follower:
         self._rescans = {
             name: Rescan(config.reread_every_s * jitter(0.5, 1.5)) for name in self.sources
         }
-        self.cold = ColdStart(trust, self.faults)
+        self.cold = ColdStart(trust, self.faults, self.reconciler.joined.usable)
         self._unread: dict[str, str] = {}
         self._all_again: set[str] = set()
         """Sources to be read from their very beginning, whatever cursor a snapshot names."""
@@ -89,6 +89,7 @@ class Follower:
         """Sources that store less than is missing, as far as known."""
         self._refuted: dict[str, set[Cursor]] = {name: set() for name in self.sources}
         """Cursors at which other bytes lie, or none."""
+        self._rereads = 0
         self._fabric = trust.fabric
         self._view = view
         self._config = config
@@ -124,6 +125,8 @@ class Follower:
             found["snapshot"] = self._memory.trouble
         if self.reconciler.unreadable is not None:
             found["unreadable"] = self.reconciler.unreadable
+        if self.reconciler.joined.rebuilding:
+            found["rebuild"] = "what was held is void in part; it is built anew, and not proven yet"
         return found
 
     # --- the feed ---
@@ -164,9 +167,24 @@ class Follower:
         except Exception as error:  # noqa: BLE001 - `run` raises it
             self._fail(error)
         else:
+            self._notice_reread()
             if missing:
                 for due in self._due.values():
                     due.set()
+
+    def _notice_reread(self) -> None:
+        """Where the reconciler must see everything again, no cursor and no snapshot holds."""
+        if self._rereads == self.reconciler.joined.rereads:
+            return
+        self._rereads = self.reconciler.joined.rereads
+        self._memory.trust = self.reconciler.joined.trust.digest
+        self.cold.begin(self.reconciler.joined.trust)
+        self.cursors.clear()
+        self.reads.add("reread")
+        for name, due in self._due.items():
+            self.paces[name].reset()
+            self._back[name].set()
+            due.set()
 
     def _fail(self, error: Exception) -> None:
         self._failure = self._failure or error
@@ -187,14 +205,30 @@ class Follower:
         known = image_of(self._view.published.table)
         with collector_off():
             kept = self._memory.load()
+            sound = True
             if kept is not None:
+                sound = self.reconciler.joined.usable(kept.image, kept.read_by)
+                self.reconciler.joined.oldest_trust = kept.read_by
                 self.reconciler.replica.merge(kept.image)
                 self.reconciler.remember_heads(kept.newest_heads)
                 if kept.trust == self._memory.trust:  # others' events were skipped, not read
                     self.cursors.update(kept.cursors)
             if known.revocations or known.floors:
                 self.reconciler.replica.merge(known)
+                sound = sound and not self._may_be_void(known)
         self.reconciler.publish_replica()
+        if not sound:
+            self.reconciler.rebuild()
+        self._notice_reread()
+
+    def _may_be_void(self, known: Image) -> bool:
+        """Whether some of it is of logs that end somewhere: a table does not say from which side.
+
+        What was in force before a crash goes on to be, and the state is built anew beside it.
+        """
+        cuts = self.reconciler.replica.cuts
+        logs = {r.id.log for r in known.revocations} | {floor.log for floor in known.floors}
+        return any(cuts.of(log) is not None for log in logs)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow until `stop`; raises whatever ended a part of it by surprise."""
@@ -261,11 +295,13 @@ class Follower:
     async def _read(self, source: Source) -> bool:
         """Read a source from its cursor to its end; return whether that brought anything new."""
         name, new = source.name, 0
-        before = self.reconciler.held_back
+        before, rereads = self.reconciler.held_back, self._rereads
         try:
             await self._begin(source)
             async for batch in within_each(READ_SILENCE_S, source.read(self.cursors.get(name))):
                 new += await self._join(batch.events)
+                if self._rereads != rereads:
+                    return True  # from the beginning, by other rules
                 # Never beyond an event that could not be joined (I10, quota, gap): it must be
                 # read again, by a newer version, or when there is room for it.
                 if self.reconciler.held_back == before:
@@ -329,6 +365,7 @@ class Follower:
     def _merge(self, image: Image) -> None:
         try:
             self.reconciler.merge(image)
+            self._notice_reread()
         except Exception as error:
             self._fail(error)
             raise
@@ -350,12 +387,15 @@ class Follower:
             except Exception as error:
                 self._fail(error)
                 raise
+            self._notice_reread()
             await asyncio.sleep(0)
         return new
 
     def capture(self) -> Captured | None:
         """Return the state of this moment, None where it may not be relied upon."""
         if self._failure is not None or self.reconciler.unreadable is not None:
+            return None
+        if self.reconciler.joined.rebuilding:
             return None
         replica = self.reconciler.replica
         return Captured(positions_of(replica), replica.table, dict(self.cursors))
@@ -390,6 +430,7 @@ class Follower:
                 positions_of(self.reconciler.replica),
                 dict(self.cursors),
                 self.reconciler.newest_heads(),
+                self.reconciler.joined.read_by,
             ),
             table,
         )

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from typing import NamedTuple
 
 from rescind_protocol.image import Floor, Image
@@ -48,14 +47,10 @@ class Memory:
         self._file = file
         self._faults = faults
         self._fabric = trust.fabric
-        self._trust = trust_digest(trust)
+        self.trust = trust.digest
+        """Whom the cursors hold for."""
         self._every_s = every_s
         self._saved: object = None
-
-    @property
-    def trust(self) -> str:
-        """Whom the cursors hold for."""
-        return self._trust
 
     def load(self) -> Checkpoint | None:
         """Return what was kept; another process's too, for a restart may overlap (I7)."""
@@ -113,11 +108,6 @@ class Memory:
         self.trouble = sentence
 
 
-def trust_digest(trust: Trust) -> str:
-    """Return a digest of version and keys: under others, what was skipped must be read again."""
-    return sha256(f"{trust.version} {sorted(trust.signers)}".encode()).hexdigest()
-
-
 def positions_of(replica: Replica) -> Image:
     """Return the replica's state without its table, which is immutable and kept beside."""
     return Image(
@@ -126,6 +116,7 @@ def positions_of(replica: Replica) -> Image:
         named=tuple(replica.named),
         horizons=dict(replica.horizons),
         forked=tuple(sorted(replica.forked)),
+        retired=replica.cuts.retired,
     )
 
 

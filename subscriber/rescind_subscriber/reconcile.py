@@ -6,7 +6,9 @@ Whatever comes from whichever source, in any order, any number of times, goes th
 - a verified event is joined in (I2) and the table swapped;
 - a head freshens only if it is signed, recent, not ahead, by an unexpired key, names no newer trust
   and is covered by what is applied here, digest for digest (I4); one event never freshens;
-- an event by a trusted key that cannot be read makes the view not fresh until a restart (I10).
+- an event by a trusted key that cannot be read makes the view not fresh until a restart (I10);
+- the next version of the trust file is gone by from then on; where it, or a retirement, makes void
+  what is held here, the state is built anew beside the one that serves (`rebuild`).
 
 It returns whether something is missing that a source may have stored.
 """
@@ -22,8 +24,15 @@ from rescind_guard.errors import TwoWriters
 from rescind_guard.metrics import Counter
 from rescind_guard.view import View
 from rescind_protocol import events, heads
+from rescind_protocol import trust as trusts
 from rescind_protocol.clock import Clock
-from rescind_protocol.errors import Malformed, RescindError, Unreadable, Untrusted
+from rescind_protocol.errors import (
+    BeyondCut,
+    Malformed,
+    RescindError,
+    Unreadable,
+    Untrusted,
+)
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
 from rescind_protocol.image import Image
@@ -32,12 +41,14 @@ from rescind_protocol.limits import MAX_HEAD_AHEAD_S
 from rescind_protocol.trust import Trust
 from rescind_subscriber.collector import collector_off
 from rescind_subscriber.faults import Fault, Faults
+from rescind_subscriber.joined import Joined
 
 _IN_FORCE = (Outcome.APPLIED, Outcome.FORK)
 _HEAD_FAULTS = {
     "ahead": Fault.HEAD_AHEAD,
     "key_expired": Fault.HEAD_KEY_EXPIRED,
     "newer_trust": Fault.HEAD_NEWER_TRUST,
+    "beyond_cut": Fault.BEYOND_CUT,
 }
 VERIFIED_DIGESTS = 16_384
 """Events whose bytes are remembered as verified; the same comes up to four times."""
@@ -74,7 +85,6 @@ class Reconciler:
     def __init__(
         self, trust: Trust, view: View, clock: Clock, faults: Faults | None = None
     ) -> None:
-        self.replica = Replica()
         self.faults = faults or Faults(clock)
         self.events = Counter()
         self.heads = Counter()
@@ -86,7 +96,7 @@ class Reconciler:
         self.on_applied: list[Callable[[Event], None]] = []
         """Called after the swap, on the writer's thread; must not block."""
         self.witness: Witness | None = None
-        self._trust = trust
+        self.joined = Joined(trust, self.events, self.faults)
         self._view = view
         self._clock = clock
         self._heard: dict[str, Heard] = {}
@@ -104,7 +114,17 @@ class Reconciler:
     @property
     def missing(self) -> bool:
         """Whether events are known to be missing: below one that came, or up to a head."""
-        return bool(self._uncovered or self.replica.above)
+        joined = self.joined
+        return bool(self._uncovered or joined.target.above or not joined.settled)
+
+    @property
+    def replica(self) -> Replica:
+        """The state that serves."""
+        return self.joined.serving
+
+    @replica.setter
+    def replica(self, replica: Replica) -> None:
+        self.joined.serving = replica
 
     # --- events ---
 
@@ -114,15 +134,16 @@ class Reconciler:
         event = self._verify(raw)
         if event is None:
             return self.held_back > before
-        outcome = self.replica.apply(event)
-        if outcome in _IN_FORCE:  # the view first, then the books
+        served, outcome = self.joined.apply(event)
+        if served in _IN_FORCE:  # the view first, then the books
             self._publish([event])
         self._note(event, outcome)
-        return self._has_gap(event.log) or self.held_back > before
+        self._settle()
+        return self._has_gap(event.log) or self.held_back > before or self.joined.rebuilding
 
     def _has_gap(self, log_id: str) -> bool:
         """Whether events are missing below one that came; a new gap in a proven log is a fault."""
-        if not self.replica.gap(log_id):
+        if not self.joined.target.gap(log_id):
             self._gaps.discard(log_id)
             return False
         if log_id not in self._gaps:
@@ -133,14 +154,19 @@ class Reconciler:
 
     def batch(self, raws: Iterable[bytes]) -> int:
         """Take many events that were stored, with one swap; return how many were new."""
-        joined = []
-        for event in filter(None, map(self._verify, raws)):
-            outcome = self.replica.apply(event)
+        joined, new = [], 0
+        for raw in raws:
+            event = self._verify(raw)
+            if event is None:
+                continue
+            served, outcome = self.joined.apply(event)
             self._note(event, outcome)
-            if outcome in _IN_FORCE:
+            new += outcome in _IN_FORCE
+            if served in _IN_FORCE:
                 joined.append(event)
         self._publish(joined)
-        return len(joined)
+        self._settle()
+        return new
 
     def _verify(self, raw: bytes) -> Event | None:
         """Return the event, unless these very bytes were joined already or nobody may say them."""
@@ -150,8 +176,11 @@ class Reconciler:
             self.events.add(Outcome.SEEN)
             return None
         try:
-            return events.authenticate(raw, self._trust, digest)
+            return events.authenticate(raw, self.joined.trust, digest)
         except (Malformed, Untrusted) as error:
+            if isinstance(error, Malformed) and trusts.is_version(raw):
+                self._take_version(raw)
+                return None
             self._reject(self.events, error, "event")
         except Unreadable as error:
             self.held_back += 1
@@ -162,8 +191,10 @@ class Reconciler:
         """Keep the books on an event that was joined, or could not be."""
         self.events.add(outcome)
         self._complain(event, outcome)
-        if outcome in (Outcome.OVER_QUOTA, Outcome.TOO_FAR):
+        if outcome in (Outcome.OVER_QUOTA, Outcome.TOO_FAR, Outcome.WAITING):
             self.held_back += 1
+            return
+        if outcome is Outcome.VOID:  # a deeper cut may make it count after all
             return
         self._verified[event.digest] = None
         if len(self._verified) > VERIFIED_DIGESTS:
@@ -203,6 +234,10 @@ class Reconciler:
             self._say(
                 Fault.OVER_QUOTA, f"publisher {event.publisher} is over its quota: not applied"
             )
+        if outcome is Outcome.VOID:
+            self._say(
+                Fault.BEYOND_CUT, f"publisher {event.publisher} is retired, and has said more"
+            )
         if event.void:
             self.events.add("void")
             self._say(
@@ -214,7 +249,7 @@ class Reconciler:
     def head(self, raw: bytes) -> bool:
         """Take one head; return whether events are missing that it names."""
         try:
-            head = heads.authenticate(raw, self._trust)
+            head = heads.authenticate(raw, self.joined.trust)
         except (Malformed, Untrusted) as error:
             self._reject(self.heads, error, "head")
             return False
@@ -222,13 +257,13 @@ class Reconciler:
             self._distrust(self.heads, error)
             return False
         if not self._admit(head):
-            return False
+            return head.trust > self.joined.trust.version
         self._newest[head.publisher] = head.time_s
         boot = self._clock.boot()
         self._heard[head.publisher] = Heard(head, boot, self._age_s(head, boot))
         if self.witness is not None:
             self.witness.headed(head)
-        if self.replica.advance_horizon(head, self._logs_of(head.publisher)):
+        if self.joined.advance_horizon(head):
             self._swap()
         return not self._prove(head.publisher)
 
@@ -244,11 +279,6 @@ class Reconciler:
         )
         return max(0.0, self._clock.wall() - head.time_s, took - quickest)
 
-    def _logs_of(self, publisher: str) -> list[str]:
-        """Return the logs of a publisher that are known here, also those no head names any more."""
-        owners = ((log, self._trust.owner(log)) for log in self.replica.vector)
-        return [log for log, owner in owners if owner is not None and owner.publisher == publisher]
-
     def _admit(self, head: Head) -> bool:
         """Whether the head may speak at all; a reason is counted for each that may not."""
         wall = self._clock.wall()
@@ -256,7 +286,8 @@ class Reconciler:
             "replayed": head.time_s <= self._newest.get(head.publisher, -inf),
             "ahead": head.time_s > wall + MAX_HEAD_AHEAD_S,
             "key_expired": head.not_after is not None and max(head.time_s, wall) > head.not_after,
-            "newer_trust": head.trust > self._trust.version,
+            "newer_trust": head.trust > self.joined.trust.version,
+            "beyond_cut": self.joined.is_beyond_end(head),
         }
         for reason, applies in reasons.items():
             if applies:
@@ -273,13 +304,13 @@ class Reconciler:
         heard = self._heard.get(publisher)
         if heard is None:
             return True
-        if not self.replica.covers(heard.head):
+        if not self.joined.target.covers(heard.head):
             self.heads.add("not_covered")
             self._note_uncovered(publisher, heard.head)
             return False
         self.heads.add("covered")
         self._uncovered.discard(publisher)
-        if self.replica.agrees(heard.head) is False:
+        if self.joined.target.agrees(heard.head) is False:
             # All of it is signed and chained: a difference is a bug or a concurrent
             # reinstatement by another publisher, worth an alarm and no outage (red-team A3.4).
             self.heads.add("disagreed")
@@ -288,12 +319,14 @@ class Reconciler:
                 f"publisher {publisher}: all its events are here, its sum of live kills differs",
             )
         self._proofs[publisher] = Proof(heard.head.time_s, heard.boot - heard.age_s)
+        if self.joined.rebuilding:
+            self._settle()
         self._freshen()
         return True
 
     def _note_uncovered(self, publisher: str, head: Head) -> None:
         """Keep the books on a head that is no proof: of other bytes, or of events not here yet."""
-        differs = self.replica.contradicts(head)
+        differs = self.joined.target.contradicts(head)
         if differs is not None:
             self._say(
                 Fault.WRONG_DIGEST,
@@ -307,11 +340,11 @@ class Reconciler:
         self._uncovered.add(publisher)
 
     def _freshen(self) -> None:
-        if self.unreadable is not None:
+        if self.unreadable is not None or not self.joined.settled:
             return
-        proofs = [self._proofs.get(publisher) for publisher in self._trust.required]
-        known = [proof for proof in proofs if proof is not None]
-        if len(known) < len(proofs):
+        required = self.joined.required
+        known = [proof for name in required if (proof := self._proofs.get(name)) is not None]
+        if len(known) < len(required) or not known:  # all gone: nobody is left to prove anything
             return
         wall = min(proof.wall for proof in known)
         boot = min(proof.boot for proof in known)
@@ -319,6 +352,39 @@ class Reconciler:
         if wall > at.as_of_wall or boot > at.as_of_boot:
             self._view.freshen(max(wall, at.as_of_wall), max(boot, at.as_of_boot))
             self.ever_fresh = True
+
+    # --- trust, and building anew ---
+
+    def _take_version(self, raw: bytes) -> None:
+        before, rereads = self.joined.trust, self.joined.rereads
+        if not self.joined.take_version(raw):
+            self.held_back += 1  # it is the root's, and misses the one before it
+        if self.joined.rereads == rereads:
+            return
+        self._verified.clear()
+        for publisher in {*before.required, *self._heard}:
+            if before.heading(publisher) != self.joined.trust.heading(publisher):
+                self._heard.pop(publisher, None)
+                self._proofs.pop(publisher, None)
+                self._uncovered.discard(publisher)
+
+    def rebuild(self) -> None:
+        """Build the state anew: what serves goes on, and nothing is fresh until it is done."""
+        self.joined.rebuild()
+        self._verified.clear()
+
+    def _settle(self) -> None:
+        """Begin to build anew where void things are held, and show what is built."""
+        if not (self.joined.rebuilding or self.replica.spoiled):
+            return
+        rereads = self.joined.rereads
+        taken = self.joined.settle({name: each.head for name, each in self._heard.items()})
+        if self.joined.rereads != rereads:
+            self._verified.clear()
+        if taken:
+            self._swap()
+            for publisher in list(self._heard):
+                self._prove(publisher)
 
     # --- restart ---
 
@@ -334,8 +400,9 @@ class Reconciler:
     def merge(self, image: Image) -> None:
         """Join a snapshot in; it may be what a head was waiting for."""
         with collector_off():
-            self.replica.merge(image)
+            self.joined.target.merge(image)
         self._publish([])
+        self._settle()
         for publisher in list(self._uncovered):
             self._prove(publisher)
 
@@ -355,6 +422,7 @@ class Reconciler:
     def _reject(self, counter: Counter, error: RescindError, what: str) -> None:
         counter.add(error.code.lower())
         fault = Fault.MALFORMED if isinstance(error, Malformed) else Fault.FORGED
+        fault = Fault.BEYOND_CUT if isinstance(error, BeyondCut) else fault
         self._say(fault, f"{what} rejected: {error}", about=what)
 
     def _say(self, fault: Fault, sentence: str, about: str = "") -> None:

@@ -27,12 +27,13 @@ from rescind_protocol.trust import Trust
 from rescind_subscriber.capture import Captured
 from rescind_subscriber.checkpoint import CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
-from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.errors import SourceRefused, SourceUnavailable, TrustUnkept
 from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.follow import Follower
 from rescind_subscriber.metrics import families
 from rescind_subscriber.sources.base import Source
 from rescind_subscriber.status import Status, status_of
+from rescind_subscriber.trust_file import TrustKept
 
 log = logging.getLogger("rescind.subscriber")
 
@@ -63,7 +64,11 @@ class Subscriber:
         self.config = config or SubscriberConfig()
         self.on_applied: list[Callable[[Event], None]] = []
         """Called with each event after its swap, on the writer's thread; must not block."""
-        self._trust = trust
+        self.trust = trust
+        """Whom it goes by: the trust given, or a newer one that was heard of since."""
+        self.on_trust: list[Callable[[Trust], None]] = []
+        """Called with each newer trust, on the writer's thread; must not block."""
+        self._kept = TrustKept(state_dir)
         self._sources = sources
         self._state_dir = state_dir
         self._clock = clock or SystemClock()
@@ -198,8 +203,9 @@ class Subscriber:
 
     def _make_follower(self) -> Follower:
         file = CheckpointFile(self._state_dir, self.config.name) if self._state_dir else None
+        self._recall_trust()
         follower = Follower(
-            self._trust,
+            self.trust,
             self._sources(),
             self.view,
             clock=self._clock,
@@ -208,7 +214,31 @@ class Subscriber:
             faults=self._faults,
         )
         follower.reconciler.on_applied = self.on_applied
+        follower.reconciler.joined.on_trust = [self._keep_trust, self._believe, *self.on_trust]
         return follower
+
+    def _recall_trust(self) -> None:
+        """Go by the newest trust of this host; raises `TrustBroken` where there are two histories.
+
+        One that cannot be read or kept is no reason to hear nothing: heads name what is newer.
+        """
+        try:
+            self.trust = self._kept.newest(self.trust)
+        except TrustUnkept as error:
+            self._say_unkept(f"{error}; trust version {self.trust.version} is gone by")
+        self._keep_trust(self.trust)
+
+    def _keep_trust(self, trust: Trust) -> None:
+        try:
+            self._kept.keep(trust)
+        except TrustUnkept as error:
+            self._say_unkept(f"{error}; a restart will not remember trust version {trust.version}")
+
+    def _say_unkept(self, sentence: str) -> None:
+        self._faults.note(Fault.TRUST_UNKEPT, sentence, level=logging.ERROR)
+
+    def _believe(self, trust: Trust) -> None:
+        self.trust = trust
 
     def _note_crash(self, error: BaseException) -> None:
         self._follower = None

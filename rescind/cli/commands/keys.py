@@ -31,7 +31,7 @@ root.key.pub.json) into setting root_key.
 \b
 trust.toml:
   fabric = "prod"
-  version = 1                      # a greater one each time
+  version = 1                      # the next number each time
   required = ["east"]              # nothing is fresh without their heads
   [[keys]]
   publisher = "east"
@@ -111,14 +111,15 @@ def sign(session: Session, description: Path, root: Path, out: Path) -> int:
 
     key = read_private(root)
     file = read_description(description, now=int(time.time()))
+    before = None
     if out.exists():
         before = trust.read(read_trust(out), root=key.public, fabric=file.aud)
-        if file.version <= before.version:
+        if file.version != before.version + 1:
             raise BadConfig(
-                f"{out} has version {before.version} already: write a greater one than "
-                f"{file.version} into {description}"
+                f"{out} has version {before.version} already: write version "
+                f"{before.version + 1} into {description}"
             )
-    signed = trust.sign(file, key)
+    signed = trust.sign(file, key, before=before)
     write_trust(out, signed)
     session.out.note(f"signed {out}")
     return _present(session.out, trust.read(signed, root=key.public, fabric=file.aud))

@@ -19,7 +19,7 @@ from rescind_guard.freshness import Rule
 from rescind_protocol.errors import Malformed
 from rescind_protocol.trust import Trust
 from rescind_subscriber.checkpoint import Checkpoint, encode
-from rescind_subscriber.memory import positions_of, trust_digest
+from rescind_subscriber.memory import positions_of
 from rescind_subscriber.pace import Rescan
 from rescind_subscriber.sources.base import Cursor
 
@@ -147,10 +147,11 @@ class Subscriber:
         replica = self.reconciler.replica
         checkpoint = Checkpoint(
             FABRIC,
-            trust_digest(self._trust),
+            self._trust.digest,
             positions_of(replica),
             dict(self._cursors),
             self.reconciler.newest_heads(),
+            self.reconciler.joined.read_by,
         )
         self.disk.append(b"".join(encode(checkpoint, replica.table)))
         self._on_save()

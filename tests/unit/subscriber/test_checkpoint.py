@@ -10,6 +10,7 @@ from rescind_protocol.image import Image
 from rescind_protocol.join import Replica
 from rescind_protocol.table import Table
 from rescind_subscriber import checkpoint as module
+from rescind_subscriber import durable
 from rescind_subscriber.checkpoint import (
     Checkpoint,
     CheckpointDamaged,
@@ -25,7 +26,7 @@ def test_saves_of_two_threads_do_not_mix(tmp_path: Path, monkeypatch: pytest.Mon
     """A save whose task was cancelled goes on in its thread; the next one waits for it."""
     file = CheckpointFile(tmp_path, "x")
     assert file.acquire()
-    inside, at_once, write = [0], [0], module._write_durably
+    inside, at_once, write = [0], [0], durable.write_synced
     both = threading.Barrier(2)
 
     def watched(path: Path, parts: list[bytes]) -> None:
@@ -39,7 +40,7 @@ def test_saves_of_two_threads_do_not_mix(tmp_path: Path, monkeypatch: pytest.Mon
         for _ in range(20):
             file.save(Checkpoint(FABRIC, "", Image()), Table())
 
-    monkeypatch.setattr(module, "_write_durably", watched)
+    monkeypatch.setattr(durable, "write_synced", watched)
     threads = [threading.Thread(target=save) for _ in range(2)]
     for thread in threads:
         thread.start()

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from rescind_protocol import events
+from rescind_protocol import trust as trusts
 from rescind_protocol.changes import Kill, Retract
 from rescind_protocol.events import VERSION
 from rescind_protocol.join import Replica
@@ -25,6 +26,7 @@ from tests.fakes.fabric import (
     event_claims,
     head_of,
     make_trust,
+    next_trust,
     sign_claims,
     sign_head,
     trust_file,
@@ -227,6 +229,21 @@ def void(world: World) -> None:
     world.source.say(other.write(Kill(target=victim(97))))
 
 
+def two_histories(world: World) -> None:
+    """Let two different versions 2 of the trust file be heard, both by the root."""
+    fork = next_trust(make_trust(), keys={SECOND.kid: None})
+    world.source.say(next_trust(make_trust()), fork)
+
+
+def revoked_wholly(world: World) -> None:
+    """Let the other publisher's kill be heard, and then that its key is revoked."""
+    other = Log(key=SECOND, publisher="soc-b").write(Kill(target=victim(95)))
+    version = next_trust(make_trust(), cuts={SECOND.kid: {}})
+    world.source.stored += [other, version]
+    world.source.say(other, version)
+
+
+CUT = trusts.extend(make_trust(), next_trust(make_trust(), cuts={SECOND.kid: {}}))
 FEW = make_trust(rights=replace(trust_file().keys[0].rights, quota=3))
 NARROW = trust_of(
     replace(
@@ -267,6 +284,13 @@ CASES = {
         lambda w: w.bent_head(time_s=NOW + 30), "key_expired", trust=EXPIRES
     ),
     Fault.HEAD_NEWER_TRUST: Case(lambda w: w.bent_head(trust=2), "newer_trust"),
+    Fault.BEYOND_CUT: Case(
+        say(Log(key=SECOND, publisher="soc-b").write(Kill(target=victim(96)))),
+        "is revoked",
+        trust=CUT,
+    ),
+    Fault.TRUST_BROKEN: Case(two_histories, "is not newer"),
+    Fault.REBUILDING: Case(revoked_wholly, "void in part"),
     Fault.HEADS_LATE: Case(no_head_for(4), "the view is LAGGING, it was LIVE", headed),
     Fault.STALE: Case(no_head_for(301), "the view is STALE, it was LIVE", headed),
     Fault.SOURCE_LOST: Case(lambda w: w.source.cut("reset"), "source memory: reset", show),
@@ -274,8 +298,8 @@ CASES = {
     Fault.SNAPSHOT_DAMAGED: Case(damaged_snapshot, "is damaged", purged_then_filled),
     Fault.LISTENER: Case(bad_listener, "dashboard"),
 }
-ELSEWHERE = {Fault.LOCAL_SNAPSHOT, Fault.CRASHED}
-"""Tests of their own below: these concern a process, not a stream."""
+ELSEWHERE = {Fault.LOCAL_SNAPSHOT, Fault.TRUST_UNKEPT, Fault.CRASHED}
+"""Tests of their own, below and in `test_trust_kept`: these concern a process, not a stream."""
 
 
 def test_every_fault_has_a_case_and_a_row() -> None:

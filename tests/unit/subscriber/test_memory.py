@@ -13,7 +13,7 @@ from rescind_protocol.changes import Kill, Reinstate, RevocationId
 from rescind_protocol.image import Image
 from rescind_protocol.join import Replica
 from rescind_protocol.table import Table
-from rescind_subscriber import checkpoint as module
+from rescind_subscriber import durable
 from rescind_subscriber.checkpoint import (
     Checkpoint,
     CheckpointFile,
@@ -100,7 +100,7 @@ async def test_a_floor_and_a_gap_are_remembered(tmp_path: Path) -> None:
         lambda raw: raw[: len(raw) // 2],
         lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]),
         lambda raw: raw.replace(b"acme.example:x2", b"acme.example:y2"),
-        lambda raw: raw.replace(b"snapshot 2", b"snapshot 1"),
+        lambda raw: raw.replace(b"snapshot 3", b"snapshot 2"),
         lambda raw: raw.partition(b"\n")[0] + b"\n",
         lambda _: os.urandom(200),
     ],
@@ -203,18 +203,18 @@ async def test_a_full_disk_keeps_the_old_snapshot(
     """The write fails half way: said, the old file is whole, and saved again when there is room."""
     source, log = await followed_once(tmp_path)
     old = (tmp_path / NAME).read_bytes()
-    write = module._write_durably
+    write = durable.write_synced
 
     def full(path: Path, parts: list[bytes]) -> None:
         path.write_bytes(b"".join(parts)[:100])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(module, "_write_durably", full)
+    monkeypatch.setattr(durable, "write_synced", full)
     source.stored += kills(log, 1)
     async with following(source, folder=tmp_path) as at:
         await until(lambda: "No space left" in at.follower.trouble.get("snapshot", ""))
         assert (tmp_path / NAME).read_bytes() == old
-        monkeypatch.setattr(module, "_write_durably", write)
+        monkeypatch.setattr(durable, "write_synced", write)
         await until(lambda: not at.follower.trouble)
         assert (tmp_path / NAME).read_bytes() != old
 
