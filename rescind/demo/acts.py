@@ -1,4 +1,4 @@
-"""The five acts. Each does one thing to the world and returns what was seen."""
+"""The seven acts. Each does one thing to the world and returns what was seen."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -7,9 +7,11 @@ from rescind.demo import wire
 from rescind.demo.children import Child
 from rescind.demo.evidence import (
     AgentKill,
+    Alone,
     BadgeKill,
     Calls,
     Change,
+    Outage,
     Reinstatement,
     Restart,
     Work,
@@ -18,14 +20,19 @@ from rescind.demo.issuer import Badge
 from rescind.demo.stage import AGENT, Stage
 from rescind_protocol import targets
 from rescind_publisher.receipts import Receipt
+from rescind_publisher.switch import TIMEOUT_S
 
 WORK_CALLS = 20
 """Calls of each server before the kill."""
 TRIAL_CALLS = 3
 """Calls of each server that show how it answers a badge."""
+NATS_GRACE_S = 0.5
+"""How long the receipt waits for a broker that was killed."""
 WITHIN_S = 10.0
 """What has not happened by then did not: the claim about it fails."""
 ACTOR = "demo"
+BROKERS = {"nats": "NATS", "redis": "Redis"}
+"""What people call the sinks."""
 UNANSWERED = "no answer"
 
 
@@ -40,26 +47,36 @@ def work(stage: Stage) -> Work:
 
 def kill_badge(stage: Stage) -> BadgeKill:
     """Kill the badge that the agent is working with, and watch everyone apply it."""
-    badge, running = stage.badges["first"], _running(stage)
-    change = _change(
-        stage,
-        running,
-        lambda: stage.switch.kill(
-            badge.target,
-            badge_exp=badge.exp,
-            reason="compromised",
-            reason_admin="INC-412",
-            reason_user="ask your administrator",
-            actor=ACTOR,
-        ),
-    )
-    _wait_for_calls(stage, "first", TRIAL_CALLS, after=change.applied)
+    return _kill_badge(stage, "first", [])
+
+
+def _kill_badge(
+    stage: Stage, name: str, receipts: list[Receipt], timeout_s: float = TIMEOUT_S
+) -> BadgeKill:
+    badge, running = stage.badges[name], _running(stage)
+
+    def say() -> Receipt:
+        receipts.append(
+            stage.switch.kill(
+                badge.target,
+                badge_exp=badge.exp,
+                reason="compromised",
+                reason_admin="INC-412",
+                reason_user="ask your administrator",
+                actor=ACTOR,
+                timeout_s=timeout_s,
+            )
+        )
+        return receipts[-1]
+
+    change = _change(stage, running, say)
+    _wait_for_calls(stage, name, TRIAL_CALLS, after=change.applied)
     answers = {
-        name: _ask(stage, child, "first", badge) if name in change.applied else UNANSWERED
-        for name, child in running.items()
-        if name in stage.sidecars
+        each: _ask(stage, child, name, badge) if each in change.applied else UNANSWERED
+        for each, child in running.items()
+        if each in stage.sidecars
     }
-    return BadgeKill(change, tuple(running), _calls(stage, "first"), answers)
+    return BadgeKill(change, tuple(running), _calls(stage, name), answers)
 
 
 def restart(stage: Stage, name: str, kill: Change) -> Restart:
@@ -106,6 +123,35 @@ def reinstate(stage: Stage) -> Reinstatement:
     return Reinstatement(change, tuple(running), floor, new_iat, _calls(stage, "fourth"), tried)
 
 
+def lose_nats(stage: Stage, before: Change) -> Outage:
+    """Kill the nats-server, then the badge that the agent works with: Redis carries it."""
+    stage.issue("fifth", after=stage.issuer.newest_iat)
+    _wait_for_calls(stage, "fifth", TRIAL_CALLS)
+    stage.brokers["NATS"].kill()
+    receipts: list[Receipt] = []
+    kill = _kill_badge(stage, "fifth", receipts, timeout_s=NATS_GRACE_S)
+    receipt = receipts[0]
+    return Outage(kill, receipt.durable, receipt.pending, before)
+
+
+def restart_alone(stage: Stage, name: str, killed: str, change: Change) -> Alone:
+    """Kill every broker and a subscriber, and ask it about both kinds of badge when it is back.
+
+    Its disk is all it has: the act waits until its local snapshot holds the kill, for a kill of the
+    last five seconds may not be in it yet.
+    """
+    stage.wait_remembered(name, change.event, WITHIN_S)
+    for broker in stage.brokers.values():
+        broker.kill()
+    stage.sidecars[name].kill()
+    child = stage.start_sidecar(name)
+    child.tell(wire.Follow())
+    code_killed = _ask(stage, child, "killed", stage.badges[killed])
+    code_living = _ask(stage, child, "living", stage.badges["fourth"])
+    gone = tuple(each for each, broker in stage.brokers.items() if not broker.running)
+    return Alone(name, gone, code_killed, code_living, fresh=bool(child.all(wire.Fresh)))
+
+
 def _running(stage: Stage) -> dict[str, Child]:
     return {name: child for name, child in stage.subscribers.items() if not child.stopped}
 
@@ -128,13 +174,13 @@ def _change(stage: Stage, running: Mapping[str, Child], say: Callable[[], Receip
         return len(applied) == len(running)
 
     stage.children.wait(is_applied, WITHIN_S)
-    sinks = receipt.sinks.values()
+    sinks = receipt.sinks
     return Change(
         event,
         called_at,
         receipt.accepted_ms,
-        _latest(sink.acked_ms for sink in sinks),
-        _latest(sink.durable_ms for sink in sinks),
+        {BROKERS.get(name, name): sink.acked_ms for name, sink in sinks.items()},
+        _latest(sink.durable_ms for sink in sinks.values()),
         applied,
     )
 

@@ -53,8 +53,9 @@ def demo(
 ) -> None:
     """Watch a kill reach every guard: real servers, real processes, a live badge.
 
-    Starts a fabric of its own on the loopback, kills the badge of an agent at work, and checks
-    every claim it makes. Exits with 0 only if all of them held. Leaves nothing behind.
+    Starts a fabric of its own on the loopback, kills the badge of an agent at work, then kills the
+    brokers too, and checks every claim it makes. Exits with 0 only if all of them held. Leaves
+    nothing behind. Without a redis-server on PATH it says which act it skips.
     """
     if subscribers < servers + FEWEST_SIDECARS:
         raise click.BadParameter(

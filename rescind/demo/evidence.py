@@ -21,10 +21,18 @@ class Change(msgspec.Struct, frozen=True):
     called_at: float
     """Just before the switch was called; `_ms` below count from here."""
     accepted_ms: float
-    acked_ms: float | None
+    acked: dict[str, float | None]
+    """By broker; None: not when the receipt came."""
     durable_ms: float | None
     applied: dict[str, float]
     """Subscriber to the moment after the swap of its view."""
+
+    @property
+    def acked_ms(self) -> float | None:
+        """When the last broker acknowledged it, None if one had not."""
+        times = list(self.acked.values())
+        known = [at for at in times if at is not None]
+        return max(known) if known and len(known) == len(times) else None
 
     def ms(self, at: float) -> float:
         """Return a moment as milliseconds since the call."""
@@ -151,6 +159,32 @@ class Reinstatement(msgspec.Struct, frozen=True):
     new: Calls
     old: dict[str, Calls]
     """Each older badge, tried again."""
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """Act 6: NATS is killed, then the badge that the agent is working with."""
+
+    kill: BadgeKill
+    durable: tuple[str, ...]
+    """Brokers that held the kill for certain when the receipt came."""
+    pending: tuple[str, ...]
+    """Brokers that did not have it."""
+    before: Change
+    """The same with every broker alive: act 2's."""
+
+
+class Alone(msgspec.Struct, frozen=True):
+    """Act 7: a subscriber is killed and starts again, and no broker runs any more."""
+
+    name: str
+    brokers: tuple[str, ...]
+    """What was killed before, by name; none of them runs."""
+    code_killed: str
+    """Its guard's answer for a badge that was killed before."""
+    code_living: str
+    """Its guard's answer for a badge that nobody killed."""
+    fresh: bool
+    """Whether it calls its view fresh: with nobody to ask it must not."""
 
 
 def denied_everywhere(each: Iterable[Calls]) -> bool:

@@ -9,9 +9,11 @@ from rescind.demo.evidence import (
     OK,
     REVOKED,
     AgentKill,
+    Alone,
     BadgeKill,
     Calls,
     Change,
+    Outage,
     Reinstatement,
     Restart,
     Work,
@@ -19,7 +21,7 @@ from rescind.demo.evidence import (
 )
 
 CANNOT_TELL = "REVOCATION_CHECK_FAILED"
-Act = Work | BadgeKill | Restart | AgentKill | Reinstatement
+Act = Work | BadgeKill | Restart | AgentKill | Reinstatement | Outage | Alone
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -50,13 +52,16 @@ def _(seen: Work) -> list[Claim]:
 
 @claims.register
 def _(seen: BadgeKill) -> list[Claim]:
+    return [_durable(seen.change), _applied(seen.change, seen.running), *_denied(seen)]
+
+
+def _denied(seen: BadgeKill) -> list[Claim]:
+    """What a kill of a badge at work does, whichever way it came."""
     late, stray = seen.calls.started_after(seen.change.applied), seen.calls.others(OK, REVOKED)
     refused = late.coded(REVOKED)
     silent = [name for name, code in seen.answers.items() if code != REVOKED]
     silent += refused.servers_without()
     return [
-        _durable(seen.change),
-        _applied(seen.change, seen.running),
         claim(
             f"denied by all {len(seen.running)} guards",
             (bool(silent), f"not by {', '.join(silent)}"),
@@ -112,6 +117,36 @@ def _(seen: Reinstatement) -> list[Claim]:
     ]
 
 
+@claims.register
+def _(seen: Outage) -> list[Claim]:
+    change = seen.kill.change
+    return [
+        claim(
+            "durable on Redis, pending on NATS",
+            (seen.durable != ("redis",), f"durable on {' and '.join(seen.durable) or 'none'}"),
+            (seen.pending != ("nats",), f"pending on {' and '.join(seen.pending) or 'none'}"),
+        ),
+        _applied(change, seen.kill.running),
+        *_denied(seen.kill),
+    ]
+
+
+@claims.register
+def _(seen: Alone) -> list[Claim]:
+    return [
+        claim(
+            f"{' and '.join(seen.brokers)} gone: the killed badge is denied, from its own disk",
+            (not seen.brokers, "a broker runs"),
+            (seen.code_killed != REVOKED, f"it said {seen.code_killed}"),
+        ),
+        claim(
+            "a badge that nobody killed: cannot tell, so refused",
+            (seen.code_living != CANNOT_TELL, f"it said {seen.code_living}"),
+            (seen.fresh, "it called itself fresh"),
+        ),
+    ]
+
+
 def _durable(change: Change) -> Claim:
     return claim(
         "durable",
@@ -149,30 +184,53 @@ class Summary(msgspec.Struct, frozen=True):
     restarted_denies: bool
     reinstated_new_badge_allowed: bool
     old_badge_still_denied: bool
+    kill_without_nats_to_last_apply_ms: float | None
+    """Through Redis alone; compare `kill_to_last_apply_ms`."""
+    restarted_alone_denies: bool
+    skipped: tuple[str, ...]
+    """Acts that were left out, and why."""
     failed: tuple[str, ...]
     """Claims that did not hold."""
 
 
-def summarise(
-    kill: BadgeKill, restart: Restart, end: Reinstatement, made: Sequence[Claim]
-) -> Summary:
+class Seen(msgspec.Struct, frozen=True):
+    """The acts that the summary's figures come from."""
+
+    kill: BadgeKill
+    restart: Restart
+    end: Reinstatement
+    outage: Outage | None
+    """None: it was skipped."""
+    alone: Alone
+
+
+def summarise(seen: Seen, made: Sequence[Claim], skipped: str = "") -> Summary:
     """Return the figures of one performance, from what was seen alone."""
+    kill, restart, end, outage = seen.kill, seen.restart, seen.end, seen.outage
     change, first = kill.change, kill.first_denied_at
-    everyone = not set(kill.running) - set(change.applied)
     new = end.new
     return Summary(
         subscribers=len(end.running),
         servers=len(kill.calls.servers),
         allowed_before=kill.allowed_before,
         kill_to_ack_ms=_rounded(change.acked_ms),
-        kill_to_last_apply_ms=_rounded(max(change.applied_ms)) if everyone else None,
+        kill_to_last_apply_ms=_last_apply(kill),
         kill_to_first_deny_ms=None if first is None else _rounded(change.ms(first)),
         allowed_after_apply=kill.allowed_after_apply,
         restarted_denies=restart.replayed_at is not None and restart.code_after == REVOKED,
         reinstated_new_badge_allowed=not new.coded(OK).servers_without() and not new.others(OK),
         old_badge_still_denied=bool(end.old) and denied_everywhere(end.old.values()),
+        kill_without_nats_to_last_apply_ms=None if outage is None else _last_apply(outage.kill),
+        restarted_alone_denies=seen.alone.code_killed == REVOKED,
+        skipped=(f"kill without NATS: {skipped}",) if skipped else (),
         failed=tuple(each.said for each in made if not each.held),
     )
+
+
+def _last_apply(kill: BadgeKill) -> float | None:
+    """Return when the last of all had it, None if one had not."""
+    everyone = not set(kill.running) - set(kill.change.applied)
+    return _rounded(max(kill.change.applied_ms)) if everyone else None
 
 
 def _rounded(ms: float | None) -> float | None:

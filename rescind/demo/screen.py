@@ -1,4 +1,4 @@
-"""What a person sees: progress while it starts, five acts, a timeline of the kill, the verdict."""
+"""What a person sees: progress while it starts, seven acts, a timeline of the kill, the verdict."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,15 @@ from rich.status import Status
 from rich.text import Text
 
 from rescind.demo import timeline
-from rescind.demo.evidence import AgentKill, BadgeKill, Reinstatement, Restart, Work
+from rescind.demo.evidence import (
+    AgentKill,
+    Alone,
+    BadgeKill,
+    Outage,
+    Reinstatement,
+    Restart,
+    Work,
+)
 from rescind.demo.report import Act, Claim
 from rescind.demo.stage import AGENT, Shape
 from rescind.demo.timeline import Row
@@ -27,6 +35,8 @@ TITLES: dict[type[Act], tuple[str, str]] = {
     Restart: ("Start the stopped subscriber again", "it was away when the kill was said"),
     AgentKill: ("Kill the agent itself", "a badge's kill stops one badge"),
     Reinstatement: ("Reinstate the agent", "what was issued before stays dead"),
+    Outage: ("Kill the nats-server, then a badge", "SIGKILL; Redis carries the kill"),
+    Alone: ("Restart a subscriber with no broker left", "SIGKILL; its disk is all it has"),
 }
 
 
@@ -55,13 +65,13 @@ class Screen:
         if done:
             self._show_status(", ".join(self._parts.values()))
 
-    def up(self, shape: Shape) -> None:
+    def up(self, shape: Shape, brokers: Sequence[str]) -> None:
         """Say what is up."""
         self._hide_status()
         took = time.monotonic() - self._began
         self._line(
-            f"[bold]Up in {took:.1f} s:[/] nats-server, publisher, {shape.servers} MCP servers, "
-            f"{shape.subscribers} subscribers, agent"
+            f"[bold]Up in {took:.1f} s:[/] {', '.join(brokers)}, publisher, {shape.servers} "
+            f"MCP servers, {shape.subscribers} subscribers, agent"
         )
         self._began = time.monotonic()
 
@@ -79,6 +89,8 @@ class Screen:
         self._hide_status()
         if isinstance(seen, BadgeKill):
             self._draw(seen)
+        if isinstance(seen, Outage):
+            self._compare(seen)
         for line in flow([_sentence(each) for each in made], self._width - len(_INDENT)):
             self._line(_INDENT + line)
         if isinstance(seen, Work):
@@ -86,6 +98,11 @@ class Screen:
                 f"{_INDENT}[yellow]{seen.stopped} is stopped here (SIGKILL): "
                 "it will miss the kill[/]"
             )
+
+    def skip(self, why: str) -> None:
+        """Say that an act is left out, and why."""
+        self._hide_status()
+        self._line(f"{_INDENT}[yellow]skipped: {escape(why)}[/]")
 
     def verdict(self, made: Sequence[Claim]) -> None:
         """Say whether every claim held."""
@@ -115,7 +132,7 @@ class Screen:
         applied = change.applied_ms
         rows = [
             Row("accepted: fsynced", (change.accepted_ms,)),
-            Row("acked by NATS", _known(change.acked_ms)),
+            *(Row(f"acked by {name}", _known(ms)) for name, ms in change.acked.items()),
             Row("durable: re-read", _known(change.durable_ms)),
             Row(f"applied by {len(applied)}", tuple(applied), "bold magenta"),
             Row("first call denied", _known(None if first is None else change.ms(first)), "red"),
@@ -127,6 +144,15 @@ class Screen:
                 f"{_INDENT}[dim]applied first {applied[0]:.1f}, median {median(applied):.1f}, last "
                 f"{applied[-1]:.1f} ms; until then {seen.allowed_between} calls passed[/]"
             )
+
+    def _compare(self, seen: Outage) -> None:
+        """Draw the kill without NATS beside the one with both."""
+        rows = [
+            Row("both brokers up", tuple(seen.before.applied_ms)),
+            Row("NATS killed", tuple(seen.kill.change.applied_ms), "bold magenta"),
+        ]
+        for line in timeline.draw(rows, self._width - len(_INDENT) - 1):
+            self._line(_INDENT + line)
 
     # --- lines ---
 

@@ -1,9 +1,12 @@
 """The world of the demo, built in front of an `ExitStack` and taken down whatever happens.
 
-A fabric's folder as `rescind up` makes it, a real nats-server, a publisher in this process, guarded
-MCP servers, sidecars and an agent as processes of their own. Loopback only.
+A fabric's folder as `rescind up` makes it, a real nats-server and redis-server, a publisher in this
+process, guarded MCP servers, sidecars and an agent as processes of their own. Loopback only.
 """
 
+import logging
+import os
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,17 +20,21 @@ from rescind import config, home
 from rescind.demo import wire
 from rescind.demo.children import Child, Children, DemoFailed
 from rescind.demo.issuer import Badge, Issuer
+from rescind.embedded.redis import EmbeddedRedis, find_redis
 from rescind.embedded.server import EmbeddedServer
 from rescind.errors import BadConfig
 from rescind.publishing import LocalPublisher
 from rescind_publisher.keyfiles import read_private
 from rescind_publisher.switch import KillSwitch
+from rescind_subscriber.checkpoint import CheckpointFile
 
 FABRIC = "demo"
 PUBLISHER = "soc"
 AGENT = "did:web:acme.example:agents:x7"
 UP_WITHIN_S = 120.0
 """Thirty Python processes on two busy cores; some 8 s where nothing else runs."""
+
+_POLL_S = 0.01
 
 Progress = Callable[[str, int, int], None]
 """Told (part, how many are up, of how many) while the world is built."""
@@ -41,9 +48,31 @@ class Shape(msgspec.Struct, frozen=True):
     servers: int
 
 
+class Broker:
+    """A real server of the demo, to be killed."""
+
+    def __init__(self, server: EmbeddedServer | EmbeddedRedis) -> None:
+        self._server = server
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is alive."""
+        return self._server.running
+
+    def kill(self) -> None:
+        """End it by SIGKILL, as a crash would; returns when it is gone."""
+        if self._server.running:
+            os.kill(self._server.pid, signal.SIGKILL)
+        while self._server.running:
+            time.sleep(_POLL_S)
+
+
 class Stage(msgspec.Struct, frozen=True):
     """The world, up."""
 
+    folder: Path
+    brokers: dict[str, Broker]
+    """By the names that people use."""
     switch: KillSwitch
     issuer: Issuer
     children: Children
@@ -70,6 +99,17 @@ class Stage(msgspec.Struct, frozen=True):
         """Let the agent work with this badge from now on, its calls reported under `name`."""
         self.agent.tell(wire.Carry(name, badge.token))
 
+    def wait_remembered(self, name: str, event: tuple[str, int], within_s: float) -> bool:
+        """Return whether a subscriber's local snapshot holds an event, within the time."""
+        file, (log, seq) = CheckpointFile(self.folder / home.SUBSCRIBERS, name), event
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            kept = file.load(FABRIC)
+            if kept is not None and log in kept.image.vector and kept.image.vector[log].seq >= seq:
+                return True
+            time.sleep(_POLL_S)
+        return False
+
     def start_sidecar(self, name: str) -> Child:
         """Start a sidecar; it follows once it is told to."""
         self.sidecars[name] = child = self.start_subscriber(name, "sidecar")
@@ -91,25 +131,50 @@ def build(shape: Shape, keep: Path | None, progress: Progress) -> Iterator[Stage
     _check_installed()
     with ExitStack() as cleanup:
         folder = _check_new(keep.absolute()) if keep else Path(cleanup.enter_context(_throw_away()))
+        _log_to(folder / "logs", cleanup)
         server = cleanup.enter_context(EmbeddedServer(folder / home.NATS))
         progress("nats-server", 1, 1)
-        stage = _open_fabric(folder, server, cleanup)
+        redis = None if why_no_redis() else EmbeddedRedis(folder / "redis", fabric=FABRIC)
+        if redis is not None:
+            cleanup.enter_context(redis)
+            progress("redis-server", 1, 1)
+        stage = _open_fabric(folder, server, redis, cleanup)
         progress("publisher", 1, 1)
         _start_processes(stage, shape, progress)
         _wait_until_up(stage, shape, progress)
         yield stage
 
 
-def _open_fabric(folder: Path, server: EmbeddedServer, cleanup: ExitStack) -> Stage:
+def why_no_redis() -> str:
+    """Return why the demo has no Redis, "" if it has one."""
+    if any(find_spec(each) is None for each in ("redis", "hiredis")):
+        return "it needs the packages redis and hiredis: pip install 'rescind[redis]'"
+    return "" if find_redis() else "no redis-server on PATH: apt-get install redis-server"
+
+
+def _log_to(folder: Path, cleanup: ExitStack) -> None:
+    """Write what this process's publisher has to say of dying brokers beside the others' logs."""
+    folder.mkdir(exist_ok=True, parents=True)
+    handler = logging.FileHandler(folder / "publisher.log")
+    cleanup.callback(handler.close)
+    for name in ("rescind", "rescind_publisher"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        cleanup.callback(logger.removeHandler, handler)
+
+
+def _open_fabric(
+    folder: Path, server: EmbeddedServer, redis: EmbeddedRedis | None, cleanup: ExitStack
+) -> Stage:
     """Make the fabric's folder and its publisher, and start the agent."""
     home.create(folder, fabric=FABRIC, publisher=PUBLISHER, port=server.port, now=int(time.time()))
-    loaded = config.load(_overrides(folder, server), env={})
+    loaded = config.load(_overrides(folder, server, redis), env={})
     key = read_private(loaded.path(loaded.settings.issuer_key or ""))
-    logs = folder / "logs"
-    logs.mkdir(exist_ok=True)
     switch = cleanup.enter_context(KillSwitch(LocalPublisher(loaded)))
-    children = cleanup.enter_context(Children(logs))
+    children = cleanup.enter_context(Children(folder / "logs"))
     return Stage(
+        folder=folder,
+        brokers={"NATS": Broker(server)} | ({"Redis": Broker(redis)} if redis else {}),
         switch=switch,
         issuer=Issuer(key, home.LOCAL_ISSUER, AGENT),
         children=children,
@@ -117,7 +182,11 @@ def _open_fabric(folder: Path, server: EmbeddedServer, cleanup: ExitStack) -> St
         badges={},
         servers={},
         sidecars={},
-        settings={"RESCIND_HOME": str(folder), "RESCIND_NATS_URL": server.url_for("subscriber")},
+        settings={
+            "RESCIND_HOME": str(folder),
+            "RESCIND_NATS_URL": server.url_for("subscriber"),
+            **({"RESCIND_REDIS_URL": redis.url_for("subscriber")} if redis else {}),
+        },
     )
 
 
@@ -151,9 +220,18 @@ def _names(kind: str, count: int) -> list[str]:
     return [f"{kind}-{n}" for n in range(1, count + 1)]
 
 
-def _overrides(folder: Path, server: EmbeddedServer) -> dict[str, str]:
-    """Return the addresses of the server, whose passwords are its own and in no file."""
-    return {
+def _overrides(folder: Path, server: EmbeddedServer, redis: EmbeddedRedis | None) -> dict[str, str]:
+    """Return the addresses of the servers, whose passwords are their own and in no file."""
+    second = (
+        {}
+        if redis is None
+        else {
+            "redis_url": redis.url_for("subscriber"),
+            "publisher_redis_url": redis.url_for("publisher"),
+            "system_redis_url": redis.url_for("system"),
+        }
+    )
+    return second | {
         "home": str(folder),
         "nats_url": server.url_for("subscriber"),
         "publisher_nats_url": server.url_for("publisher"),

@@ -8,9 +8,11 @@ from rescind.demo.evidence import (
     OK,
     REVOKED,
     AgentKill,
+    Alone,
     BadgeKill,
     Calls,
     Change,
+    Outage,
     Reinstatement,
     Restart,
     Work,
@@ -47,7 +49,7 @@ def both(started: float, code: str) -> tuple[Called, ...]:
 def change(*running: str) -> Change:
     """Return a change that each of `running` applied 10 ms after it was said."""
     applied = dict.fromkeys(running, APPLIED_AT)
-    return Change(("log", 1), KILLED_AT, 1.0, 3.0, 4.0, applied)
+    return Change(("log", 1), KILLED_AT, 1.0, {"NATS": 2.0, "Redis": 3.0}, 4.0, applied)
 
 
 def work() -> Work:
@@ -78,3 +80,13 @@ def reinstatement() -> Reinstatement:
     running = (*RUNNING, "sidecar-2")
     old = {"first": calls(*both(102.0, REVOKED)), "second": calls(*both(103.0, REVOKED))}
     return Reinstatement(change(*running), running, 1000, 1001, calls(*both(101.0, OK)), old)
+
+
+def outage() -> Outage:
+    """Act 6."""
+    return Outage(badge_kill(), ("redis",), ("nats",), change(*RUNNING))
+
+
+def alone() -> Alone:
+    """Act 7."""
+    return Alone("sidecar-2", ("NATS", "Redis"), REVOKED, CANNOT_TELL, fresh=False)

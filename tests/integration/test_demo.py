@@ -62,9 +62,9 @@ def _matches(pid: int, mark: bytes, program: bytes) -> bool:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Run]:
-    """Start the demo; end whatever a failing test leaves of it."""
-    environment = {**os.environ, **FOREIGN_SETTINGS, "TMPDIR": str(folder)}
+def running(folder: Path, *options: str, **more: str) -> Iterator[Run]:
+    """Start the demo, `more` in its environment; end whatever a failing test leaves of it."""
+    environment = {**os.environ, **FOREIGN_SETTINGS, "TMPDIR": str(folder), **more}
     process = subprocess.Popen(
         [Path(sys.executable).with_name("rescind"), "demo", "--json", *options],
         env=environment,
@@ -91,16 +91,37 @@ def test_every_claim_holds(tmp_path: Path) -> None:
         assert (last["subscribers"], last["servers"], last["failed"]) == (7, 2, [])
         assert last["allowed_before"] >= 2
         assert last["allowed_after_apply"] == 0
-        for name in ("kill_to_ack_ms", "kill_to_last_apply_ms", "kill_to_first_deny_ms"):
+        for name in (
+            "kill_to_ack_ms",
+            "kill_to_last_apply_ms",
+            "kill_to_first_deny_ms",
+            "kill_without_nats_to_last_apply_ms",
+        ):
             assert last[name] > 0, name
         for name in (
             "restarted_denies",
             "reinstated_new_badge_allowed",
             "old_badge_still_denied",
+            "restarted_alone_denies",
         ):
             assert last[name] is True, name
+        assert last["skipped"] == []
         assert run.processes() == []
         assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_redis_server_one_act_is_skipped(tmp_path: Path) -> None:
+    """It says which and why; the others hold, the restart with no broker left too."""
+    with running(tmp_path, "--subscribers", "4", "--servers", "1", PATH="/nonexistent") as run:
+        last = json.loads(run.end().splitlines()[-1])
+        assert run.process.returncode == 0, run.said
+        assert len(last["skipped"]) == 1
+        assert "no redis-server on PATH" in last["skipped"][0]
+        assert last["kill_without_nats_to_last_apply_ms"] is None
+        assert last["restarted_alone_denies"] is True
+        said = "".join(run.said)
+        assert "skipped: no redis-server on PATH: apt-get install redis-server" in said
+        assert "NATS gone: the killed badge is denied" in said
 
 
 def test_a_deaf_subscriber_fails_the_demo(tmp_path: Path) -> None:

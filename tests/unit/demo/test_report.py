@@ -5,23 +5,25 @@ from typing import Any
 import pytest
 
 from rescind.demo.evidence import OK, REVOKED
-from rescind.demo.report import CANNOT_TELL, Claim, claims, summarise
+from rescind.demo.report import CANNOT_TELL, Claim, Seen, claims, summarise
 from tests.fakes.demo import (
     APPLIED_AT,
     RUNNING,
     agent_kill,
+    alone,
     badge_kill,
     bent,
     both,
     call,
     calls,
     change,
+    outage,
     reinstatement,
     restart,
     work,
 )
 
-GOOD = (work(), badge_kill(), restart(), agent_kill(), reinstatement())
+GOOD = (work(), badge_kill(), restart(), agent_kill(), reinstatement(), outage(), alone())
 LATE = call("server-2", APPLIED_AT + 0.001)
 """Allowed, though begun a millisecond after its server had applied the kill."""
 
@@ -55,7 +57,10 @@ BROKEN = {
         "no OK by server-2",
     ),
     "no acknowledgement": (
-        bent(badge_kill(), change=bent(change(*RUNNING), acked_ms=None, durable_ms=None)),
+        bent(
+            badge_kill(),
+            change=bent(change(*RUNNING), acked={"NATS": 2.0, "Redis": None}, durable_ms=None),
+        ),
         "durable",
         "not acknowledged; not read back",
     ),
@@ -124,6 +129,27 @@ BROKEN = {
         "older ones",
         "no BADGE_REVOKED by server-1, server-2; also answered: OK",
     ),
+    "a kill that came through a NATS that should be dead": (
+        bent(outage(), durable=("nats", "redis"), pending=()),
+        "durable on Redis",
+        "durable on nats and redis; pending on none",
+    ),
+    "a kill that Redis did not carry to all": (
+        bent(outage(), kill=bent(badge_kill(), change=change("server-1", "server-2"))),
+        "applied by 2 of 3",
+        "not by sidecar-1",
+    ),
+    "a restarted subscriber that has forgotten": (
+        bent(alone(), code_killed=CANNOT_TELL),
+        "from its own disk",
+        "it said REVOCATION_CHECK_FAILED",
+    ),
+    "a restarted subscriber that allows what it cannot know": (
+        bent(alone(), code_living=OK, fresh=True),
+        "cannot tell",
+        "it said OK; it called itself fresh",
+    ),
+    "no broker was killed": (bent(alone(), brokers=()), "from its own disk", "a broker runs"),
 }
 
 
@@ -149,7 +175,7 @@ def test_calls_of_a_server_that_never_applied_are_not_late() -> None:
 
 def test_summary() -> None:
     """The figures are those that were seen."""
-    summary = summarise(badge_kill(), restart(), reinstatement(), [])
+    summary = summarise(Seen(badge_kill(), restart(), reinstatement(), outage(), alone()), [])
     assert (summary.subscribers, summary.servers, summary.allowed_before) == (4, 2, 2)
     assert summary.kill_to_ack_ms == 3.0
     assert summary.kill_to_last_apply_ms == 10.0
@@ -158,7 +184,9 @@ def test_summary() -> None:
     assert summary.restarted_denies
     assert summary.reinstated_new_badge_allowed
     assert summary.old_badge_still_denied
-    assert summary.failed == ()
+    assert summary.kill_without_nats_to_last_apply_ms == 10.0
+    assert summary.restarted_alone_denies
+    assert (summary.skipped, summary.failed) == ((), ())
 
 
 def test_summary_of_a_failure() -> None:
@@ -166,10 +194,15 @@ def test_summary_of_a_failure() -> None:
     kill = bent(badge_kill(), change=change("server-1"), calls=calls(*both(99.0, OK)))
     again = bent(restart(), replayed_at=None)
     end = bent(reinstatement(), new=calls(), old={"first": calls(call("server-1", 102.0))})
-    summary = summarise(kill, again, end, [Claim("held", held=True), Claim("broke", held=False)])
+    seen = Seen(kill, again, end, None, bent(alone(), code_killed=OK))
+    made = [Claim("held", held=True), Claim("broke", held=False)]
+    summary = summarise(seen, made, "no redis-server")
     assert summary.kill_to_last_apply_ms is None
     assert summary.kill_to_first_deny_ms is None
     assert not summary.restarted_denies
     assert not summary.reinstated_new_badge_allowed
     assert not summary.old_badge_still_denied
+    assert summary.kill_without_nats_to_last_apply_ms is None
+    assert not summary.restarted_alone_denies
+    assert summary.skipped == ("kill without NATS: no redis-server",)
     assert summary.failed == ("broke",)

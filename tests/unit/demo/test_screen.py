@@ -5,11 +5,11 @@ import io
 from rich.text import Text
 
 from rescind.demo import timeline
-from rescind.demo.evidence import Work
+from rescind.demo.evidence import Outage, Work
 from rescind.demo.report import Claim
 from rescind.demo.screen import Screen, flow
 from rescind.demo.timeline import Row
-from tests.fakes.demo import badge_kill, work
+from tests.fakes.demo import badge_kill, outage, work
 
 
 def plain(lines: list[str]) -> list[str]:
@@ -45,10 +45,18 @@ def test_plain_output_has_no_escapes() -> None:
     screen.begin(Work)
     screen.end(work(), [Claim("it works", held=True)])
     screen.end(badge_kill(), [Claim("[it] is dead", held=False, instead="[not] by x")])
+    screen.begin(Outage)
+    screen.end(outage(), [])
+    screen.skip("no [server] here")
     screen.verdict([Claim("[it] is dead", held=False, instead="[not] by x")])
     said = out.getvalue()
     assert "\x1b" not in said
     assert "✓ it works" in said
     assert said.count("✗ [it] is dead ([not] by x)") == 2
     assert "1 of 1 claims did not hold" in said
+    assert "acked by NATS        2.0 ms" in said
+    assert "acked by Redis       3.0 ms" in said
     assert "until then 2 calls passed" in said
+    assert "both brokers up     10.0 ms" in said
+    assert "NATS killed         10.0 ms" in said
+    assert "skipped: no [server] here" in said
