@@ -9,6 +9,7 @@ _HOMES = {
     "rescind_protocol.targets": ("agent", "badge", "everyone", "issuer", "key", "session"),
     "rescind_subscriber": ("State", "Subscriber"),
     "rescind.guarding": ("protect",),
+    "rescind.keeping": ("keep_badge",),
     "rescind.sidecar": ("Sidecar",),
     "rescind.switch": ("AsyncKillSwitch", "KillSwitch"),
 }

@@ -1,4 +1,5 @@
 from rescind.guarding import protect as protect
+from rescind.keeping import keep_badge as keep_badge
 from rescind.sidecar import Sidecar as Sidecar
 from rescind.switch import AsyncKillSwitch as AsyncKillSwitch
 from rescind.switch import KillSwitch as KillSwitch

@@ -40,3 +40,21 @@ class TrustUnkept(RescindError):
     """The trust that is gone by cannot be kept over a restart: disk, rights."""
 
     code = "TRUST_UNKEPT"
+
+
+class BadKeeper(RescindError):
+    """A badge keeper cannot be made like this; says what to do."""
+
+    code = "BAD_KEEPER"
+
+
+class BadgeRefused(RescindError):
+    """The registry refuses this agent: it is suspended, killed, or not enrolled."""
+
+    code = "BADGE_REFUSED"
+
+
+class BadgeUnavailable(RescindError):
+    """There is no badge that lives now; the keeper goes on asking."""
+
+    code = "BADGE_UNAVAILABLE"
