@@ -16,6 +16,7 @@ from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, KillSpec, Order
 from rescind_registry.audit import Entry
 from rescind_registry.errors import AuditFailed
+from rescind_registry.floors import floor_of
 from rescind_registry.node import Node
 from rescind_registry.tokens import Token
 
@@ -23,8 +24,6 @@ _log = logging.getLogger(__name__)
 
 SEEN_WITHIN_S = 2.0
 _POLL_S = 0.005
-CLOCKS_S = 2
-"""How far the clocks of nodes that issue for one origin may lie apart."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -121,17 +120,10 @@ def _with_exp(node: Node, spec: KillSpec) -> KillSpec:
 
 
 def _floor(node: Node, target: Target) -> int | None:
-    """Return the floor under which all lies that was issued here (DESIGN, reinstating).
-
-    None leaves it to the publisher: for issuers whose clocks are not ours, and where only the
-    issuing was stopped, for no badge was dead by that and none may die by its end.
-    """
-    entry = node.look.entry(target)
-    used = entry and any(each.kill.effect is Effect.USE for each in entry.revocations)
-    if not used or not node.config.sole_issuer or target.kind is Kind.BADGE:
+    """Return the floor, None for issuers whose clocks are not ours."""
+    if not node.config.sole_issuer:
         return None
-    newest = node.badges.newest(target.id if target.kind is Kind.AGENT else None)
-    return max(int(node.clock.wall()), newest) + CLOCKS_S
+    return floor_of(node.badges, target, node.look.entry(target), node.clock.wall())
 
 
 def _wait_seen(node: Node, receipt: Receipt, target: Target) -> None:

@@ -45,7 +45,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def sealed(self, n: int, prev: str) -> "Entry":
         """Return it with its number, the hash before, and its own."""
-        bare = msgspec.structs.replace(self, n=n, prev=prev, hash="")
+        # A whole number is read back as a float, and would be written otherwise then.
+        bare = msgspec.structs.replace(self, n=n, at=float(self.at), prev=prev, hash="")
         return msgspec.structs.replace(bare, hash=_digest(bare))
 
 

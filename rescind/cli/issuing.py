@@ -98,20 +98,21 @@ class LocalIssuer:
         token = jws.sign(msgspec.json.encode(claims), typ="JWT", key=self._key).decode()
         return Minted(token, claims["jti"], self.iss, sub, claims["exp"])
 
-    def floor_of(self, target: Target) -> int | None:
+    def floor_of(self, target: Target, *, least: int = 0) -> int | None:
         """Return the floor under which everything issued so far lies, and mint beyond it.
 
-        None where badges of other issuers may be meant: their clocks are not ours.
+        `least`: what others have issued for the same origin. None where badges of other issuers
+        may be meant: their clocks are not ours.
         """
         if not self._is_ours(target):
             return None
         now = int(time.time())
         with self._ledger() as ledger:
             if target.kind is Kind.AGENT:
-                floor = max(now, ledger.issued.get(target.id, 0))
+                floor = max(now, least, ledger.issued.get(target.id, 0))
                 ledger.floors[target.id] = floor
             else:
-                floor = ledger.floor = max(now, *ledger.issued.values(), 0)
+                floor = ledger.floor = max(now, least, *ledger.issued.values())
         return floor
 
     def _is_ours(self, target: Target) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rescind.cli.audited import audited
 from rescind.cli.common import Session
 from rescind.cli.out import Out, Part, utc
 from rescind.errors import (
@@ -47,9 +48,10 @@ def switching(session: Session) -> Iterator[tuple[KillSwitch, Doer]]:
     """Give a kill switch to whoever does it; raises what the publisher's start raises."""
     with engine(session) as (found, status):
         if status is None:
-            yield KillSwitch(found), Doer(session.loaded.settings.publisher, 0, own_log=True)
+            doer = Doer(session.loaded.settings.publisher, 0, own_log=True)
         else:
-            yield KillSwitch(found), Doer(status.publisher, status.pid, own_log=False)
+            doer = Doer(status.publisher, status.pid, own_log=False)
+        yield KillSwitch(audited(found, session)), doer
 
 
 @contextmanager

@@ -78,6 +78,7 @@ def _local_floor(session: Session, target: Target, timeout_s: float) -> int | No
         return None
     from rescind.cli.following import following  # noqa: PLC0415 - only where there is an issuer
     from rescind.cli.issuing import LocalIssuer  # noqa: PLC0415
+    from rescind.cli.registry import floor_of  # noqa: PLC0415
     from rescind_protocol.changes import Effect  # noqa: PLC0415
 
     with following(loaded) as subscriber:
@@ -85,7 +86,10 @@ def _local_floor(session: Session, target: Target, timeout_s: float) -> int | No
             return None
         found = subscriber.view.published.table.get(target.digest)
     used = found and any(each.kill.effect is Effect.USE for each in found.revocations)
-    return LocalIssuer(loaded).floor_of(target) if used else None
+    if not used:
+        return None
+    # The registry of this host issues for the same origin; its last badge may be the newer one.
+    return LocalIssuer(loaded).floor_of(target, least=floor_of(loaded, target, found) or 0)
 
 
 @click.command(help=RETRACT)

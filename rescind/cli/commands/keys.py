@@ -84,6 +84,39 @@ def new(session: Session, file: Path) -> int:
     return EXIT_OK
 
 
+@keys.command(short_help="Give the registry a new signing key.")
+@click.option(
+    "--overlap",
+    "overlap_s",
+    type=click.IntRange(0, 86_400),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long it is published before it signs.",
+)
+@common
+def rotate(session: Session, *, overlap_s: int) -> int:
+    """Give this host's registry a new key: published at once, signing after --overlap.
+
+    Old keys stay published, so that their badges are found to be revoked or expired, and nothing
+    else. To believe a key no longer, `rescind kill key THUMBPRINT`. Nodes on other hosts need a
+    copy of the folder registry/keys; guards, of /.well-known/jwks.json.
+    """
+    from rescind.cli.registry import keyring_of, note  # noqa: PLC0415 - help needs none
+    from rescind_protocol.keys import SigningKey  # noqa: PLC0415
+
+    ring = keyring_of(session.loaded)
+    if not ring.times():
+        raise BadConfig("there is no registry here yet: start `rescind serve` once")
+    key, since = SigningKey.generate(), int(time.time()) + overlap_s
+    ring.add(key, since=since)
+    note(session.loaded, "key.rotate", f"key {key.kid}")
+    session.out.document({"thumbprint": key.kid, "signs_from": since, "keys": len(ring.times())})
+    session.out.say(("made", "green"), f" key {key.kid}")
+    session.out.fields(("signs from", utc(since)), ("published", f"{len(ring.times())} keys"))
+    return EXIT_OK
+
+
 @keys.command(short_help="Show a key's thumbprint.")
 @click.argument("file", type=FILE)
 @common

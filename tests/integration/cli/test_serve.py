@@ -135,3 +135,41 @@ def test_a_port_that_is_taken_is_one_sentence(up: Running, terminal: Terminal) -
     done = terminal.run("serve", "--listen", f"127.0.0.1:{port}")
     assert done.code == 2
     assert "cannot listen" in done.error
+
+
+def test_suspended_on_the_command_line_refused_by_the_registry(
+    up: Running, terminal: Terminal
+) -> None:
+    """And reinstated there; the audit has both, from here and from the API."""
+    del up
+    with serve(terminal) as serving:
+        token = terminal.run("token", "make", "t", "--scope", "admin").out.strip()
+        node = Node({"url": serving.wait_for("serving")["url"], "token": token})
+        agent = did("suspended")
+        key = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+        assert node.ask("/v1/agents", {"did": agent, "public_key": key})[0] == 201
+        badge = node.ask(f"/v1/agents/{agent}/badge", {})[1]["badge"]
+        assert terminal.run("suspend", agent, "--reason-admin", "INC-7").code == 0
+        wait_until(lambda: node.ask(f"/v1/agents/{agent}/badge", {})[0] == 403)
+        assert terminal.verdict(badge) == "OK"
+        listed = terminal.run("agents", "list", "--timeout", "15", "--json").document["agents"]
+        assert next(each for each in listed if each["did"] == agent)["state"] == "suspended"
+        assert terminal.run("reinstate", "agent", agent).code == 0
+        wait_until(lambda: node.ask(f"/v1/agents/{agent}/badge", {})[0] == 200)
+        shown = terminal.run("audit", "show", "--target", agent).out
+        assert all(word in shown for word in ("enrol", "suspend", "INC-7", "reinstate"))
+        assert terminal.run("audit", "verify").code == 0
+
+
+def test_a_rotated_key_signs_at_once_on_a_running_node(up: Running, terminal: Terminal) -> None:
+    """And the old one stays published."""
+    del up
+    with serve(terminal) as serving:
+        node = Node({"url": serving.wait_for("serving")["url"], "token": ""})
+        before = node.ask("/.well-known/jwks.json")[1]["keys"]
+        made = terminal.run("keys", "rotate", "--overlap", "0", "--json").document
+        after = node.ask("/.well-known/jwks.json")[1]["keys"]
+        assert {each["kid"] for each in after} == {
+            *(each["kid"] for each in before),
+            made["thumbprint"],
+        }

@@ -101,6 +101,12 @@ def test_writers_do_not_fork_the_chain(tmp_path: Path) -> None:
     assert verify(Trail(path).entries())[0] == 80
 
 
+def test_a_time_without_a_fraction_verifies_too(trail: Trail) -> None:
+    """Written and read back it is the same."""
+    trail.append(act(at=1_800_000_000))
+    assert verify(trail.entries())[0] == 4
+
+
 def test_a_trail_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """With its path."""
     (tmp_path / "audit.jsonl").mkdir()
