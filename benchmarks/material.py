@@ -118,7 +118,7 @@ class Registry:
             "key": {"kty": "OKP", "crv": "Ed25519", "x": b64url_encode(holder)},
             "cnf": {"kid": thumbprint(holder)},
             "vc": {
-                "type": ["AgentIdentity"],
+                "type": ["VerifiableCredential", "AgentIdentity"],
                 "credentialSubject": {"domain": "acme.example", "level": "2"},
             },
         }

@@ -148,6 +148,7 @@ def make_guard(
         audience=settings.audience,
         rule=Rule(mode, settings.stale_after_s, settings.strict_tools),
         minimum_level=settings.minimum_level,
+        profile=settings.profile,
         policy=policy,
         accept_self_signed=settings.accept_self_signed,
         lenient=settings.lenient,

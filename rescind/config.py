@@ -59,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     issuers: dict[str, str] = {}
     """Trusted issuers: origin = path of its JWKS. Variable: `origin=path,origin=path`."""
+    profile: str = "connected"
+    """connected, air-gapped (fetches nothing), or dev (test issuers, badges without `key`)."""
     audience: str | None = None
     """What this service is called in a badge's `aud`."""
     mode: str = "best_effort"
@@ -70,7 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     accept_self_signed: bool = False
     """Whether level 0 badges (did:key) are accepted."""
     lenient: bool = False
-    """Whether badges without `typ`, as the reference issuer writes them, are accepted."""
+    """Whether badges without `typ`, as the reference issuer writes them, or UUID are accepted."""
 
     publisher: str = "local"
     """Id of this host's publisher in the trust file."""

@@ -6,10 +6,11 @@ from typing import TypeVar
 import msgspec
 
 from rescind_guard import badges
-from rescind_guard.badges import Badge, Claims
+from rescind_guard.badges import Claims
 from rescind_guard.errors import Refused
 from rescind_guard.guard import NOT_CHECKED, Guard
 from rescind_guard.issuers import IssuerKey
+from rescind_guard.parsing import Badge
 from rescind_guard.view import Published
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class Explanation:
     def _judge(self, claims: Claims, tool: str | None) -> None:
         guard, at = self._guard, self._published
         self._try(5, "times", lambda: badges.check_times(claims, self._now), self._say_times)
-        self._try(6, "audience, claim rules, level", lambda: guard.check_rules(claims))
+        self._try(6, "audience, key binding, level", lambda: guard.check_rules(claims))
         self._look_up(claims)
         self._try(
             8,
@@ -79,7 +80,7 @@ class Explanation:
 
     def _not_reached(self, first: int, token: str | None) -> list[Step]:
         """Say that the rest is not reached, but for the view: the guard looks there (I3)."""
-        names = {3: "issuer and key", 4: "signature", 5: "times", 6: "audience, claim rules, level"}
+        names = {3: "issuer and key", 4: "signature", 5: "times", 6: "audience, key binding, level"}
         names |= {7: "revocation", 8: "freshness", 9: "policy"}
         refused = self._refused
         claims = None if refused is None else self._guard.despite(token, refused)

@@ -3,11 +3,11 @@
 `Guard.check` is a numbered procedure:
 
  1. this very token, seen under these keys → its claims
- 2. parse strictly: size, duplicate keys, canonical base64url, typ, alg, crit
+ 2. parse strictly: size, duplicate keys, canonical base64url, typ, alg, crit; the claims' structure
  3. the issuer, from the allowlist, and its key
  4. the Ed25519 signature
  5. times, 60 s of skew
- 6. audience, claim rules, trust level
+ 6. audience, key binding, trust level
  7. the view: one look-up for each target; a known kill denies whatever comes after
  8. the freshness rule
  9. policy
@@ -20,8 +20,8 @@ while the view's generation and both deadlines hold. Policy runs on every call.
 from collections.abc import Callable
 from math import inf
 
-from rescind_guard import badges, didkey, policy
-from rescind_guard.badges import Badge, Claims
+from rescind_guard import badges, didkey, parsing, policy
+from rescind_guard.badges import Claims
 from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision, refusal
@@ -31,6 +31,8 @@ from rescind_guard.freshness import Mode, Rule, SystemClock
 from rescind_guard.issuers import IssuerKey, Issuers, self_signed_key
 from rescind_guard.lookup import check_view, claims_despite
 from rescind_guard.metrics import Counter, families
+from rescind_guard.parsing import Badge
+from rescind_guard.profiles import Profile, check_issuers, profile_of
 from rescind_guard.view import Published, View
 from rescind_protocol.clock import Clock
 from rescind_protocol.jws import verify
@@ -59,6 +61,7 @@ class Guard:
         rule: Rule | None = None,
         minimum_level: int = 0,
         policy: policy.Policy | None = None,
+        profile: str = Profile.CONNECTED,
         accept_self_signed: bool = False,
         lenient: bool = False,
         revocation: str = "check",
@@ -73,10 +76,12 @@ class Guard:
             raise BadGuard('a guard needs a view; to go without, say revocation="skip"')
         if not len(issuers) and not accept_self_signed:
             raise BadGuard("no trusted issuers: an empty allowlist would refuse every badge")
-        if type(minimum_level) is not int or minimum_level not in badges.LEVELS.values():
+        if type(minimum_level) is not int or minimum_level not in parsing.LEVELS.values():
             raise BadGuard(f"minimum_level must be a number from 0 to 4, not {minimum_level!r}")
         if audience is not None and not (isinstance(audience, str) and audience):
             raise BadGuard(f"audience must be one name that badges carry, not {audience!r}")
+        self._profile = profile_of(profile)
+        check_issuers(self._profile, issuers)
         self._skip = revocation == "skip"
         self._view = view or View()
         self._passed = self._view.passed.append
@@ -182,7 +187,7 @@ class Guard:
             raise Refused(Code.TOOL_AUTH_MISSING, "no badge was given")
         if not isinstance(token, str):
             raise Refused(Code.BADGE_MALFORMED, "badge is malformed: it is not text")
-        return badges.read(token, lenient=self._lenient)
+        return parsing.read(token, lenient=self._lenient, keyless=self._profile is Profile.DEV)
 
     def keys(self, badge: Badge) -> tuple[IssuerKey, ...]:
         """Find the keys the badge may be signed with (3); raises `Refused`."""
@@ -214,10 +219,9 @@ class Guard:
         return self.check_fresh(claims, tool, published, now)  # (8)
 
     def check_rules(self, claims: Claims) -> None:
-        """Apply audience, claim rules and trust level (6); raises `Refused`."""
+        """Apply audience, key binding and trust level (6); raises `Refused`."""
         badges.check_audience(claims, self._audience)
-        if claims.fault is not None:
-            raise Refused(Code.BADGE_CLAIMS_INVALID, f"badge claims: {claims.fault}")
+        badges.check_binding(claims)
         if claims.level < self._minimum_level:
             raise Refused(
                 Code.TOOL_TRUST_INSUFFICIENT,

@@ -3,7 +3,7 @@
 An empty allowlist is an error, never "any" (INTEROP §1).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -53,6 +53,9 @@ class Issuers:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
 
     @classmethod
     def from_jwks(cls, documents: Mapping[str, bytes]) -> "Issuers":

@@ -20,6 +20,7 @@ from rescind.errors import BadConfig
 from rescind_guard.errors import Refused
 from rescind_guard.issuers import Issuers
 from rescind_protocol import jws
+from rescind_protocol.keys import SigningKey, jwk
 from rescind_protocol.limits import SKEW_S
 from rescind_protocol.targets import Kind, Target, canonical_did, canonical_issuer, session
 from rescind_publisher.keyfiles import read_private
@@ -88,6 +89,7 @@ class LocalIssuer:
             "iat": iat,
             "exp": iat + ttl_s,
             "ial": "0",
+            "key": jwk(SigningKey.generate().public),  # whose private half nobody has
             "vc": {
                 "type": ["VerifiableCredential", "AgentIdentity"],
                 "credentialSubject": {"domain": _domain(sub), "level": str(level)},

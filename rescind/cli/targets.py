@@ -82,12 +82,12 @@ def _read_badges(words: tuple[str, ...]) -> Named:
 
 def of_token(token: str) -> Named:
     """Return the badge that a token is, and the wider targets it names; nothing is verified."""
-    from rescind_guard import badges  # noqa: PLC0415 - only for tokens
-    from rescind_guard.errors import Refused  # noqa: PLC0415
+    from rescind_guard.errors import Refused  # noqa: PLC0415 - only for tokens
+    from rescind_guard.parsing import read_names  # noqa: PLC0415
     from rescind_protocol.errors import Malformed  # noqa: PLC0415
 
     try:
-        payload = badges.read(token, lenient=True).payload
+        payload = read_names(token)
     except Refused as refused:
         raise Malformed(f"this is no badge: {refused}") from refused
     named = Named((targets.badge(payload.iss, payload.jti),), payload.exp)

@@ -8,8 +8,8 @@ import uuid
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rescind_guard import Guard, Issuers, View
-from rescind_guard.badges import read
 from rescind_guard.freshness import SystemClock
+from rescind_guard.parsing import read
 from rescind_protocol import jws, targets
 from rescind_protocol.changes import Kill, Revocation, RevocationId
 from rescind_protocol.keys import SigningKey, jwk

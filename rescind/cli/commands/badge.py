@@ -62,7 +62,7 @@ def inspect(session: Session) -> int:
 
     For a verdict use `rescind explain`.
     """
-    from rescind_guard import badges  # noqa: PLC0415 - help needs none
+    from rescind_guard import parsing  # noqa: PLC0415 - help needs none
     from rescind_guard.errors import Refused  # noqa: PLC0415
     from rescind_protocol import jws  # noqa: PLC0415
     from rescind_protocol.encoding import check_json  # noqa: PLC0415
@@ -71,7 +71,7 @@ def inspect(session: Session) -> int:
     parts = jws.read(token.encode("ascii", "replace"), limit=MAX_BADGE_BYTES)
     header, claims = plain(parts.header), check_json(parts.payload)
     try:
-        badges.read(token)
+        parsing.read(token)
         problem = None
     except Refused as refused:
         problem = str(refused)

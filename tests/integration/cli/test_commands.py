@@ -3,7 +3,7 @@
 import signal
 import subprocess
 
-from rescind_guard.badges import read
+from rescind_guard.parsing import read
 from tests.fakes.terminal import RESCIND, Running, Terminal, did
 
 ISSUER = "https://issuer.rescind.local"

@@ -10,7 +10,7 @@ from rescind import compose, config
 from rescind.cli.issuing import LEDGER, LocalIssuer
 from rescind.errors import BadConfig
 from rescind_guard import View
-from rescind_guard.badges import read
+from rescind_guard.parsing import read
 from rescind_protocol import targets
 from rescind_protocol.errors import Malformed
 from rescind_publisher.errors import BadKeyFile

@@ -15,7 +15,7 @@ STEPS = [
     (3, "issuer and key"),
     (4, "signature"),
     (5, "times"),
-    (6, "audience, claim rules, level"),
+    (6, "audience, key binding, level"),
     (7, "revocation"),
     (8, "freshness"),
     (9, "policy"),
