@@ -152,6 +152,7 @@ def make_guard(
         policy=policy,
         accept_self_signed=settings.accept_self_signed,
         lenient=settings.lenient,
+        deny_suspended=settings.deny_suspended,
         recorder=recorder,
     )
 

@@ -59,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     issuers: dict[str, str] = {}
     """Trusted issuers: origin = path of its JWKS. Variable: `origin=path,origin=path`."""
+    deny_suspended: bool = False
+    """Whether agents that are only suspended (no new badges) are refused at once."""
     profile: str = "connected"
     """connected, air-gapped (fetches nothing), or dev (test issuers, badges without `key`)."""
     audience: str | None = None

@@ -8,7 +8,8 @@
  4. the Ed25519 signature
  5. times, 60 s of skew
  6. audience, key binding, trust level
- 7. the view: one look-up for each target; a known kill denies whatever comes after
+ 7. the view: one look-up for each target; a known kill denies whatever comes after; then, where
+    asked for, a suspension
  8. the freshness rule
  9. policy
 10. the decision, counted, remembered if it allows, and handed to the recorder
@@ -29,7 +30,7 @@ from rescind_guard.errors import BadGuard, Refused
 from rescind_guard.exposition import Family
 from rescind_guard.freshness import Mode, Rule, SystemClock
 from rescind_guard.issuers import IssuerKey, Issuers, self_signed_key
-from rescind_guard.lookup import check_view, claims_despite
+from rescind_guard.lookup import check_suspension, check_view, claims_despite
 from rescind_guard.metrics import Counter, families
 from rescind_guard.parsing import Badge
 from rescind_guard.profiles import Profile, check_issuers, profile_of
@@ -65,6 +66,7 @@ class Guard:
         accept_self_signed: bool = False,
         lenient: bool = False,
         revocation: str = "check",
+        deny_suspended: bool = False,
         recorder: Recorder | None = None,
         clock: Clock | None = None,
         cached_badges: int = CACHED_BADGES,
@@ -83,6 +85,7 @@ class Guard:
         self._profile = profile_of(profile)
         check_issuers(self._profile, issuers)
         self._skip = revocation == "skip"
+        self._deny_suspended = deny_suspended
         self._view = view or View()
         self._passed = self._view.passed.append
         self._issuers = issuers
@@ -229,10 +232,12 @@ class Guard:
             )
 
     def check_revocation(self, claims: Claims, published: Published) -> bool:
-        """Look for a kill (7); raises `Refused`. False: this guard was told not to."""
+        """Look for a kill, then a suspension (7); raises `Refused`. False: told not to."""
         if self._skip:
             return False
         check_view(claims, published.table)
+        if self._deny_suspended:
+            check_suspension(claims, published.table)
         return True
 
     def check_fresh(
@@ -295,8 +300,8 @@ class Guard:
         if claims is not None and refused.answer is not Code.BADGE_REVOKED:
             try:
                 self.check_revocation(claims, published)
-            except Refused as killed:
-                refused = killed
+            except Refused as found:
+                refused = found if found.answer is Code.BADGE_REVOKED else refused
         return self._soften(refusal(refused, claims, ()))
 
     def _soften(self, decision: Decision) -> Decision:

@@ -11,6 +11,7 @@ from rescind_guard.codes import Code
 from rescind_guard.errors import Refused
 from rescind_guard.issuers import IssuerKey
 from rescind_protocol import jws, targets
+from rescind_protocol.changes import Effect
 from rescind_protocol.encoding import check_json
 from rescind_protocol.errors import Malformed
 from rescind_protocol.limits import MAX_BADGE_BYTES, MAX_UNIX_S
@@ -26,6 +27,22 @@ def check_view(claims: Claims, table: Table) -> None:
     entry = table.killer(claims.targets, claims.iat)
     if entry is not None:
         raise _revoked(entry, claims.iat)
+
+
+def check_suspension(claims: Claims, table: Table) -> None:
+    """Look for a suspension (7); raise `Refused` with `BADGE_AGENT_DISABLED` for a known one.
+
+    Not for level 0, of which no registry knows (RFC-002 §8.5).
+    """
+    entry = table.suspender(claims.targets, claims.iat) if claims.level else None
+    if entry is not None:
+        why = entry.why(claims.iat, Effect.ISSUANCE)
+        raise Refused(
+            Code.BADGE_AGENT_DISABLED,
+            f"agent is suspended ({why.kill.reason})" if why else "agent is suspended",
+            revocation=why.id if why else None,
+            reason_user=why.kill.reason_user if why else None,
+        )
 
 
 def _revoked(entry: Entry, iat: int) -> Refused:

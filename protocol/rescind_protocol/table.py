@@ -97,6 +97,14 @@ class Table:
                 return found
         return None
 
+    def suspender(self, digests: tuple[bytes, ...], iat: int) -> Entry | None:
+        """Return the first of these targets' entries that forbids the next badge after `iat`."""
+        for digest in digests:
+            found = self.get(digest)
+            if found is not None and iat <= found.suspended:
+                return found
+        return None
+
     def __len__(self) -> int:
         return self.size
 

@@ -175,6 +175,70 @@ def test_a_suspension_is_not_the_guards_business() -> None:
     assert guard.check(badge).revocation == name
 
 
+def disabled(scene: Scene, badge: str, **options: Any) -> bool:
+    """Return whether a guard that denies the suspended answers so."""
+    decision = scene.guard(deny_suspended=True, **options).check(badge)
+    assert decision or decision.code is Code.BADGE_AGENT_DISABLED, decision
+    return not decision
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_guard_may_be_told_to_deny_the_suspended(kind: str) -> None:
+    """With its own code and the suspension's id; lifted, the very badge works again."""
+    scene = Scene()
+    badge = scene.issuer.badge(sid="s-1")
+    target = KINDS[kind](badge, scene.issuer.key)
+    assert not disabled(scene, badge)
+    name = scene.revocations.kill(target, effect=Effect.ISSUANCE, reason="offboarding")
+    assert disabled(scene, badge)
+    decision = scene.guard(deny_suspended=True).check(badge)
+    assert (decision.revocation, decision.reason) == (name, "agent is suspended (offboarding)")
+    scene.revocations.retract(target, name)
+    assert not disabled(scene, badge)
+
+
+def test_a_suspension_in_the_cache_is_found_at_once() -> None:
+    """A badge that was good a moment ago is looked up again when the view changes."""
+    scene = Scene()
+    guard, badge = scene.guard(deny_suspended=True), scene.issuer.badge()
+    assert guard.check(badge)
+    assert guard.check(badge)
+    scene.revocations.kill(targets.agent(AGENT), effect=Effect.ISSUANCE)
+    assert guard.check(badge).code is Code.BADGE_AGENT_DISABLED
+
+
+def test_a_suspension_hides_neither_a_kill_nor_an_earlier_fault() -> None:
+    """Revoked before disabled; an expired badge of a suspended agent has expired."""
+    scene = Scene()
+    guard = scene.guard(deny_suspended=True)
+    badge, old = scene.issuer.badge(), scene.issuer.badge(iat=NOW - 900, exp=NOW - 600)
+    scene.revocations.kill(targets.agent(AGENT), effect=Effect.ISSUANCE)
+    assert guard.check(old).code is Code.BADGE_EXPIRED
+    scene.clock.boot_s += 10_000  # it is known: staleness changes nothing
+    assert guard.check(badge).code is Code.BADGE_AGENT_DISABLED
+    scene.revocations.kill(targets.agent(AGENT))
+    revoked(guard, badge)
+    revoked(guard, old)
+
+
+def test_a_suspension_is_softened_where_only_kills_deny() -> None:
+    """`observe` records it; what was admitted and then suspended is not withheld."""
+    scene = Scene()
+    guard = scene.guard(deny_suspended=True, rule=Rule(Mode.OBSERVE))
+    before = guard.check(scene.issuer.badge())
+    scene.revocations.kill(targets.agent(AGENT), effect=Effect.ISSUANCE)
+    decision = guard.check(scene.issuer.badge())
+    assert (bool(decision), decision.code) == (True, Code.BADGE_AGENT_DISABLED)
+    assert guard.recheck(before) is before
+
+
+def test_level_0_is_suspended_by_nobody() -> None:
+    """No registry issues its badges (RFC-002 §8.5); a kill stops it."""
+    scene, loner = Scene(), self_signed()
+    scene.revocations.kill(targets.agent(loner.iss), effect=Effect.ISSUANCE)
+    assert not disabled(scene, own_badge(loner), accept_self_signed=True)
+
+
 @pytest.mark.parametrize("exempt", [False, True])
 def test_a_decision_never_shows_what_is_for_operators(*, exempt: bool) -> None:
     """`reason_admin` and `actor` are nowhere in a decision; `reason_user` is."""
