@@ -9,6 +9,7 @@ from rescind import config
 from rescind_guard import metrics as of_guard
 from rescind_guard.freshness import TABLE as RULE
 from rescind_guard.freshness import Need
+from rescind_protocol.reasons import TABLE as TABLE_OF_REASONS
 from rescind_publisher import metrics as of_publisher
 from rescind_subscriber import metrics as of_subscriber
 from rescind_subscriber.faults import TABLE as FAULTS
@@ -27,6 +28,16 @@ def freshness_rule(_root: Path) -> str:
     rows = ["| by | when | on a view that is not fresh |", "|---|---|---|"]
     means = {Need.FRESH: "*cannot tell*", Need.WARNING: "passes with a warning"}
     rows += [f"| {row.by} | {row.when} | {means[row.need]} |" for row in RULE]
+    return "\n".join(rows) + "\n"
+
+
+def reasons(_root: Path) -> str:
+    """Return the words of `--reason` with their equivalents elsewhere."""
+    rows = ["| reason | means | security event | CRL (RFC 5280) |", "|---|---|---|---|"]
+    for each in TABLE_OF_REASONS:
+        family, _, event = each.event.rpartition("/event-type/")
+        crl = f"{each.crl.name.lower().replace('_', ' ')} ({each.crl})"
+        rows.append(f"| `{each.word}` | {each.means} | {family[-4:].upper()} `{event}` | {crl} |")
     return "\n".join(rows) + "\n"
 
 

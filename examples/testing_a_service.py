@@ -38,7 +38,7 @@ def test_a_killed_badge_is_refused(fabric: Fabric) -> None:
     """At once, and as revoked."""
     orders, badge = Orders(fabric.guard()), fabric.badge("did:web:acme.example:x7")
     assert orders.status(badge.token, "7") == "order 7 was shipped"
-    fabric.kill(badge, reason="compromised")
+    fabric.kill(badge, reason="compromise")
     assert orders.status(badge.token, "7") == "refused: BADGE_REVOKED"
 
 

@@ -60,7 +60,7 @@ def _kill_badge(
             stage.switch.kill(
                 badge.target,
                 badge_exp=badge.exp,
-                reason="compromised",
+                reason="compromise",
                 reason_admin="INC-412",
                 reason_user="ask your administrator",
                 actor=ACTOR,
@@ -100,7 +100,7 @@ def kill_agent(stage: Stage) -> AgentKill:
         stage,
         running,
         lambda: stage.switch.kill(
-            targets.agent(AGENT), reason="compromised", reason_admin="INC-412", actor=ACTOR
+            targets.agent(AGENT), reason="compromise", reason_admin="INC-412", actor=ACTOR
         ),
     )
     _wait_for_calls(stage, "second", TRIAL_CALLS, after=change.applied)

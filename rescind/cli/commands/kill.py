@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rescind.cli.common import Session, common, limited, moment, timeout, until
+from rescind.cli.reasons import reason_option
 from rescind.cli.targets import SYNTAX, Named, doubts, read_targets, target_arguments
 from rescind.cli.waiting import progress, span
 from rescind.errors import EXIT_FAILED
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 WIDE = (Kind.KEY, Kind.ISSUER, Kind.EVERYONE)
 """Kinds that want the word typed: they stop agents that nobody has named."""
-REASON_CHARS = 64
 BADGE_ONLY = (
     "this badge is dead; its agent can fetch a new one: to stop the agent, kill agent {agent}"
 )
@@ -27,7 +27,7 @@ HELP = f"""Deny a target everywhere: every guard refuses it from now on.
 {SYNTAX}
 \b
 Examples:
-  rescind kill agent did:web:acme.example:x7 --reason-admin INC-412
+  rescind kill agent did:web:acme.example:x7 --reason compromise --reason-admin INC-412
   rescind kill badge - < badge.jwt
   rescind kill session 8d1f --expires 2h --wait 2s
 
@@ -43,9 +43,7 @@ silent for as long as the publisher has listened is not known.
 
 @click.command(help=HELP)
 @target_arguments
-@click.option(
-    "--reason", default="unspecified", callback=limited(REASON_CHARS), help="Short code word."
-)
+@reason_option
 @click.option("--reason-admin", callback=limited(MAX_REASON_CHARS), help="Never shown to callers.")
 @click.option("--reason-user", callback=limited(MAX_REASON_CHARS), help="Shown to the caller.")
 @click.option(

@@ -64,7 +64,7 @@ def test_status_says_by_whom_since_and_until_when(terminal: Terminal) -> None:
     """Everything an admin asks about a kill."""
     done = terminal.run(
         *("kill", "agent", did("asked"), "--expires", "2h", "--actor", "ann@ops"),
-        *("--reason", "compromised", "--reason-admin", "INC-412", "--reason-user", "ask ops"),
+        *("--reason", "compromise", "--reason-admin", "INC-412", "--reason-user", "ask ops"),
         "--json",
     )
     receipt = done.document
@@ -78,7 +78,7 @@ def test_status_says_by_whom_since_and_until_when(terminal: Terminal) -> None:
         "effect": "use",
         "publisher": "local",
         "actor": "ann@ops",
-        "reason": "compromised",
+        "reason": "compromise",
         "reason_admin": "INC-412",
         "reason_user": "ask ops",
         "id": receipt["ids"][0],

@@ -125,7 +125,7 @@ def test_a_token_on_the_command_line_is_refused_and_not_repeated(
         (("kill", "agent", "did:web:a.example", "--expires", "soon"), "is no time"),
         (("kill", "agent", "did:web:a.example", "--expires", "2031-01-01T00:00:00"), "no zone"),
         (("kill", "agent", "did:web:a.example", "--expires", "999999999d"), "too long"),
-        (("kill", "agent", "did:web:a.example", "--reason", "x" * 65), "limit 64"),
+        (("kill", "agent", "did:web:a.example", "--reason", "x" * 65), "is no reason"),
         (("kill", "agent", "did:web:a.example", "--reason-admin", "x" * 1025), "limit 1024"),
         (("kill", "agent", "did:web:a.example", "--timeout", "61"), "not in the range"),
         (("kill", "badge", "https://registry.example"), "issuer and jti"),
@@ -234,3 +234,32 @@ def test_common_gives_every_command_its_session() -> None:
         del session
 
     assert {param.name for param in probe.params} == {"as_json", "home"}
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("compromised", "did you mean 'compromise'? there are unspecified, compromise,"),
+        ("INC-412", "'INC-412' is no reason; there are"),
+        ("", "'' is no reason; there are"),
+    ],
+)
+def test_a_reason_that_nobody_would_understand_is_a_usage_error(
+    run: Run, word: str, sentence: str
+) -> None:
+    """One line names the word, the near one, and all there are; nothing is killed."""
+    result = run("kill", "everyone", "--yes", "--reason", word)
+    assert result.exit_code == EXIT_USAGE
+    assert sentence in result.stderr.replace("\n", " ")
+    assert not result.stdout
+
+
+def test_a_shell_completes_reasons() -> None:
+    """Each word comes with what it means."""
+    command = cli.get_command(click.Context(cli), "kill")
+    assert command is not None
+    (option,) = [param for param in command.params if param.name == "reason"]
+    found = option.shell_complete(click.Context(command), "off")
+    assert [(each.value, each.help) for each in found] == [
+        ("offboarding", "the agent, or whoever it worked for, has left")
+    ]
