@@ -4,7 +4,17 @@ from importlib import import_module as _import_module
 from typing import Any
 
 _HOMES = {
-    "rescind_guard": ("Claims", "Code", "Decision", "Guard", "Issuers", "Mode", "Outcome", "View"),
+    "rescind_guard": (
+        "Claims",
+        "Code",
+        "Decision",
+        "Guard",
+        "Issuers",
+        "Mode",
+        "Outcome",
+        "RevocationCache",
+        "View",
+    ),
     "rescind_protocol.errors": ("RescindError",),
     "rescind_protocol.targets": ("agent", "badge", "everyone", "issuer", "key", "session"),
     "rescind_subscriber": ("State", "Subscriber"),

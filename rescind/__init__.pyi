@@ -10,6 +10,7 @@ from rescind_guard import Guard as Guard
 from rescind_guard import Issuers as Issuers
 from rescind_guard import Mode as Mode
 from rescind_guard import Outcome as Outcome
+from rescind_guard import RevocationCache as RevocationCache
 from rescind_guard import View as View
 from rescind_protocol.errors import RescindError as RescindError
 from rescind_protocol.targets import agent as agent

@@ -6,6 +6,20 @@ from rescind_guard.decision import Decision
 from rescind_guard.freshness import Mode, Rule
 from rescind_guard.guard import Guard
 from rescind_guard.issuers import Issuers
+from rescind_guard.profiles import Profile
+from rescind_guard.revocation_cache import RevocationCache
 from rescind_guard.view import View
 
-__all__ = ["Claims", "Code", "Decision", "Guard", "Issuers", "Mode", "Outcome", "Rule", "View"]
+__all__ = [
+    "Claims",
+    "Code",
+    "Decision",
+    "Guard",
+    "Issuers",
+    "Mode",
+    "Outcome",
+    "Profile",
+    "RevocationCache",
+    "Rule",
+    "View",
+]
