@@ -9,13 +9,12 @@ from typing import Any
 
 import msgspec
 
-from rescind_guard import didkey
+from rescind_guard import didkey, jwk
 from rescind_guard.codes import Code
 from rescind_guard.errors import Refused
 from rescind_guard.parsing import Badge
 from rescind_protocol import targets
 from rescind_protocol.errors import Malformed
-from rescind_protocol.keys import thumbprint
 from rescind_protocol.limits import MAX_BADGE_TTL_S, SKEW_S
 from rescind_protocol.targets import Kind, digest
 
@@ -113,10 +112,10 @@ def _binding_fault(badge: Badge) -> str | None:
     return "cnf.kid is not the badge's key"
 
 
-def _is_key(kid: str, jwk: dict[str, Any] | None, public: bytes) -> bool:
+def _is_key(kid: str, members: dict[str, Any] | None, public: bytes) -> bool:
     if kid.startswith(didkey.PREFIX):
         try:
             return didkey.public_key(kid.partition("#")[0]) == public
         except Malformed:
             return False
-    return kid == thumbprint(public) or (jwk is not None and kid == jwk.get("kid"))
+    return kid == jwk.thumbprint(public) or (members is not None and kid == members.get("kid"))

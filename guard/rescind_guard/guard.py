@@ -5,7 +5,7 @@
  1. this very token, seen under these keys → its claims
  2. parse strictly: size, duplicate keys, canonical base64url, typ, alg, crit; the claims' structure
  3. the issuer, from the allowlist, and its key
- 4. the Ed25519 signature
+ 4. the signature: Ed25519, or ES256
  5. times, 60 s of skew
  6. audience, key binding, trust level
  7. the view: one look-up for each target; a known kill denies whatever comes after; then, where
@@ -21,7 +21,7 @@ while the view's generation and both deadlines hold. Policy runs on every call.
 from collections.abc import Callable
 from math import inf
 
-from rescind_guard import badges, didkey, parsing, policy
+from rescind_guard import badges, didkey, jwk, parsing, policy
 from rescind_guard.badges import Claims
 from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.codes import Code, Outcome
@@ -36,7 +36,6 @@ from rescind_guard.parsing import Badge
 from rescind_guard.profiles import Profile, check_issuers, profile_of
 from rescind_guard.view import Published, View
 from rescind_protocol.clock import Clock
-from rescind_protocol.jws import verify
 from rescind_protocol.limits import SKEW_S
 
 Recorder = Callable[[Decision, str | None], None]
@@ -204,7 +203,7 @@ class Guard:
     def verify(self, badge: Badge) -> Claims:
         """Verify the signature (3, 4) and return the claims; raises `Refused`."""
         for key in self.keys(badge):
-            if verify(badge.token, key.public):
+            if jwk.verifies(badge.token, key.public):
                 return badges.claims(badge, key.thumbprint)
         raise Refused(Code.BADGE_SIGNATURE_INVALID, "badge signature does not verify")
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from rescind_guard import didkey
+from rescind_guard import didkey, jwk
 from rescind_guard.codes import Code
 from rescind_guard.errors import BadGuard, Refused
 from rescind_protocol.encoding import check_json
 from rescind_protocol.errors import Malformed
-from rescind_protocol.keys import public_from_jwk, thumbprint
 from rescind_protocol.targets import canonical_issuer
 
 MAX_TRIES = 5
@@ -28,6 +27,7 @@ class IssuerKey(msgspec.Struct, frozen=True, gc=False):
 
     kid: str
     public: bytes
+    """32 bytes of an Ed25519 key, or the 65 of a point of P-256."""
     thumbprint: str
 
 
@@ -86,7 +86,7 @@ def self_signed_key(iss: str) -> IssuerKey:
         public = didkey.public_key(iss)
     except Malformed as error:
         raise Refused(Code.BADGE_CLAIMS_INVALID, f"badge claims: {error}") from error
-    return IssuerKey(iss, public, thumbprint(public))
+    return IssuerKey(iss, public, jwk.thumbprint(public))
 
 
 def _issuer(name: str) -> str:
@@ -99,15 +99,16 @@ def _issuer(name: str) -> str:
 def _read_jwks(iss: str, raw: bytes) -> tuple[IssuerKey, ...]:
     try:
         members = _members(check_json(raw))
-        found = [_read_jwk(member) for member in members if _is_ours(member)]
+        found = [_read_jwk(member) for member in members if jwk.is_ours(member)]
     except Malformed as error:
         raise BadGuard(f"JWKS of issuer {iss}: {error}") from error
     if not found:
-        raise BadGuard(f"JWKS of issuer {iss} has no Ed25519 key")
+        raise BadGuard(f"JWKS of issuer {iss} has no key for {', '.join(jwk.BADGE_ALGORITHMS)}")
     return tuple(found)
 
 
 def _members(document: object) -> list[dict[str, object]]:
+    # RFC 7517 §5: keys of a kind that is not understood are passed over.
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list) or len(members) > MAX_KEYS:
         raise Malformed(f"a JWKS has a list `keys` of at most {MAX_KEYS}")
@@ -116,14 +117,9 @@ def _members(document: object) -> list[dict[str, object]]:
     return [member for member in members if isinstance(member, dict)]
 
 
-def _is_ours(member: dict[str, object]) -> bool:
-    """RFC 7517 §5: keys of a kind that is not understood are passed over."""
-    return member.get("kty") == "OKP" and member.get("crv") == "Ed25519"
-
-
 def _read_jwk(members: dict[str, object]) -> IssuerKey:
-    public = public_from_jwk(members)
-    print_ = thumbprint(public)
+    public = jwk.read_public(members)
+    print_ = jwk.thumbprint(public)
     kid = members.get("kid", print_)
     if not isinstance(kid, str):
         raise Malformed("kid is not text")

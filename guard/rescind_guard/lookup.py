@@ -6,6 +6,7 @@ I3 holds for every badge an issuer's key has signed, also for one that breaks th
 
 from collections.abc import Callable
 
+from rescind_guard import jwk
 from rescind_guard.badges import Claims
 from rescind_guard.codes import Code
 from rescind_guard.errors import Refused
@@ -64,7 +65,7 @@ def claims_despite(token: str, fault: str, find_keys: FindKeys) -> Claims | None
     does not say when it was issued is older than any kill.
     """
     try:
-        parts = jws.read(token.encode("ascii"), limit=MAX_BADGE_BYTES)
+        parts = _read(token)
         said = check_json(parts.payload)
         if not isinstance(said, dict):
             return None
@@ -73,9 +74,14 @@ def claims_despite(token: str, fault: str, find_keys: FindKeys) -> Claims | None
     except (Malformed, Refused, UnicodeEncodeError):
         return None
     for key in keys:
-        if jws.verify(parts, key.public):
+        if jwk.verifies(parts, key.public):
             return _claims(said, iss, key.thumbprint, fault)
     return None
+
+
+def _read(token: str) -> jws.Jws:
+    raw = token.encode("ascii")
+    return jws.read(raw, limit=MAX_BADGE_BYTES, algorithms=jwk.BADGE_ALGORITHMS)
 
 
 def _claims(said: dict[str, object], iss: str, thumbprint: str, fault: str) -> Claims:

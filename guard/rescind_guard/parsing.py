@@ -10,14 +10,13 @@ from typing import Any
 
 import msgspec
 
-from rescind_guard import didkey
+from rescind_guard import didkey, jwk
 from rescind_guard.codes import Code
 from rescind_guard.errors import Refused
 from rescind_protocol import jws, targets
 from rescind_protocol.changes import Seconds
 from rescind_protocol.encoding import check_json, to_type
 from rescind_protocol.errors import Malformed
-from rescind_protocol.keys import public_from_jwk
 from rescind_protocol.limits import MAX_BADGE_BYTES
 from rescind_protocol.targets import Kind, canonical_did, canonical_issuer, canonical_jti, digest
 
@@ -112,7 +111,7 @@ def read_names(token: str | bytes) -> Payload:
 def _open(token: str | bytes) -> tuple[jws.Jws, Any]:
     try:
         raw = token.encode("ascii") if isinstance(token, str) else token
-        parts = jws.read(raw, limit=MAX_BADGE_BYTES)
+        parts = jws.read(raw, limit=MAX_BADGE_BYTES, algorithms=jwk.BADGE_ALGORITHMS)
         return parts, check_json(parts.payload)
     except (Malformed, UnicodeEncodeError) as error:
         raise Refused(Code.BADGE_MALFORMED, f"badge is malformed: {error}") from error
@@ -149,7 +148,7 @@ def _agent(sub: str) -> tuple[str, bytes]:
 
 def _key(members: dict[str, Any]) -> bytes:
     try:
-        return public_from_jwk(members)
+        return jwk.read_public(members)
     except Malformed as error:
         raise Malformed(f"key: {error}") from error
 

@@ -50,14 +50,14 @@ def _read_header(segment: bytes) -> Header:
         raise Malformed("JWS header has an unencoded payload")
     if members.get("typ", "") is None or members.get("kid", "") is None:
         raise Malformed("JWS header member without a value")  # strings: RFC 7515 §4.1.4, §4.1.9
-    header = to_type(members, Header)
-    if header.alg not in ALGORITHMS:
-        raise Malformed(f"JWS alg {header.alg[:20]!r} is not EdDSA")
-    return header
+    return to_type(members, Header)
 
 
-def read(raw: bytes, *, limit: int) -> Jws:
-    """Take a compact JWS of at most `limit` bytes apart; raise `TooLarge` or `Malformed`."""
+def read(raw: bytes, *, limit: int, algorithms: tuple[str, ...] = ALGORITHMS) -> Jws:
+    """Take a compact JWS of at most `limit` bytes apart; raise `TooLarge` or `Malformed`.
+
+    Every algorithm that may be asked for has signatures of 64 bytes.
+    """
     if len(raw) > limit:
         raise TooLarge(f"JWS of {len(raw)} bytes, limit {limit}")
     parts = raw.split(_DOT)
@@ -65,9 +65,12 @@ def read(raw: bytes, *, limit: int) -> Jws:
         raise Malformed("not a compact JWS")
     signature = b64url_decode(parts[2])
     if len(signature) != SIGNATURE_BYTES:
-        raise Malformed("an Ed25519 signature has 64 bytes")
+        raise Malformed("a signature has 64 bytes")
+    header = _read_header(parts[0])
+    if header.alg not in algorithms:
+        raise Malformed(f"JWS alg {header.alg[:20]!r} is none of {', '.join(algorithms)}")
     return Jws(
-        _read_header(parts[0]),
+        header,
         b64url_decode(parts[1]),
         raw[: len(parts[0]) + 1 + len(parts[1])],
         signature,

@@ -64,11 +64,13 @@ def inspect(session: Session) -> int:
     """
     from rescind_guard import parsing  # noqa: PLC0415 - help needs none
     from rescind_guard.errors import Refused  # noqa: PLC0415
+    from rescind_guard.jwk import BADGE_ALGORITHMS  # noqa: PLC0415
     from rescind_protocol import jws  # noqa: PLC0415
     from rescind_protocol.encoding import check_json  # noqa: PLC0415
 
     token = read_token()
-    parts = jws.read(token.encode("ascii", "replace"), limit=MAX_BADGE_BYTES)
+    raw = token.encode("ascii", "replace")
+    parts = jws.read(raw, limit=MAX_BADGE_BYTES, algorithms=BADGE_ALGORITHMS)
     header, claims = plain(parts.header), check_json(parts.payload)
     try:
         parsing.read(token)

@@ -6,9 +6,11 @@ import pytest
 
 from rescind_guard import Code, Outcome
 from rescind_guard.profiles import Profile
+from rescind_protocol import targets
 from rescind_protocol.keys import jwk
 from rescind_protocol.limits import MAX_BADGE_TTL_S, SKEW_S
 from tests.fakes.badges import ABSENT, AGENT, ISSUER, Issuer, Scene, own_badge, self_signed
+from tests.fakes.ec import EcIssuer, EcKey
 from tests.fakes.fabric import NOW, STRANGER, key_of
 
 OK = Code.OK
@@ -310,6 +312,37 @@ def test_typ_is_jwt_or_absent_for_the_lenient(typ: object, strict: Code, lenient
 def test_both_names_of_the_algorithm_are_known(alg: str) -> None:
     """RFC 8037's and RFC 9864's name mean the same."""
     assert code_of(bent={"header": {"alg": alg}}) is OK
+
+
+def test_a_badge_may_be_signed_with_es256() -> None:
+    """By an issuer whose key is of P-256; its kill by the key's thumbprint shows as revoked."""
+    scene = Scene(issuer=EcIssuer())
+    guard = scene.guard()
+    badge = scene.issuer.badge()
+    assert guard.check(badge)
+    assert guard.check(scene.issuer.badge(header={"kid": ABSENT}))
+    assert not guard.check(badge[:-8] + "AAAAAAAA")
+    scene.revocations.kill(targets.key(scene.issuer.key.kid))
+    assert guard.check(badge).code is Code.BADGE_REVOKED
+
+
+@pytest.mark.parametrize("alg", ["EdDSA", "Ed25519", "ES256", "ES384", "none"])
+@pytest.mark.parametrize("signer", [Issuer, EcIssuer])
+def test_a_key_is_used_with_its_own_algorithm_alone(signer: type[Issuer], alg: str) -> None:
+    """What a token says of itself chooses no other way to verify it (RFC 8725 §3.1)."""
+    own = {"ES256"} if signer is EcIssuer else {"EdDSA", "Ed25519"}
+    known = alg in ("EdDSA", "Ed25519", "ES256")
+    expected = OK if alg in own else Code.BADGE_SIGNATURE_INVALID if known else MALFORMED
+    scene = Scene(issuer=signer())
+    assert scene.guard().check(scene.issuer.badge(header={"alg": alg})).code is expected
+
+
+@pytest.mark.parametrize("bent", [{}, {"x": KEY["x"]}, {"y": "A"}, {"crv": "P-384"}])
+def test_an_agents_key_may_be_of_p256(bent: dict[str, str]) -> None:
+    """Well formed, and bound by its thumbprint like any other."""
+    key = EcKey(7)
+    claims = {"ial": "1", "cnf": {"kid": key.kid}, "key": key.jwk | bent}
+    assert code_of(bent=claims) is (INVALID if bent else OK)
 
 
 # Faults in the order of checks (INTEROP §1): each one hides those after it.

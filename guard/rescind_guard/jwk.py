@@ -1,0 +1,51 @@
+"""Public keys of the kinds that badges know: Ed25519, and P-256 for ES256."""
+
+from typing import Any
+
+from rescind_protocol import es256, keys
+from rescind_protocol.jws import ALGORITHMS, Jws, verify
+
+BADGE_ALGORITHMS = (*ALGORITHMS, es256.ALGORITHM)
+"""What a badge may be signed with (RFC-002 §4.2)."""
+
+
+def is_ours(jwk: dict[str, Any]) -> bool:
+    """Whether a badge may be verified with this key (RFC 7517 §4.2 to §4.4)."""
+    algorithms = _algorithms(jwk)
+    operations = jwk.get("key_ops", ["verify"])
+    return (
+        jwk.get("alg", *algorithms[:1]) in algorithms
+        and jwk.get("use", "sig") == "sig"
+        and isinstance(operations, list)
+        and "verify" in operations
+    )
+
+
+def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
+    """A key is of one kind, and a kind has its algorithms (RFC 8725 §3.1)."""
+    if es256.is_ours(jwk):
+        return (es256.ALGORITHM,)
+    return ALGORITHMS if jwk.get("kty") == "OKP" and jwk.get("crv") == "Ed25519" else ()
+
+
+def read_public(jwk: dict[str, Any]) -> bytes:
+    """Return the raw public key of a JWK, else raise `Malformed`."""
+    return es256.public_from_jwk(jwk) if es256.is_ours(jwk) else keys.public_from_jwk(jwk)
+
+
+def thumbprint(public: bytes) -> str:
+    """Return the RFC 7638 thumbprint of a raw public key; its length tells its kind."""
+    return keys.thumbprint(public) if _is_ed25519(public) else es256.thumbprint(public)
+
+
+def verifies(token: Jws, public: bytes) -> bool:
+    """Whether the token is by this key, and by an algorithm of the key's kind."""
+    if _is_ed25519(public):
+        return token.header.alg != es256.ALGORITHM and verify(token, public)
+    return token.header.alg == es256.ALGORITHM and es256.verifies(
+        token.signature, token.signing_input, public
+    )
+
+
+def _is_ed25519(public: bytes) -> bool:
+    return len(public) == keys.PUBLIC_BYTES
