@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from rescind_guard import badges
+from rescind_guard import parsing
 from rescind_guard.errors import Refused as BadBadge
 from rescind_protocol import jws, targets
 from rescind_protocol.clock import Clock
@@ -130,7 +130,7 @@ class RegistryClient:
     def _read(self, raw: bytes) -> Answer:
         token = msgspec.json.decode(raw, type=_Badge).badge
         try:
-            said = badges.read(token, lenient=True)
+            said = parsing.read(token, lenient=True)
         except BadBadge as error:
             return Unavailable(f"the registry answered with no badge: {error}")
         payload = said.payload

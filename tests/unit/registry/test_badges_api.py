@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rescind_guard.badges import read
+from rescind_guard.parsing import read
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
 from rescind_registry.failures import MOST

@@ -11,7 +11,7 @@ import pytest
 
 from rescind.testing.badges import ISSUER
 from rescind.testing.keys import key_of
-from rescind_guard.badges import read
+from rescind_guard.parsing import read
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
 from rescind_subscriber.badge_keeper import BadgeKeeper
