@@ -96,7 +96,9 @@ class LocalPublisher:
         """Return state and troubles, as `/readyz` shows them."""
         from rescind.monitor import health_of  # noqa: PLC0415 - only when asked for
 
-        problems = {f"sink {each.name}": each.problem for each in self.status().sinks}
+        now = self.status()
+        problems = {f"sink {each.name}": each.problem for each in now.sinks}
+        problems["publisher"] = now.problem
         trouble = {name: problem for name, problem in problems.items() if problem}
         return health_of(self.subscriber.status(), trouble)
 

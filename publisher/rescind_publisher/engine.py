@@ -44,7 +44,7 @@ from rescind_publisher.metrics import Counters
 from rescind_publisher.plans import Plan
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, Order
-from rescind_publisher.rights import check_approver, check_rights, signer_of
+from rescind_publisher.rights import check_approver, check_rights, expired, signer_of
 from rescind_publisher.roster import Roster
 from rescind_publisher.scrub import Scrubber
 from rescind_publisher.shelf import Schedule
@@ -358,6 +358,7 @@ class Publisher:
             clock_jumped=self._ledger.jumped,
             sinks=sinks,
             counters=self.counters.read(),
+            problem=self._heartbeat.problem or expired(self._signer, self._clock.wall()),
         )
 
     def fleet(self) -> Fleet:

@@ -46,6 +46,8 @@ class Heartbeat:
         self._config, self._counters, self._fleet = config, counters, fleet
         self._stopping = asyncio.Event()
         self._jumped = False
+        self.problem: str | None = None
+        """Why no head is signed."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -62,7 +64,7 @@ class Heartbeat:
         loop = asyncio.get_running_loop()
         due, count = loop.time(), 0
         while not self._stopping.is_set():
-            await self._guarded(self._one_beat(), "no head was signed")
+            self.problem = await self._guarded(self._one_beat(), "no head is signed")
             # Also where no head could be signed: closing old logs may be what is missing.
             await self._guarded(self._keep_house(count), "housekeeping failed")
             count += 1
@@ -70,13 +72,17 @@ class Heartbeat:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), due - loop.time())
 
-    async def _guarded(self, work: Awaitable[None], what: str) -> None:
+    async def _guarded(self, work: Awaitable[None], what: str) -> str | None:
+        """Await, log what fails, and return it."""
         try:
             await work
         except RescindError as error:
             _log.error("%s: %s", what, error)
-        except Exception:  # noqa: BLE001 - logged; a heart that stops makes the fleet stale
+            return f"{what}: {error}"
+        except Exception as error:  # noqa: BLE001 - a heart that stops makes the fleet stale
             _log.exception("%s", what)
+            return f"{what}: it failed in an unforeseen way ({error!r})"
+        return None
 
     async def _one_beat(self) -> None:
         try:

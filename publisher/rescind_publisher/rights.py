@@ -3,6 +3,8 @@
 A kill that every subscriber would find void must not get a receipt.
 """
 
+import time
+
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.trust import Signer, Trust
 from rescind_publisher.chain import is_wide
@@ -26,6 +28,17 @@ def signer_of(trust: Trust, key: SigningKey, config: PublisherConfig) -> Signer:
     if not found.rights.head:
         raise NotPermitted(f"the trust file does not let {found.publisher!r} sign heads")
     return found
+
+
+def expired(signer: Signer, now: float) -> str | None:
+    """Say it if the key's time is over: its kills count still, its heads freshen nobody."""
+    if signer.not_after is None or now <= signer.not_after:
+        return None
+    day = time.strftime("%Y-%m-%d", time.gmtime(signer.not_after))
+    return (
+        f"the trust file ends the key of {signer.publisher!r} on {day}: its kills still count, but "
+        "views go stale: sign a trust file with a later not_after, or another key"
+    )
 
 
 def check_approver(trust: Trust, approver: SigningKey | None, signer: Signer) -> None:

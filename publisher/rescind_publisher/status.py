@@ -60,3 +60,5 @@ class Status(msgspec.Struct, frozen=True):
     clock_jumped: bool
     sinks: tuple[SinkStatus, ...]
     counters: dict[str, int]
+    problem: str | None = None
+    """Why its heads freshen nobody."""

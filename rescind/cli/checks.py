@@ -17,6 +17,7 @@ from rescind_protocol.errors import RescindError
 from rescind_protocol.limits import SKEW_S
 from rescind_publisher.clock import checked
 from rescind_publisher.keyfiles import read_private
+from rescind_publisher.rights import expired
 from rescind_publisher.sync import storage_sync
 from rescind_subscriber.errors import SourceUnavailable
 from rescind_subscriber.nats_connect import NatsOptions, connect
@@ -79,6 +80,11 @@ def _clock() -> str:
 
 def _trust(loaded: Loaded) -> str:
     found = compose.make_trust(loaded)
+    for publisher in found.required:
+        keys = [each for each in found.signers.values() if each.publisher == publisher]
+        over = [expired(each, time.time()) for each in keys]
+        if over and over[0] and all(over):
+            raise RescindError(over[0])
     return f"version {found.version}, {len(found.signers)} keys"
 
 

@@ -162,7 +162,10 @@ def _publisher_line(found: "PublisherStatus | None") -> tuple[str, str]:
     if found is None:
         return "none runs on this machine", "yellow"
     jumped = ", its clock jumped" if found.clock_jumped else ""
-    return f"{found.publisher}, pid {found.pid}, kills in force: {found.live}{jumped}", "green"
+    said = f"{found.publisher}, pid {found.pid}, kills in force: {found.live}{jumped}"
+    if found.problem:
+        return f"{said}; {found.problem}", "red"
+    return said, "yellow" if jumped else "green"
 
 
 def _sink_line(sink: Any) -> tuple[str, str]:
@@ -170,6 +173,8 @@ def _sink_line(sink: Any) -> tuple[str, str]:
         return f"{sink.pending} pending: {sink.problem}", "yellow"
     if not sink.ready:
         return "not ready", "yellow"
+    if sink.snapshot_problem:
+        return f"ready, {sink.pending} pending; no snapshot: {sink.snapshot_problem}", "yellow"
     caveat = f"; {sink.caveat}" if sink.caveat else ""
     return f"ready, {sink.pending} pending{caveat}", "green"
 
