@@ -15,6 +15,7 @@ from rescind_guard.issuers import Issuers
 from rescind_guard.policy import Policy
 from rescind_guard.view import View
 from rescind_protocol import trust
+from rescind_protocol.errors import RescindError
 from rescind_protocol.keys import public_from_text
 from rescind_protocol.limits import MAX_TRUST_CHAIN_BYTES
 from rescind_subscriber.config import SubscriberConfig
@@ -48,8 +49,12 @@ def make_trust(loaded: Loaded) -> trust.Trust:
             "`rescind up` makes a fabric on this machine, or copy its rescind.toml"
         )
     root = public_from_text(loaded.settings.root_key)
-    raw = _read(loaded.path(loaded.settings.trust_file), "trust file", MAX_TRUST_CHAIN_BYTES)
-    found = trust.read(raw, root=root, fabric=loaded.settings.fabric)
+    file = loaded.path(loaded.settings.trust_file)
+    raw = _read(file, "trust file", MAX_TRUST_CHAIN_BYTES)
+    try:
+        found = trust.read(raw, root=root, fabric=loaded.settings.fabric)
+    except RescindError as error:
+        raise BadConfig(f"{file} is not a trust file of this fabric: {error}") from error
     return TrustKept(loaded.home / home.SUBSCRIBERS).newest(found)
 
 

@@ -187,7 +187,10 @@ def _find_file(env: Mapping[str, str], home: Path) -> Path | None:
         if not Path(named).is_file():
             raise BadConfig(f"{PREFIX}CONFIG names {named}, which is not a file")
         return Path(named).absolute()
-    return home / FILE_NAME if (home / FILE_NAME).is_file() else None
+    file = home / FILE_NAME
+    if file.exists() and not file.is_file():
+        raise BadConfig(f"{file} is not a file: the settings should be there")
+    return file if file.is_file() else None
 
 
 def _read_file(file: Path, home: Path) -> dict[str, Any]:

@@ -198,7 +198,10 @@ class Drain:
         """Make the lanes of earlier runs: what the sink does not hold for certain goes again."""
         outlet = next(o for o in self.outlets if o.sink.name == sink)
         for log, at in positions.items():
-            self._saved[sink, log] = mark = marks.get(log, NOTHING)
+            mark = marks.get(log, NOTHING)
+            if mark.durable > at.seq:  # beyond the log: nothing of it can be believed
+                mark = NOTHING
+            self._saved[sink, log] = mark
             outlet.lane(log, accepted=at.seq, mark=mark)
 
     async def start(self) -> None:

@@ -32,6 +32,7 @@ FILE = "spool.db"
 OWNER_FILE = "owner.pid"
 CHECKPOINT_PAGES = 1000
 """The WAL is folded into the file beyond this, off the path of a kill (SQLite's own default)."""
+_REMEDY = "move it away, and give every kill in it again"
 _SEQ_BITS = 32
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -82,8 +83,9 @@ def _advice(code: str) -> str:
     known = {
         "SQLITE_FULL": "the disk is full",
         "SQLITE_READONLY": "it is read-only",
-        "SQLITE_CORRUPT": "it is corrupt: move it away, and give every kill in it again",
-        "SQLITE_NOTADB": "its file is not a spool",
+        "SQLITE_CORRUPT": f"it is corrupt: {_REMEDY}",
+        "SQLITE_NOTADB": f"its file is not a spool: {_REMEDY}",
+        "SQLITE_ERROR": f"its file is not a whole spool: {_REMEDY}",
         "SQLITE_CANTOPEN": "its file cannot be opened",
         "SQLITE_IOERR": "the disk reports an error",
     }
@@ -206,6 +208,8 @@ class Spool:
                     "ORDER BY place DESC LIMIT 1",
                     (number << _SEQ_BITS, (number + 1 << _SEQ_BITS) - 1),
                 ).fetchone()
+                if row is None or not isinstance(row[1], bytes):
+                    raise self._corrupt(f"log {log} has no newest event")
                 found[log] = Position(row[0] - (number << _SEQ_BITS), row[1])
         return found
 
@@ -221,7 +225,12 @@ class Spool:
                 "ORDER BY place LIMIT ?",
                 (base + after, number + 1 << _SEQ_BITS, limit),
             ).fetchall()
+        if not all(isinstance(raw, bytes) for _, raw in rows):
+            raise self._corrupt(f"an event of log {log} is none")
         return [Record(log, place - base, raw) for place, raw in rows]
+
+    def _corrupt(self, what: str) -> SpoolFailed:
+        return SpoolFailed(f"spool {self.directory} is corrupt: {what}: {_REMEDY}")
 
     def drop(self, logs: Iterable[str]) -> None:
         """Forget whole logs."""
@@ -236,13 +245,17 @@ class Spool:
     # --- what lags behind ---
 
     def marks(self, sink: str) -> dict[str, Mark]:
-        """How far the sink holds each log, by what was saved."""
+        """How far the sink holds each log, by what was saved; what makes no sense was not."""
         logs = {number: log for log, number in self._numbers.items()}
         with _mapped(self.directory, "cannot be read"):
             rows = self._db.execute(
                 "SELECT number, durable, position FROM progress WHERE sink = ?", (sink,)
             ).fetchall()
-        return {logs[number]: Mark(durable, position) for number, durable, position in rows}
+        return {
+            logs[number]: Mark(durable, str(position))
+            for number, durable, position in rows
+            if number in logs and isinstance(durable, int) and durable > 0
+        }
 
     def save_marks(self, marks: Iterable[Marks]) -> None:
         """Save how far sinks got; not synced, for the next commit of a kill does that."""
@@ -266,7 +279,9 @@ class Spool:
         """The newest horizon that may have been signed (unix seconds)."""
         with _mapped(self.directory, "cannot be read"):
             row = self._db.execute("SELECT value FROM meta WHERE name = 'horizon'").fetchone()
-        return int(row[0]) if row else 0
+        if row and not isinstance(row[0], int):
+            raise self._corrupt("its horizon is no number")
+        return row[0] if row else 0
 
     def save_horizon(self, horizon: int) -> None:
         """Commit a horizon before it is signed: it must never go back."""
@@ -306,6 +321,7 @@ def _prepare(directory: Path) -> None:
     if found.st_mode & _OTHERS:
         raise SpoolFailed(f"spool {directory} is open to others: chmod 700 {directory}")
     file = directory / FILE
+    _check_not_emptied(directory)
     # Never open an existing one here: closing it would drop the locks that another publisher of
     # this very process holds on it (POSIX locks belong to the process, fcntl(2)).
     with suppress(FileExistsError):
@@ -313,6 +329,19 @@ def _prepare(directory: Path) -> None:
     mode = file.lstat().st_mode
     if not stat.S_ISREG(mode) or mode & _OTHERS:
         raise SpoolFailed(f"{file} must be a regular file that only its owner can read: chmod 600")
+
+
+def _check_not_emptied(directory: Path) -> None:
+    """Refuse a file without a byte that was a spool: as a new one, its kills would be forgotten."""
+    sizes = [_size(directory / name) for name in (FILE, f"{FILE}-wal", OWNER_FILE)]
+    if sizes[0] == 0 and not sizes[1] and sizes[2]:
+        raise SpoolFailed(
+            f"spool {directory} is corrupt: {FILE} was emptied: {_REMEDY} (every file of it)"
+        )
+
+
+def _size(file: Path) -> int | None:
+    return file.lstat().st_size if file.exists() else None
 
 
 def _write_owner(directory: Path) -> None:

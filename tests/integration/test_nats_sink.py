@@ -84,6 +84,13 @@ async def test_read_back_of_nothing_is_none(sink: NatsSink) -> None:
     assert await sink.read_back(Stored("2", duplicate=False)) is None
 
 
+@pytest.mark.parametrize("position", ["", "zzz", "-1", "1 2", "\u0663"])
+async def test_a_damaged_position_holds_nothing(sink: NatsSink, position: str) -> None:
+    """A mark that makes no sense is no error for ever: the log is sent again."""
+    await sink.append(RECORD)
+    assert await sink.read_back(Stored(position, duplicate=False)) is None
+
+
 async def test_garbage_under_a_guessed_id_is_caught_by_reading_back(
     sink: NatsSink, admin: Watched
 ) -> None:

@@ -46,6 +46,13 @@ async def test_stores_and_reads_back(redis_sink: RedisSink, redis_admin: Wire) -
     assert redis_sink.caveat is None
 
 
+@pytest.mark.parametrize("position", ["", "zzz", "a/0", "a/0/x", "a/-1/1", "a b/0/1"])
+async def test_a_damaged_position_holds_nothing(redis_sink: RedisSink, position: str) -> None:
+    """A mark that makes no sense is no error for ever: the log is sent again."""
+    await redis_sink.append(event(1))
+    assert await redis_sink.read_back(Stored(position, duplicate=False)) is None
+
+
 async def test_many_under_way_keep_their_order(redis_sink: RedisSink, redis_admin: Wire) -> None:
     """Events sent without waiting for each other are stored in order, none refused."""
     stored = await fill(redis_sink, 500)

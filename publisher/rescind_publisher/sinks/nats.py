@@ -201,6 +201,8 @@ class NatsSink:
 
     async def read_back(self, stored: Stored) -> bytes | None:
         """Return the stored bytes; see `Sink.read_back`."""
+        if not (stored.position.isascii() and stored.position.isdigit()):
+            return None  # a mark that was damaged: nothing lies there
         wanted_header = f"\r\nNats-Sequence: {int(stored.position)}\r\n".encode()
         request = msgspec.json.encode({"seq": int(stored.position)})
         for attempt in range(READ_BACK_ATTEMPTS):

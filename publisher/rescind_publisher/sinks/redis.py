@@ -9,6 +9,7 @@
   append-only file. What is known of its fsync is said as a caveat.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from importlib import resources
 from typing import Any, TypeVar
@@ -32,6 +33,7 @@ _TEXT = resources.files(__package__).joinpath("append.lua").read_text("ascii")
 SCRIPT = "\n".join(line for line in _TEXT.splitlines() if line and not line.startswith("--"))
 """Sent with each event (EVAL): there is no loaded script that a failover could lose."""
 
+_POSITION = re.compile(r"[A-Za-z0-9_-]{1,64}/\d{1,4}/\d{1,10}", re.ASCII)
 T = TypeVar("T")
 
 
@@ -182,6 +184,8 @@ class RedisSink:
 
     async def read_back(self, stored: Stored) -> bytes | None:
         """Return the stored bytes; see `Sink.read_back`."""
+        if not _POSITION.fullmatch(stored.position):
+            return None  # a mark that was damaged: nothing lies there
         log, moves, seq = stored.position.split("/")
         if int(moves) < self._moves.get(log, 0):
             return None  # left behind: what lies there is no longer the log

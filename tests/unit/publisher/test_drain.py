@@ -324,6 +324,18 @@ async def test_a_store_that_lost_what_it_had_is_filled_again(
     await bench.drain.stop()
 
 
+async def test_a_mark_beyond_its_log_is_not_believed() -> None:
+    """A spool whose note of progress was damaged sends everything again."""
+    sink = FakeSink()
+    bench = Bench(sink)
+    bench.write(3)
+    bench.drain.resume("fake", {LOG: Position(3, bytes(32))}, {LOG: Mark(99, "98")})
+    await bench.drain.start()
+    await until(lambda: bench.idle)
+    assert sink.holds(3)
+    await bench.drain.stop()
+
+
 async def test_without_the_look_a_loss_goes_unnoticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a mark is believed, and the store stays empty."""
     monkeypatch.setattr(module.Lane, "look", lambda _: None)
