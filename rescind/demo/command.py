@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rescind.cli.lazy import LazyGroup
 from rescind.errors import EXIT_FAILED, EXIT_OK, exit_code
 from rescind_protocol.errors import RescindError
 
@@ -24,7 +25,15 @@ FEWEST_SIDECARS = 2
 """One is stopped before the kill, one stays."""
 
 
-@click.command()
+RUNS = {
+    "routine": (
+        "rescind.demo.routine_command:routine",
+        "Watch a suspension with no push at all: the last badge dies by itself.",
+    ),
+}
+
+
+@click.group(cls=LazyGroup, lazy=RUNS, invoke_without_command=True)
 @click.option(
     "--subscribers",
     type=click.IntRange(1 + FEWEST_SIDECARS, 200),
@@ -53,10 +62,13 @@ def demo(
 ) -> None:
     """Watch a kill reach every guard: real servers, real processes, a live badge.
 
-    Starts a fabric of its own on the loopback, kills the badge of an agent at work, then kills the
-    brokers too, and checks every claim it makes. Exits with 0 only if all of them held. Leaves
-    nothing behind. Without a redis-server on PATH it says which act it skips.
+    Without a command it starts a fabric of its own on the loopback, kills the badge of an agent at
+    work, then kills the brokers too, and checks every claim it makes. Exits with 0 only if all of
+    them held. Leaves nothing behind. Without a redis-server on PATH it says which act it skips.
     """
+    context = click.get_current_context()
+    if context.invoked_subcommand is not None:
+        return
     if subscribers < servers + FEWEST_SIDECARS:
         raise click.BadParameter(
             f"{servers} servers need {servers + FEWEST_SIDECARS} subscribers at least: one in "
@@ -67,9 +79,7 @@ def demo(
     from rescind.demo.stage import Shape  # noqa: PLC0415
 
     screen = Screen(sys.stderr if as_json else sys.stdout, colour=not no_color)
-    click.get_current_context().exit(
-        _run(screen, Shape(subscribers, servers), keep, as_json=as_json)
-    )
+    context.exit(_run(screen, Shape(subscribers, servers), keep, as_json=as_json))
 
 
 def _run(screen: "Screen", shape: "Shape", keep: Path | None, *, as_json: bool) -> int:
