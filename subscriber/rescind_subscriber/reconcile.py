@@ -14,7 +14,7 @@ It returns whether something is missing that a source may have stored.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 from typing import Protocol
 
@@ -71,6 +71,25 @@ class Witness(Protocol):
         """Know of a valid head."""
 
 
+class Relay(Protocol):
+    """What hands on what was verified and joined here, to readers of its own, as it was signed.
+
+    Plain functions, called on the writer's thread after the swap, that must not block or raise.
+    """
+
+    def event(self, event: Event, raw: bytes, /, *, fork: bool) -> None:
+        """Know of an event that was joined; `fork`: another one of its number was, before."""
+
+    def head(self, head: Head, raw: bytes, /) -> None:
+        """Know of a valid head that is newer than the publisher's last."""
+
+    def merged(self, vector: Mapping[str, int], above: Mapping[str, Collection[int]], /) -> None:
+        """Know which events a merge has brought, by their numbers: they are not handed on.
+
+        By log: all up to a number, and single ones above a gap.
+        """
+
+
 class Heard(msgspec.Struct, frozen=True):
     """A publisher's newest valid head, and when it came in."""
 
@@ -96,6 +115,7 @@ class Reconciler:
         self.on_applied: list[Callable[[Event], None]] = []
         """Called after the swap, on the writer's thread; must not block."""
         self.witness: Witness | None = None
+        self.relay: Relay | None = None
         self.joined = Joined(trust, self.events, self.faults)
         self._view = view
         self._clock = clock
@@ -139,6 +159,7 @@ class Reconciler:
             self._publish([event])
         self._note(event, outcome)
         self._settle()
+        self._hand_on(event, raw, outcome)
         return self._has_gap(event.log) or self.held_back > before or self.joined.rebuilding
 
     def _has_gap(self, log_id: str) -> bool:
@@ -154,19 +175,22 @@ class Reconciler:
 
     def batch(self, raws: Iterable[bytes]) -> int:
         """Take many events that were stored, with one swap; return how many were new."""
-        joined, new = [], 0
+        joined, new = [], []
         for raw in raws:
             event = self._verify(raw)
             if event is None:
                 continue
             served, outcome = self.joined.apply(event)
             self._note(event, outcome)
-            new += outcome in _IN_FORCE
+            if outcome in _IN_FORCE:
+                new.append((event, raw, outcome))
             if served in _IN_FORCE:
                 joined.append(event)
         self._publish(joined)
         self._settle()
-        return new
+        for each in new:
+            self._hand_on(*each)
+        return len(new)
 
     def _verify(self, raw: bytes) -> Event | None:
         """Return the event, unless these very bytes were joined already or nobody may say them."""
@@ -199,6 +223,10 @@ class Reconciler:
         self._verified[event.digest] = None
         if len(self._verified) > VERIFIED_DIGESTS:
             self._verified.popitem(last=False)
+
+    def _hand_on(self, event: Event, raw: bytes, outcome: Outcome) -> None:
+        if self.relay is not None and outcome in _IN_FORCE:
+            self.relay.event(event, raw, fork=outcome is Outcome.FORK)
 
     def _publish(self, applied: list[Event]) -> None:
         if self.replica.table is not self._swapped:
@@ -263,6 +291,8 @@ class Reconciler:
         self._heard[head.publisher] = Heard(head, boot, self._age_s(head, boot))
         if self.witness is not None:
             self.witness.headed(head)
+        if self.relay is not None:
+            self.relay.head(head, raw)
         if self.joined.advance_horizon(head):
             self._swap()
         return not self._prove(head.publisher)
@@ -403,6 +433,7 @@ class Reconciler:
             self.joined.target.merge(image)
         self._publish([])
         self._settle()
+        self._tell_merged()
         for publisher in list(self._uncovered):
             self._prove(publisher)
 
@@ -410,6 +441,13 @@ class Reconciler:
         """Swap the view to the replica's table, after a merge; takes over what is published."""
         self._swapped = self._view.published.table
         self._publish([])
+        self._tell_merged()
+
+    def _tell_merged(self) -> None:
+        if self.relay is not None:
+            vector = {log: at.seq for log, at in self.replica.vector.items()}
+            above = {log: tuple(links) for log, links in self.replica.above.items()}
+            self.relay.merged(vector, above)
 
     # --- saying what is wrong ---
 

@@ -31,6 +31,7 @@ from rescind_subscriber.errors import SourceRefused, SourceUnavailable, TrustUnk
 from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.follow import Follower
 from rescind_subscriber.metrics import families
+from rescind_subscriber.reconcile import Relay
 from rescind_subscriber.sources.base import Source
 from rescind_subscriber.status import Status, status_of
 from rescind_subscriber.trust_file import TrustKept
@@ -64,6 +65,8 @@ class Subscriber:
         self.config = config or SubscriberConfig()
         self.on_applied: list[Callable[[Event], None]] = []
         """Called with each event after its swap, on the writer's thread; must not block."""
+        self.relay: Relay | None = None
+        """What hands on what was joined here; to be set before the start."""
         self.trust = trust
         """Whom it goes by: the trust given, or a newer one that was heard of since."""
         self.on_trust: list[Callable[[Trust], None]] = []
@@ -214,6 +217,7 @@ class Subscriber:
             faults=self._faults,
         )
         follower.reconciler.on_applied = self.on_applied
+        follower.reconciler.relay = self.relay
         follower.reconciler.joined.on_trust = [self._keep_trust, self._believe, *self.on_trust]
         return follower
 
