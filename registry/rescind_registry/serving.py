@@ -13,6 +13,8 @@ from rescind_registry.config import RegistryConfig
 from rescind_registry.errors import BadRegistryConfig
 
 BACKLOG = 2048
+UNREAD_MS = 20_000
+"""A connection whose other end takes nothing for so long is ended by the kernel (tcp(7))."""
 STOP_WITHIN_S = 10.0
 
 
@@ -47,6 +49,8 @@ def listen(config: RegistryConfig) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections take it over
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
     try:
         listener.bind((config.host, config.port))
         listener.listen(BACKLOG)

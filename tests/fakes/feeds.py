@@ -1,8 +1,14 @@
 """A hub that follows scripted logs through the real reconcile step, and what it serves."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import uvicorn
+from litestar import Litestar
+from litestar.types import ControllerRouterHandler
 
 from rescind_guard.view import View
 from rescind_protocol.events import digest_of
@@ -62,6 +68,63 @@ async def noded(
         yield node
     finally:
         await hub.close()
+
+
+class Served:
+    """A real server of these routes on the test's own loop; may be stopped and started again."""
+
+    def __init__(self, routes: Sequence[ControllerRouterHandler], *, unread_ms: int = 0) -> None:
+        self._routes, self._unread_ms = routes, unread_ms
+        self.port = 0
+        self.server: uvicorn.Server | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self.server.server_state.connections) if self.server is not None else 0
+
+    @property
+    def url(self) -> str:
+        """Its origin."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Listen, at the same port as before."""
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._unread_ms:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._unread_ms)
+        listener.bind(("127.0.0.1", self.port))
+        listener.listen(2048)
+        self.port = listener.getsockname()[1]
+        app = Litestar(list(self._routes), openapi_config=None, logging_config=None)
+        config = uvicorn.Config(
+            app, lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=1
+        )
+        self.server = uvicorn.Server(config)
+        self._task = asyncio.create_task(self.server._serve([listener]))
+        await until(lambda: self.server is not None and self.server.started)
+
+    async def stop(self) -> None:
+        """End, and end every connection."""
+        if self.server is not None and self._task is not None:
+            self.server.should_exit = True
+            for connection in list(self.server.server_state.connections):
+                connection.transport.abort()
+            await self._task
+        self.server = self._task = None
+
+
+@asynccontextmanager
+async def served(*routes: ControllerRouterHandler, unread_ms: int = 0) -> AsyncIterator[Served]:
+    """Give a running server."""
+    server = Served(routes, unread_ms=unread_ms)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
 
 
 def position_of(*logs: Log) -> Position:
