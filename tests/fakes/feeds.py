@@ -79,6 +79,9 @@ class Served:
         self.server: uvicorn.Server | None = None
         self._task: asyncio.Task[None] | None = None
 
+    def _listener_open(self) -> bool:
+        return any(each.is_serving() for each in getattr(self.server, "servers", ()))
+
     @property
     def connections(self) -> int:
         """How many there are."""
@@ -110,6 +113,7 @@ class Served:
         """End, and end every connection."""
         if self.server is not None and self._task is not None:
             self.server.should_exit = True
+            await until(lambda: not self._listener_open())
             for connection in list(self.server.server_state.connections):
                 connection.transport.abort()
             await self._task

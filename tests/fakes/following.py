@@ -12,9 +12,9 @@ from rescind_protocol.trust import Trust
 from rescind_subscriber.checkpoint import CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.follow import Follower
+from rescind_subscriber.sources.base import Source
 from tests.fakes.clock import FakeClock
 from tests.fakes.fabric import Log, make_trust
-from tests.fakes.source import ScriptedSource
 
 PATIENT = SubscriberConfig(retry_s=100, retry_most_s=100, snapshot_every_s=100)
 """Waits so long that a test which waits for one fails."""
@@ -54,7 +54,7 @@ class Followed:
 
 @asynccontextmanager
 async def following(
-    *sources: ScriptedSource,
+    *sources: Source,
     trust: Trust | None = None,
     view: View | None = None,
     folder: Path | None = None,

@@ -154,6 +154,16 @@ async def test_too_many_readers_are_sent_away() -> None:
             assert (await get(server, "?follow=false")).status_code == 200
 
 
+async def test_a_node_that_stops_ends_its_streams_properly() -> None:
+    """Readers get a proper end at once, and newcomers are sent to another node."""
+    async with feeding() as (node, stream, server), httpx.AsyncClient() as client:
+        async with client.stream("GET", server.url + PATH) as answer:
+            node.hub.stop_serving()
+            await answer.aread()
+        assert (await get(server)).status_code == 503
+        assert stream.readers == 0
+
+
 async def test_a_reader_that_does_not_read_is_cut_off_and_resumes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

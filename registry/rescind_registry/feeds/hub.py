@@ -47,6 +47,7 @@ class Hub:
         self.heads_end = 0
         self.epoch = 0
         """Changes when this node has come to know something other than by events."""
+        self.stopping = False
         self._store = store
         self._after: dict[str, int] = {}
         """By tag: up to this number, events are not held."""
@@ -91,6 +92,14 @@ class Hub:
             await self._write()
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
+
+    def stop_serving(self) -> None:
+        """End every reader and take no more: the node stops. From any thread."""
+        self._put(self._stop_serving)
+
+    def _stop_serving(self) -> None:
+        self.stopping = True
+        self.end_readers()
 
     def end_readers(self) -> None:
         """End every reader that is connected; they resume where they were, or learn why not."""

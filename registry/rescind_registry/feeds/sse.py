@@ -84,6 +84,8 @@ class EventStream:
         """Answer one request (ASGI)."""
         try:
             asked = read_request(scope)
+            if self.hub.stopping:
+                raise TooMany("this node is stopping: ask another")
             if self.readers >= self._max_readers:
                 raise TooMany(f"this node has {self.readers} readers: ask another, or later")
             reader = Reader(self.hub, asked.position, partial=asked.partial)

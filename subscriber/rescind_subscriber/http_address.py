@@ -1,0 +1,86 @@
+"""Where a node of the registry is and how to speak with it; the same for all that follows by HTTP.
+
+A token goes over TLS or to this machine. No proxy and no `.netrc` of the environment decides where
+kills come from; no redirect is followed.
+"""
+
+import ipaddress
+import ssl
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from rescind_subscriber.errors import SourceRefused
+
+CONNECT_TIMEOUT_S = 3.0
+
+
+class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and as whom to connect. `url` is a node's origin: `https://registry.example:8410`."""
+
+    url: str
+    token: str | None = None
+    """An API token of that node with the scope `read`."""
+    ca_file: Path | None = None
+    """Certificates (PEM) that may have signed the node's; None: the system's."""
+    name: str = "rescind"
+
+    @property
+    def shown(self) -> str:
+        """The address, for people; it has no secret."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
+
+    def __repr__(self) -> str:
+        return f"HttpOptions({self.shown})"
+
+
+def make_client(options: HttpOptions, *, silence_s: float) -> httpx.AsyncClient:
+    """Return a client; raises `SourceRefused` for an address that cannot be right.
+
+    `silence_s`: a connection on which nothing comes for so long is given up.
+    """
+    _check(options)
+    headers = {"User-Agent": options.name, "Accept-Encoding": "identity"}
+    if options.token:
+        headers["Authorization"] = f"Bearer {options.token}"
+    return httpx.AsyncClient(
+        base_url=options.url.rstrip("/"),
+        headers=headers,
+        verify=_context(options),
+        timeout=httpx.Timeout(silence_s, connect=CONNECT_TIMEOUT_S),
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+
+def _check(options: HttpOptions) -> None:
+    try:
+        parts = urlsplit(options.url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise SourceRefused(f"{options.url!r} is no address: {error}") from error
+    if parts.scheme not in ("http", "https") or not host or parts.username or parts.query:
+        raise SourceRefused(
+            f"{options.shown or options.url!r} is no address of a registry: write "
+            "https://HOST:PORT, the token apart from it"
+        )
+    if parts.scheme == "http" and options.token and not _is_loopback(host):
+        raise SourceRefused(f"{options.shown}: a token goes over https:// only")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _context(options: HttpOptions) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=options.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise SourceRefused(f"certificates in {options.ca_file} cannot be read: {error}") from error
