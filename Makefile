@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos bench lint format types contracts docs fuzz lock clean
+.PHONY: help setup demo test chaos bench lint format types contracts docs fuzz proto lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ docs: setup ## check links and generated parts of the documents (WRITE=1 renews 
 
 fuzz: setup ## property tests, many more examples
 	@HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest tests/property
+
+proto: setup ## make the gRPC messages from their .proto again
+	@scripts/proto.sh
 
 lock: setup ## pin the dependencies again after a change in pyproject.toml (RENEW=1: newest)
 	@scripts/lock.sh

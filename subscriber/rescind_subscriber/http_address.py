@@ -41,7 +41,7 @@ def make_client(options: HttpOptions, *, silence_s: float) -> httpx.AsyncClient:
 
     `silence_s`: a connection on which nothing comes for so long is given up.
     """
-    _check(options)
+    check(options)
     headers = {"User-Agent": options.name, "Accept-Encoding": "identity"}
     if options.token:
         headers["Authorization"] = f"Bearer {options.token}"
@@ -55,7 +55,8 @@ def make_client(options: HttpOptions, *, silence_s: float) -> httpx.AsyncClient:
     )
 
 
-def _check(options: HttpOptions) -> None:
+def check(options: HttpOptions) -> None:
+    """Raise `SourceRefused` for an address that cannot be right."""
     try:
         parts = urlsplit(options.url)
         host, _ = parts.hostname, parts.port

@@ -5,10 +5,13 @@ later it is reported as the reason and tried again, for operators rotate tokens.
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+
+log = logging.getLogger("rescind.subscriber")
 
 FIRST_WAIT_S = 0.1
 MOST_WAIT_S = 5.0
@@ -59,6 +62,9 @@ class Keeper:
                 why, refused = str(error), error
             except SourceUnavailable as error:
                 why, refused = str(error), None
+            except Exception as error:  # a reader that ended quietly would be a deaf subscriber
+                log.exception("%s: a defect ended the stream; it is opened again", self._name)
+                why, refused = f"{self._name}: {error!r}", None
             self._on_down(why)
             if refused is not None and not first.done():
                 first.set_exception(refused)

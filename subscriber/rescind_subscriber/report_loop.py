@@ -122,21 +122,28 @@ class ReportLoop:
         return reports.make(self.step.report(now, now=self._clock.boot(), wall=self._clock.wall()))
 
     async def _send(self, raw: bytes) -> None:
-        """Send through all sources at once: one that is frozen keeps no other waiting."""
-        sending = (self._send_through(source, raw) for source in self._through)
-        await asyncio.gather(*sending)
-
-    async def _send_through(self, source: Reporter, raw: bytes) -> None:
-        try:
-            async with asyncio.timeout(SEND_S):
-                await source.report(self._name, raw)
-        except (RescindError, TimeoutError):
-            self.counts.add("unavailable")  # weather, and the source says so itself
-        else:
-            self.counts.add("sent")
+        for outcome in await send_through(self._through, self._name, raw):
+            self.counts.add(outcome)
 
     async def goodbye(self) -> None:
         """Say that this subscriber was stopped: nobody need wait for it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
                 await self._send(self._make(reports.STOPPED))
+
+
+async def send_through(sources: Iterable[Reporter], name: str, raw: bytes) -> list[str]:
+    """Send a report through all sources at once: one that is frozen keeps no other waiting.
+
+    Return what became of it at each, "sent" or "unavailable".
+    """
+    return await asyncio.gather(*(_send_one(source, name, raw) for source in sources))
+
+
+async def _send_one(source: Reporter, name: str, raw: bytes) -> str:
+    try:
+        async with asyncio.timeout(SEND_S):
+            await source.report(name, raw)
+    except (RescindError, TimeoutError):
+        return "unavailable"  # weather, and the source says so itself
+    return "sent"

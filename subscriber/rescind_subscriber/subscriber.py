@@ -32,7 +32,8 @@ from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.follow import Follower
 from rescind_subscriber.metrics import families
 from rescind_subscriber.reconcile import Relay
-from rescind_subscriber.sources.base import Source
+from rescind_subscriber.report_loop import send_through
+from rescind_subscriber.sources.base import Reporter, Source
 from rescind_subscriber.status import Status, status_of
 from rescind_subscriber.trust_file import TrustKept
 
@@ -329,6 +330,21 @@ class Subscriber:
         except (TimeoutError, RuntimeError, concurrent.futures.CancelledError):
             work.close()  # it is ending, or starting anew
             return None
+
+    def hand_on_report(self, name: str, raw: bytes) -> None:
+        """Send another subscriber's report on, as far as the sources carry reports; not waited for.
+
+        For a node that others follow through. From any thread; lost where nothing runs.
+        """
+        loop, follower = self._loop, self._follower
+        if loop is None or follower is None:
+            return
+        sources = [source for source in follower.sources.values() if isinstance(source, Reporter)]
+        work = send_through(sources, name, raw)
+        try:
+            asyncio.run_coroutine_threadsafe(work, loop)
+        except RuntimeError:  # the loop has ended
+            work.close()
 
     def _is_fresh_by(self, deadline: float, timeout_s: float) -> bool:
         follower = self._follower

@@ -154,6 +154,17 @@ async def test_too_many_readers_are_sent_away() -> None:
             assert (await get(server, "?follow=false")).status_code == 200
 
 
+async def test_a_stream_does_not_outlive_its_token_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a while it ends properly, so that its reader has to show its token again."""
+    monkeypatch.setattr(sse, "LIFE_S", 0.0)
+    async with feeding() as (node, _, server):
+        node.say(*kills(Log(), 1))
+        await node.settled()
+        assert len(parsed((await get(server, "?since=v1")).content)) == 1
+
+
 async def test_a_node_that_stops_ends_its_streams_properly() -> None:
     """Readers get a proper end at once, and newcomers are sent to another node."""
     async with feeding() as (node, stream, server), httpx.AsyncClient() as client:

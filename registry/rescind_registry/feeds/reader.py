@@ -79,6 +79,8 @@ class Reader:
 
         Raises `GoneCursor`, `Ended`.
         """
+        if self._hub.stopping:
+            raise Ended("this node stops: resume at another")
         if self._epoch != self._hub.epoch:
             raise Ended("this node has come to know more than it can say by events: resume")
         position = self._position

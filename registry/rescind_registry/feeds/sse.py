@@ -14,6 +14,7 @@ but 200.
 
 import asyncio
 import logging
+import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -38,6 +39,9 @@ MAX_READERS = 10_000
 """Each costs about 60 KiB; see docs/benchmarks.md."""
 SEND_WITHIN_S = 10.0
 """A reader that takes nothing for so long is cut off; it can resume."""
+LIFE_S = 900.0
+"""A stream ends after this, more or less, and its reader comes back with its cursor and its token:
+one that was revoked follows no longer than that."""
 MAX_QUERY_BYTES = 8 * 1024
 """A cursor and a few words."""
 
@@ -127,8 +131,11 @@ class EventStream:
         try:
             await _body(send, sse_format.opening(reader.cursor))
             try:
+                end = _loop_time() + LIFE_S * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
                 while (taken := await _next(reader, follow=follow)) is not None:
                     await _body(send, frames(taken))
+                    if _loop_time() > end:
+                        break
             except (Ended, GoneCursor) as error:
                 log.info("a stream of events ends: %s", error)
                 self.cut += isinstance(error, TooSlow)
@@ -184,6 +191,10 @@ async def _next(reader: Reader, *, follow: bool) -> Taken | None:
             return await reader.next()
     except TimeoutError:
         return Taken()
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _start(

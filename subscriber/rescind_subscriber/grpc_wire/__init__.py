@@ -1,0 +1,1 @@
+"""The gRPC feed's messages: `revocations.proto`, and what protoc makes of it."""
