@@ -70,14 +70,9 @@ def make_issuers(loaded: Loaded) -> Issuers:
 
 def make_sources(loaded: Loaded) -> Sequence[Source]:
     """Make the sources a subscriber follows: all of them, at once."""
-    from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415 - NATS only when used
-    from rescind_subscriber.sources.nats import NatsSource  # noqa: PLC0415
+    from rescind import following  # noqa: PLC0415 - it needs what is here
 
-    settings = loaded.settings
-    name = f"rescind {settings.name}"
-    options = NatsOptions(url=settings.nats_url, inbox_prefix="_INBOX_sub", name=name)
-    redis = redis_options(settings.redis_url, "redis_url", name=name)
-    return [NatsSource(settings.fabric, options), *redis_sources(loaded, redis)]
+    return following.make(loaded)
 
 
 def redis_options(url: str | None, setting: str, *, name: str) -> "RedisOptions | None":
@@ -117,7 +112,7 @@ def make_subscriber(
     """Make a subscriber; `keep` for a local snapshot that a restart remembers."""
     settings = loaded.settings
     # Now and here, not in the subscriber's thread, where nobody would hear of it.
-    redis_options(settings.redis_url, "redis_url", name=settings.name)
+    make_sources(loaded)
     return Subscriber(
         make_trust(loaded),
         lambda: make_sources(loaded),

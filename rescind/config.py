@@ -28,6 +28,7 @@ PREFIX = "RESCIND_"
 FILE_NAME = "rescind.toml"
 _SECRET = ("nats_url", "publisher_nats_url", "system_nats_url")
 _SECRET_REDIS = ("redis_url", "publisher_redis_url", "system_redis_url")
+_SECRET_WHOLE = ("feed_token",)
 _HIDDEN = "********"
 
 
@@ -48,6 +49,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Where subscribers connect: one or more addresses, with user and password or token."""
     redis_url: str | None = None
     """A Redis or Valkey to follow beside NATS, with user and password. Without: NATS alone."""
+    sources: tuple[str, ...] = ()
+    """What to follow: any of nats, redis, sse, grpc. By default NATS, and Redis where it is set."""
+    feed_url: str | None = None
+    """A registry node to follow by `sse`: https://HOST:PORT."""
+    feed_grpc_url: str | None = None
+    """The same node's gRPC feed: https://HOST:PORT."""
+    feed_token: str | None = None
+    """An API token of that node with the scope `read`."""
+    feed_ca_file: str | None = None
+    """Certificates (PEM) that may have signed the node's; by default the system's."""
     name: str = "subscriber"
     """Name of this process among subscribers of this host: in receipts, and of its snapshot."""
     heartbeat_s: float = HEAD_INTERVAL_S
@@ -103,6 +114,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     registry_listen: str = "127.0.0.1:8410"
     """HOST:PORT where `rescind serve` listens; beyond the loopback only with TLS."""
+    registry_grpc_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
+    """Port of the registry's gRPC feed, on the same host; without, it is not served."""
     registry_issuer: str | None = None
     """Origin that the registry's badges name as `iss`; by default the local issuer of `up`."""
     registry_url: str | None = None
@@ -130,6 +143,7 @@ class Loaded(msgspec.Struct, frozen=True):
         """Return all settings with their secrets hidden."""
         shown = msgspec.structs.asdict(self.settings)
         shown |= {name: _hide(shown[name]) for name in _SECRET}
+        shown |= {name: _HIDDEN for name in _SECRET_WHOLE if shown[name] is not None}
         return shown | {name: _hide_user(shown[name]) for name in _SECRET_REDIS}
 
 
@@ -213,6 +227,7 @@ _PATHS = (
     "issuer_key",
     "registry_tls_cert",
     "registry_tls_key",
+    "feed_ca_file",
 )
 
 
@@ -224,15 +239,19 @@ def _from_folder(name: str, value: Any, folder: Path) -> Any:
     return value
 
 
+_LISTS = ("sources", "strict_tools")
+
+
 def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {
         name: env[PREFIX + name.upper()]
         for name in Settings.__struct_fields__
         if PREFIX + name.upper() in env
     }
-    if "strict_tools" in values:
-        names = map(str.strip, values["strict_tools"].split(","))
-        values["strict_tools"] = tuple(name for name in names if name)
+    for listed in _LISTS:
+        if listed in values:
+            names = map(str.strip, values[listed].split(","))
+            values[listed] = tuple(name for name in names if name)
     if "issuers" in values:
         pairs = [part.partition("=") for part in values["issuers"].split(",") if part.strip()]
         if any(not separator for _, separator, _ in pairs):

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +19,7 @@ from rescind_publisher.keyfiles import read_private
 from rescind_publisher.switch import Engine
 from rescind_registry.audit import Entry
 from rescind_registry.config import RegistryConfig
+from rescind_registry.feeds.carrier import Carrier
 from rescind_registry.node import Node
 from rescind_registry.serving import listen
 from rescind_registry.standing import Followed
@@ -40,6 +42,7 @@ def make_config(loaded: Loaded) -> RegistryConfig:
         folder=loaded.home / home.REGISTRY,
         host=host.strip("[]"),
         port=int(port),
+        grpc_port=settings.registry_grpc_port,
         url=settings.registry_url,
         tls_cert=_path(loaded, settings.registry_tls_cert),
         tls_key=_path(loaded, settings.registry_tls_key),
@@ -50,9 +53,17 @@ def _path(loaded: Loaded, value: str | None) -> Path | None:
     return None if value is None else loaded.path(value)
 
 
+class Running(NamedTuple):
+    """A node, its feeds, and the socket to serve on."""
+
+    node: Node
+    carrier: Carrier
+    listener: socket.socket
+
+
 @contextmanager
-def running_node(loaded: Loaded) -> Iterator[tuple[Node, socket.socket]]:
-    """Give a node that follows the log and kills through the publisher of this host, and its ear.
+def running_node(loaded: Loaded) -> Iterator[Running]:
+    """Give a node that follows the log and kills through the publisher of this host.
 
     With no publisher running here, the node is one itself.
     """
@@ -60,12 +71,14 @@ def running_node(loaded: Loaded) -> Iterator[tuple[Node, socket.socket]]:
     with ExitStack() as running:
         listener = running.enter_context(listen(config))
         config = msgspec.structs.replace(config, port=listener.getsockname()[1])
-        followed, engine = _follow(loaded, running)
+        engine, subscriber = _follow(loaded, running)
+        carrier = Carrier(config, loaded.settings.fabric, subscriber)
+        followed = _start(engine, subscriber, running)
         node = Node.make(config, followed=followed, engine=engine)
         running.callback(node.close)
         if not node.keyring.times():
             node.keyring.add(first_key(loaded, config), since=0)
-        yield node, listener
+        yield Running(node, carrier, listener)
 
 
 def first_key(loaded: Loaded, config: RegistryConfig) -> SigningKey:
@@ -90,13 +103,19 @@ def first_token(node: Node) -> str | None:
     return token
 
 
-def _follow(loaded: Loaded, running: ExitStack) -> tuple[Followed, Engine]:
+def _follow(loaded: Loaded, running: ExitStack) -> tuple[Engine, Subscriber]:
+    """Return whom the node kills through and what follows the log for it; neither has started."""
     client = ControlClient(loaded.home / home.CONTROL)
-    if not client.answers():
-        publisher = LocalPublisher(loaded)
-        running.callback(publisher.close)
-        publisher.start()
-        return publisher.subscriber, publisher
-    subscriber: Subscriber = compose.make_subscriber(loaded, name=_NAME)
-    running.enter_context(subscriber)
-    return subscriber, client
+    if client.answers():
+        return client, compose.make_subscriber(loaded, name=_NAME)
+    publisher = LocalPublisher(loaded)
+    running.callback(publisher.close)
+    return publisher, publisher.subscriber
+
+
+def _start(engine: Engine, subscriber: Subscriber, running: ExitStack) -> Followed:
+    if isinstance(engine, LocalPublisher):
+        engine.start()
+    else:
+        running.enter_context(subscriber)
+    return subscriber

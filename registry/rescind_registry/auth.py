@@ -31,7 +31,9 @@ async def authorize(
         return
     scope = Scope(handler.opt.get("scope", Scope.ADMIN))
     said = connection.headers.get(KEY_HEADER) or _bearer(connection.headers.get("Authorization"))
-    caller = await to_thread.run_sync(_check, node_of(connection), address_of(connection), said)
+    caller = await to_thread.run_sync(
+        check_token, node_of(connection), address_of(connection), said
+    )
     try:
         caller.token.check(scope)
     except ScopeMissing:
@@ -41,7 +43,8 @@ async def authorize(
     connection.scope["auth"] = caller
 
 
-def _check(node: Node, address: str, said: str | None) -> Caller:
+def check_token(node: Node, address: str, said: str | None) -> Caller:
+    """Return who asks; blocks. Raises `TokenInvalid`, `TooManyFailures`."""
     now = node.clock.wall()
     try:
         return Caller(node.tokens.check(said or "", now), address)

@@ -29,6 +29,8 @@ class RegistryConfig(msgspec.Struct, frozen=True, kw_only=True):
     """0: any that is free."""
     url: str | None = None
     """How agents reach this node (`https://registry.example`); None: as it listens."""
+    grpc_port: int | None = None
+    """Port of the gRPC feed, on the same host; 0: any that is free, None: not served."""
     tls_cert: Path | None = None
     tls_key: Path | None = None
     ttl_s: int = TTL_S

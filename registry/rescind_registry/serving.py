@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
@@ -21,7 +22,16 @@ STOP_WITHIN_S = 10.0
 class Server:
     """Serves on a socket that listens. Use as a context manager."""
 
-    def __init__(self, app: Litestar, config: RegistryConfig, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        app: Litestar,
+        config: RegistryConfig,
+        listener: socket.socket,
+        *,
+        before_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`before_stop` ends what would not end by itself, as streams."""
+        self._before_stop = before_stop
         self._listener = listener
         self._server = uvicorn.Server(_settings(app, config))
         self._thread = threading.Thread(target=self._run, name="rescind-registry", daemon=True)
@@ -40,6 +50,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._before_stop()
         self._server.should_exit = True
         self._thread.join(STOP_WITHIN_S)
 

@@ -7,12 +7,15 @@ kills come from; no redirect is followed.
 import ipaddress
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from rescind_subscriber.errors import SourceRefused
+
+if TYPE_CHECKING:
+    import httpx
 
 CONNECT_TIMEOUT_S = 3.0
 
@@ -36,11 +39,13 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         return f"HttpOptions({self.shown})"
 
 
-def make_client(options: HttpOptions, *, silence_s: float) -> httpx.AsyncClient:
+def make_client(options: HttpOptions, *, silence_s: float) -> "httpx.AsyncClient":
     """Return a client; raises `SourceRefused` for an address that cannot be right.
 
     `silence_s`: a connection on which nothing comes for so long is given up.
     """
+    import httpx  # noqa: PLC0415 - who follows by gRPC alone has none
+
     check(options)
     headers = {"User-Agent": options.name, "Accept-Encoding": "identity"}
     if options.token:

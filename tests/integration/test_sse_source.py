@@ -98,7 +98,7 @@ async def test_a_real_follower_stays_fresh_through_restarts(tmp_path: Path) -> N
                 await server.start()
                 await until(lambda: at.denies(*map(victim, range(1, 9))))
                 node.head(log)
-                await until(lambda: str(at.follower.observed().unlinked) == "0")
+                await until(lambda: not at.follower.links["sse"])
                 assert at.follower.reconciler.events.read()["applied"] == 8
 
 
@@ -231,7 +231,7 @@ async def test_a_sidecar_follows_several_nodes_and_joins(tmp_path: Path) -> None
                 two.head(log)
                 await until(lambda: at.age_s < 1)
                 await second.stop()
-                await until(lambda: at.follower.observed().unlinked == 1)
+                await until(lambda: at.follower.links["sse-b"])
                 one.say(*raws[6:], *kills(log, 1))
                 await until(lambda: at.denies(victim(11)))
                 assert derive(at.follower.observed()) is State.FALLBACK

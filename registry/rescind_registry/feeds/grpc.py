@@ -63,8 +63,8 @@ _BEARER = "bearer "
 class TlsFiles(msgspec.Struct, frozen=True):
     """Certificate chain and private key, PEM."""
 
-    cert: Path
-    key: Path
+    cert: Path | None
+    key: Path | None
 
 
 class WatchService:
@@ -227,7 +227,7 @@ def _address(peer: str) -> str:
 
 def _bind(server: aio.Server, address: str, tls: TlsFiles | None) -> int:
     try:
-        if tls is None:
+        if tls is None or tls.cert is None or tls.key is None:
             return server.add_insecure_port(address)
         pair = (tls.key.read_bytes(), tls.cert.read_bytes())
         return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))

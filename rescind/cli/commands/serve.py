@@ -11,8 +11,7 @@ from rescind.cli.out import Out
 from rescind.errors import EXIT_FAILED, EXIT_OK, BadConfig
 
 if TYPE_CHECKING:
-    import socket
-
+    from rescind.registering import Running
     from rescind_registry.node import Node
 
 POLL_S = 0.5
@@ -36,18 +35,21 @@ def serve(session: Session, *, listen: str | None) -> int:
     from rescind.registering import running_node  # noqa: PLC0415
 
     session.overrides["registry_listen"] = listen
-    with interruptible(), running_node(session.loaded) as (node, listener):
+    with interruptible(), running_node(session.loaded) as running:
         try:
-            return _serve(session.out, node, listener)
+            return _serve(session.out, running)
         except KeyboardInterrupt:
             return EXIT_OK
 
 
-def _serve(out: Out, node: "Node", listener: "socket.socket") -> int:
+def _serve(out: Out, running: "Running") -> int:
     from rescind_registry.app import build  # noqa: PLC0415 - help needs none
     from rescind_registry.serving import Server  # noqa: PLC0415
 
-    with Server(build(node), node.config, listener) as server:
+    node, carrier = running.node, running.carrier
+    app = build(node, carrier.routes(), lifespan=[carrier.lifespan])
+    ending = carrier.hub.stop_serving
+    with Server(app, node.config, running.listener, before_stop=ending) as server:
         _show(out, node)
         while server.running:
             time.sleep(POLL_S)
