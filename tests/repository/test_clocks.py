@@ -25,6 +25,7 @@ ALLOWED = {
     "publisher/rescind_publisher/hearing.py": DEADLINE,
     "publisher/rescind_publisher/applied.py": PEOPLE,
     "registry/rescind_registry/acts.py": DEADLINE,
+    "registry/rescind_registry/feeds/applied.py": "an allowance a second, on this host",
     "rescind/embedded/redis.py": DEADLINE,
     "rescind/embedded/server.py": DEADLINE,
     "rescind/cli/": PEOPLE,

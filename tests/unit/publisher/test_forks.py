@@ -18,6 +18,12 @@ def signed(count: int = 1, voice: Voice = VOICE, chain: Chain | None = None) -> 
     return (chain or Chain(voice)).number(batches, int(NOW))[-1].raw
 
 
+def flipped(raw: bytes) -> bytes:
+    """Return the event with another character in the middle of its signature."""
+    other = b"B" if raw[-40:-39] == b"A" else b"A"
+    return raw[:-40] + other + raw[-39:]
+
+
 def judged(raw: bytes, log: str = CHAIN.log, seq: int = 1, key: SigningKey = PUBLISHER) -> bool:
     """Whether these bytes at that place are a fork."""
     return is_fork(log, seq, raw, trust=make_trust(), kid=key.kid)
@@ -38,7 +44,7 @@ def test_what_our_key_has_signed_is_a_fork() -> None:
         signed(),
         signed(voice=Voice(SECOND, "soc-b", FABRIC, 1_000_000)),
         signed(voice=Voice(PUBLISHER, "soc", "another", 1_000_000)),
-        signed(chain=CHAIN)[:-2] + b"AA",
+        flipped(signed(chain=CHAIN)),
     ],
     ids=["nothing", "garbage", "number", "log", "key", "fabric", "bit flip"],
 )
