@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from rescind import home
-from rescind.home import SPOOL
+from rescind.home import SPOOL, SUBSCRIBERS
 from rescind_protocol import trust
 from rescind_protocol.encoding import b64url_encode
 from rescind_publisher.keyfiles import read_private
@@ -246,7 +246,9 @@ def checked(terminal: Terminal, what: str) -> Any:
 
 
 def end_publisher_key(folder: Path, *, not_after: int) -> None:
-    """Sign the trust file anew, with an end for the publisher's key."""
+    """Sign the trust file anew, with an end for the publisher's key; the host knew no other."""
+    for kept in (folder / SUBSCRIBERS).glob("*trust*"):
+        kept.unlink()
     names = ("root", "publisher", "approver")
     keys = {name: read_private(folder / f"{name}.key") for name in names}
     x, second = (b64url_encode(keys[name].public) for name in names[1:])
