@@ -15,9 +15,9 @@ from rescind_publisher.keyfiles import read_private
 from rescind_publisher.listeners.base import Listener
 from rescind_publisher.metrics import families
 from rescind_publisher.receipts import Receipt
-from rescind_publisher.requests import Order
+from rescind_publisher.requests import Order, TrustRequest
 from rescind_publisher.sinks.base import Sink
-from rescind_publisher.status import Status
+from rescind_publisher.status import Status, TrustPosted
 from rescind_publisher.switch import Engine, Told
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.sources.base import Source
@@ -58,6 +58,7 @@ class LocalPublisher:
             follower=self.subscriber,
             listeners=_listeners(loaded),
         )
+        self.subscriber.on_trust.append(self.publisher.believe)
 
     def __repr__(self) -> str:
         return f"<LocalPublisher {self.publisher!r}>"
@@ -79,6 +80,10 @@ class LocalPublisher:
     def submit(self, order: Order, told: Told | None = None) -> Receipt:
         """Do what is asked."""
         return self.publisher.submit(order, told)
+
+    def post_trust(self, request: TrustRequest) -> TrustPosted:
+        """Go by newer versions of the trust file, and put them into the brokers."""
+        return self.publisher.post_trust(request)
 
     def fleet(self) -> Fleet:
         """Who the subscribers are, and how."""

@@ -105,12 +105,12 @@ class Replica:
             return False
         # A head so old that its event's digest is not kept proves nothing: a thief's chain may
         # have outrun the publisher's.
-        return at.seq == 0 or self._known(log, at.seq) == at.digest
+        return at.seq == 0 or self.digest_of(log, at.seq) == at.digest
 
     def contradicts(self, head: Head) -> str | None:
         """Return a log of which the head names other bytes than are applied here, None if none."""
         for log, at in head.logs.items():
-            known = self._known(log, at.seq) if at.seq else None
+            known = self.digest_of(log, at.seq) if at.seq else None
             if log not in self.forked and known is not None and known != at.digest:
                 return log
         return None
@@ -147,7 +147,7 @@ class Replica:
 
     def _apply_branch(self, branch: Branch, event: Event) -> Outcome:
         if self.seen(RevocationId(event.log, event.seq, 0)):
-            known = self._known(event.log, event.seq)
+            known = self.digest_of(event.log, event.seq)
             return Outcome.SEEN if known in (None, event.digest) else Outcome.VOID
         if branch.full:
             return Outcome.TOO_FAR
@@ -178,14 +178,14 @@ class Replica:
             return False
         if any(seq > cut.seq for seq in self.above.get(log, ())):
             return False
-        return self._known(log, cut.seq) in (None, cut.digest)
+        return self.digest_of(log, cut.seq) in (None, cut.digest)
 
     def _apply(self, event: Event) -> Outcome:
         log, seq = event.log, event.seq
         at = self.vector.get(log, START)
         pending = self.above.get(log, {})
         if seq <= at.seq or seq in pending:
-            known = self._known(log, seq)
+            known = self.digest_of(log, seq)
             return Outcome.SEEN if known in (None, event.digest) else self._fork(event)
         if seq == at.seq + 1 and event.prev != at.digest:
             return self._fork(event)
@@ -479,9 +479,11 @@ class Replica:
         theirs += [
             (log, n, k.digest) for log, links in image.above.items() for n, k in links.items()
         ]
-        return {log for log, seq, digest in theirs if self._known(log, seq) not in (None, digest)}
+        return {
+            log for log, seq, digest in theirs if self.digest_of(log, seq) not in (None, digest)
+        }
 
-    def _known(self, log: str, seq: int) -> bytes | None:
+    def digest_of(self, log: str, seq: int) -> bytes | None:
         """The digest of an event of ours, as far back as digests are kept."""
         at, link = self.vector.get(log, START), self.above.get(log, {}).get(seq)
         if link is not None:

@@ -61,6 +61,7 @@ __all__ = [
     "TrustedKey",
     "catch_up",
     "extend",
+    "fabric_of",
     "is_version",
     "read",
     "sign",
@@ -261,6 +262,12 @@ def read(raw: bytes, *, root: bytes, fabric: str) -> Trust:
     for each in versions[1:]:
         trust = extend(trust, each)
     return trust
+
+
+def fabric_of(raw: bytes) -> str:
+    """Return the fabric that a file says it is for; nothing is verified."""
+    claims = check_json(_payload(raw.strip().splitlines()[0] if raw.strip() else b""))
+    return str(claims.get("aud")) if isinstance(claims, dict) else ""
 
 
 def extend(trust: Trust, raw: bytes) -> Trust:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from rescind_protocol import events, heads
-from rescind_protocol.changes import Change, Retract
+from rescind_protocol.changes import Change, Retire, Retract
 from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.events import GENESIS, Event
 from rescind_protocol.heads import Head, Position
@@ -52,11 +52,19 @@ class Chain:
         self.log = new_log_id(voice.key.kid, voice.random)
         self.at = Position(0, GENESIS)
 
-    def number(self, batches: Iterable[tuple[Change, ...]], at: int) -> list[Numbered]:
-        """Sign one event for each batch of changes; `at` in unix seconds. Raises `TooLarge`."""
+    def number(
+        self,
+        batches: Iterable[tuple[Change, ...]],
+        at: int,
+        retires: tuple[Retire, ...] = (),
+    ) -> list[Numbered]:
+        """Sign one event for each batch of changes; `at` in unix seconds. Raises `TooLarge`.
+
+        `retires` are said in each: there is one batch, an empty one, where there are any.
+        """
         place, made = self.at, []
         for changes in batches:
-            numbered = self._sign(changes, place, at)
+            numbered = self._sign(changes, place, at, retires)
             made.append(numbered)
             place = Position(numbered.event.seq, numbered.event.digest)
         return made
@@ -65,10 +73,17 @@ class Chain:
         """Go on after these events, which are committed."""
         self.at = Position(made[-1].event.seq, made[-1].event.digest)
 
-    def _sign(self, changes: tuple[Change, ...], after: Position, at: int) -> Numbered:
+    def _sign(
+        self,
+        changes: tuple[Change, ...],
+        after: Position,
+        at: int,
+        retires: tuple[Retire, ...],
+    ) -> Numbered:
         voice, seq = self._voice, after.seq + 1
         raw = events.make(
             changes,
+            retires=retires,
             key=voice.key,
             approver=voice.approver if any(map(is_wide, changes)) else None,
             publisher=voice.publisher,
@@ -88,6 +103,7 @@ class Chain:
             at=at,
             changes=tuple(enumerate(changes)),
             void=0,
+            retires=retires,
         )
         return Numbered(event, raw)
 

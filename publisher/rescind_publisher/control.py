@@ -29,8 +29,15 @@ from rescind_publisher.applied import Applied
 from rescind_publisher.errors import ControlFailed, ControlInUse
 from rescind_publisher.fleet import Fleet
 from rescind_publisher.receipts import Receipt
-from rescind_publisher.requests import FleetRequest, Order, Request, ScrubRequest, StatusRequest
-from rescind_publisher.status import Status
+from rescind_publisher.requests import (
+    FleetRequest,
+    Order,
+    Request,
+    ScrubRequest,
+    StatusRequest,
+    TrustRequest,
+)
+from rescind_publisher.status import Status, TrustPosted
 
 _log = logging.getLogger(__name__)
 
@@ -50,12 +57,13 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One of five. `applied` is no last word: a receipt follows."""
+    """One of six. `applied` is no last word: a receipt follows."""
 
     receipt: Receipt | None = None
     status: Status | None = None
     fleet: Fleet | None = None
     applied: Applied | None = None
+    trust: TrustPosted | None = None
     error: Problem | None = None
 
 
@@ -68,6 +76,10 @@ class Answering(Protocol):
 
     def fleet(self) -> Fleet:
         """Who the subscribers are."""
+        ...
+
+    def post_trust(self, request: TrustRequest) -> TrustPosted:
+        """Go by newer versions of the trust file, and put them into the brokers."""
         ...
 
     def status(self) -> Status:
@@ -154,6 +166,8 @@ class ControlServer:
             return Answer(fleet=self._publisher.fleet())
         if isinstance(request, ScrubRequest):
             return Answer(status=self._publisher.scrub())
+        if isinstance(request, TrustRequest):
+            return Answer(trust=self._publisher.post_trust(request))
         return Answer(receipt=self._publisher.submit(request, told))
 
 

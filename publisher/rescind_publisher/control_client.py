@@ -22,8 +22,9 @@ from rescind_publisher.requests import (
     Request,
     ScrubRequest,
     StatusRequest,
+    TrustRequest,
 )
-from rescind_publisher.status import Status
+from rescind_publisher.status import Status, TrustPosted
 
 CONNECT_TIMEOUT_S = 1.0
 _MARGIN_S = 10.0
@@ -84,6 +85,13 @@ class ControlClient:
         if status is None:
             raise ControlFailed(f"what listens on {self.path} is not a publisher")
         return status
+
+    def post_trust(self, request: TrustRequest) -> TrustPosted:
+        """Hand versions of the trust file over; raises what the publisher raised."""
+        posted = self._ask(request, request.timeout_s).trust
+        if posted is None:
+            raise ControlUncertain("the publisher answered without saying what became of it")
+        return posted
 
     def fleet(self) -> Fleet:
         """Ask who the subscribers are."""

@@ -14,25 +14,27 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, Self, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from rescind_guard.freshness import SystemClock
+from rescind_protocol import trust as trusts
 from rescind_protocol.changes import Change, Revocation
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.targets import Target
 from rescind_protocol.trust import Trust
-from rescind_publisher import metrics, plans
+from rescind_publisher import metrics, plans, retiring
 from rescind_publisher.applied import Applied
 from rescind_publisher.chain import Numbered, Voice, is_wide
 from rescind_publisher.clock import checked
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.control import ControlServer
 from rescind_publisher.drain import Drain
-from rescind_publisher.errors import NotRunning, Outdated
+from rescind_publisher.errors import BadRequest, NotPermitted, NotRunning, Outdated
 from rescind_publisher.fleet import Fleet
-from rescind_publisher.follower import Follower, SnapshotFollower
+from rescind_publisher.follower import Follower, KnowingFollower, SnapshotFollower
 from rescind_publisher.forks import is_fork
 from rescind_publisher.hand import Hand
 from rescind_publisher.hearing import Hearing
@@ -43,15 +45,17 @@ from rescind_publisher.listeners.base import Listener
 from rescind_publisher.metrics import Counters
 from rescind_publisher.plans import Plan
 from rescind_publisher.receipts import Receipt
-from rescind_publisher.requests import EndRequest, KillRequest, Order
+from rescind_publisher.requests import EndRequest, KillRequest, Order, RetireRequest, TrustRequest
 from rescind_publisher.rights import check_approver, check_rights, expired, signer_of
 from rescind_publisher.roster import Roster
 from rescind_publisher.scrub import Scrubber
 from rescind_publisher.shelf import Schedule
 from rescind_publisher.sinks.base import Record, Sink
 from rescind_publisher.spool import Spool
-from rescind_publisher.status import SinkStatus, Status
+from rescind_publisher.status import SinkStatus, Status, TrustPosted
 from rescind_publisher.tally import Tally, Wanted
+from rescind_publisher.trust_post import TrustPost
+from rescind_subscriber.config import MISSED_HEADS
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -83,6 +87,8 @@ class Publisher:
             key, config.publisher, config.fabric, self._signer.rights.quota, approver
         )
         self._trust, self._sinks, self._follower = trust, tuple(sinks), follower
+        self._barred = ""
+        """Why nothing is accepted any more, a sentence: the root has revoked the key."""
         self.roster = Roster()
         self._clock = clock or SystemClock()
         self._hearing = Hearing(self.roster, listeners, self.counters, self._clock)
@@ -157,7 +163,9 @@ class Publisher:
             move=self._move,
             shelved=keeper.shelved if keeper is not None else dict,
             fleet=lambda: self.roster.size,
+            heed=self._heed_retirement,
         )
+        self._trust_post = TrustPost(self._drain.outlets, self._trust)
         self._control: ControlServer | None = None
         if self.config.control is not None:
             self._control = ControlServer(self, self.config.control)
@@ -168,6 +176,7 @@ class Publisher:
         if self._keeper is not None:
             self._keeper.start()
         self._scrubber.start()
+        self._trust_post.start()
 
     def _make_keeper(self) -> Keeper | None:
         """Snapshots need a right of their own, and someone who follows what others say."""
@@ -208,6 +217,7 @@ class Publisher:
         await self._scrubber.stop()
         if self._keeper is not None:
             await self._keeper.stop()
+        await self._trust_post.stop()
         await self._heartbeat.stop()
         await self._hearing.stop()
         await self._drain.stop()
@@ -278,6 +288,8 @@ class Publisher:
             moves = self._ledger.moves
             plan = self._plan(order)
             check_rights(plan, self._signer, approved=self._voice.approver is not None)
+            if plan.retires:
+                return plan, self._ledger.retire(plan.retires, hand)
             try:
                 return plan, self._ledger.accept(plan.changes, hand, moves=moves)
             except Outdated:
@@ -299,6 +311,8 @@ class Publisher:
     def _check_running(self) -> None:
         if not self._running:
             raise NotRunning("the publisher is not running")
+        if self._barred:
+            raise NotPermitted(self._barred)
         if self._pid != os.getpid():
             raise NotRunning("the publisher belongs to the process before the fork: start another")
 
@@ -306,8 +320,74 @@ class Publisher:
         now = checked(self._clock)
         if isinstance(order, KillRequest):
             return plans.kill(order, now=now, horizon=self._ledger.horizon)
+        if isinstance(order, RetireRequest):
+            return self._plan_retirement(order)
         live, warnings = self._live(order)
         return plans.end(order, live, now=now, warnings=warnings)
+
+    def _plan_retirement(self, order: RetireRequest) -> Plan:
+        known = self._follower.known() if isinstance(self._follower, KnowingFollower) else None
+        if known is None:
+            raise BadRequest("no subscriber follows the others here: nobody knows where they stand")
+        silent_s = MISSED_HEADS * self.config.heartbeat_s
+        return retiring.plan(
+            order, known, trust=self._trust, signer=self._signer, silent_s=silent_s
+        )
+
+    # --- trust ---
+
+    def believe(self, trust: Trust) -> None:
+        """Go by a newer version of the trust file from now on; from any thread."""
+        if trust.version <= self._trust.version:
+            return
+        self._trust = trust
+        try:
+            self._signer = signer_of(trust, self._voice.key, self.config)
+        except NotPermitted as error:
+            self._barred = str(error)
+            _log.critical("nothing is accepted any more: %s", error)
+        else:
+            quota = self._signer.rights.quota
+            self._voice = msgspec.structs.replace(self._voice, quota=quota)
+        if self._running:
+            self._ledger.believe(trust, self._voice)
+            if self._keeper is not None:
+                self._keeper.believe(trust)
+
+    def post_trust(self, request: TrustRequest) -> TrustPosted:
+        """Go by newer versions of the trust file, and put all of them into the brokers.
+
+        Raises `TrustBroken` and its kind where they do not follow from what is gone by.
+        """
+        if not self._running:
+            raise NotRunning("the publisher is not running")
+        raws = [version.encode("utf-8", "replace") for version in request.versions]
+        newer = trusts.catch_up(self._trust, raws)
+        self.believe(newer)
+        posted = self._on_loop(self._post_within(newer, request.timeout_s))
+        return TrustPosted(newer.version, posted)
+
+    async def _post_within(self, trust: Trust, timeout_s: float) -> dict[str, str]:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._trust_post.post(trust)
+        except TimeoutError:
+            return dict.fromkeys(self.sink_names, "not in time; it is tried again")
+
+    def _heed_retirement(self) -> None:
+        """Where others have taken us for gone, say our own again in a new log (blocks)."""
+        known = self._follower.known() if isinstance(self._follower, KnowingFollower) else None
+        if known is None:
+            return
+        cuts = known.positions.retired.get(self._voice.key.kid, {})
+        made = self._ledger.say_again(cuts, self._may_say, self._hand(time.perf_counter()))
+        if made:
+            _log.error(
+                "this publisher was retired; what it said beyond was said again in %d events of "
+                "log %s; give reinstatements again, and ask the root for a new key",
+                len(made),
+                self._ledger.log,
+            )
 
     def _live(self, order: EndRequest) -> tuple[list[Revocation], tuple[str, ...]]:
         """Own kills by our own state, which is ahead; all others by the followed view."""

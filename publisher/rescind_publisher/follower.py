@@ -4,8 +4,9 @@ from typing import Protocol, runtime_checkable
 
 from rescind_protocol.table import Table
 from rescind_subscriber.capture import Captured
+from rescind_subscriber.known import Known
 
-__all__ = ["Captured", "Follower", "SnapshotFollower"]
+__all__ = ["Captured", "Follower", "KnowingFollower", "Known", "SnapshotFollower"]
 
 
 class _Published(Protocol):
@@ -31,6 +32,15 @@ class Follower(Protocol):
 
     def wait_synced(self, timeout_s: float, /) -> bool:
         """Wait until the view has once been proven complete; whether it has."""
+        ...
+
+
+@runtime_checkable
+class KnowingFollower(Follower, Protocol):
+    """One that says where the others stand."""
+
+    def known(self) -> Known | None:
+        """Return positions and heads of one moment, proven or not; may block."""
         ...
 
 

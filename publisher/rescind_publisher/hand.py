@@ -67,9 +67,12 @@ class Hand:
             ids=tuple(
                 RevocationId(each.event.log, each.event.seq, index)
                 for each in made
-                for index, _ in each.event.changes
+                for index in range(max(1, len(each.event.changes)))
             ),
-            targets=tuple(dict.fromkeys(str(change.target) for change in plan.changes)),
+            targets=(
+                *dict.fromkeys(str(change.target) for change in plan.changes),
+                *(f"publisher {retired.publisher}" for retired in plan.retires),
+            ),
             accepted_at=round(at, 3),
             accepted_ms=self.accepted_ms,
             sinks=self.progress.sinks(),

@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 LOOK_EVERY_HEADS = 30
 """How often it is made sure that the sinks still hold what they had: one read for each log."""
+HEED_EVERY_HEADS = 3
 MOVE_EVERY_HEADS = 60
 """How often it is seen whether the kills of too many old logs are in force."""
 CROWDED_EVERY_HEADS = 3
@@ -39,10 +40,14 @@ class Heartbeat:
         move: Callable[[], None],
         shelved: Callable[[], Mapping[str, int]],
         fleet: Callable[[], int],
+        heed: Callable[[], None],
     ) -> None:
-        """`move` says old kills again if need be; `shelved` is what snapshots carry of each log."""
+        """`move` says old kills again if need be; `shelved` is what snapshots carry of each log.
+
+        `heed` looks whether others have retired us.
+        """
         self._ledger, self._drain = ledger, drain
-        self._move, self._shelved = move, shelved
+        self._move, self._shelved, self._heed = move, shelved, heed
         self._config, self._counters, self._fleet = config, counters, fleet
         self._stopping = asyncio.Event()
         self._jumped = False
@@ -111,6 +116,8 @@ class Heartbeat:
         await self.save_marks()
         if count % LOOK_EVERY_HEADS == 0:
             self._drain.look()
+        if count % HEED_EVERY_HEADS == 0:
+            await asyncio.to_thread(self._heed)
         if count % self._every(MOVE_EVERY_HEADS) == 0:
             await asyncio.to_thread(self._move)
         if count % self._every(REVIEW_EVERY_HEADS) == 0:

@@ -86,6 +86,10 @@ class Keeper:
         self._own_logs, self._counters = own_logs, counters
         self._task: asyncio.Task[None] | None = None
 
+    def believe(self, trust: Trust) -> None:
+        """Sign by a newer trust from now on; its readers take what was written by it at once."""
+        self._trust = trust
+
     def start(self) -> None:
         """Begin to look."""
         self._task = asyncio.get_running_loop().create_task(self._keep())

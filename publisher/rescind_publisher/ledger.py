@@ -17,12 +17,13 @@ from typing import Protocol
 import msgspec
 
 from rescind_protocol import events
-from rescind_protocol.changes import Change, Kill, Revocation
+from rescind_protocol.changes import Change, Kill, Retire, Revocation
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Head, Position
 from rescind_protocol.join import Replica
+from rescind_protocol.positions import START
 from rescind_protocol.targets import Target
 from rescind_protocol.trust import LOG_PREFIX_CHARS, Trust
 from rescind_publisher import chain, moving
@@ -97,6 +98,8 @@ class Ledger:
         self._replica = Replica()
         self._positions = spool.positions()
         self._closed: set[str] = set()
+        self._cut: set[str] = set()
+        """Own logs that end before their newest event: we were taken for gone."""
         self._ended_in: dict[str, dict[str, int]] = {}
         """Log -> the logs in which its kills were ended, with the number of the last such event."""
         self.moves = 0
@@ -167,9 +170,24 @@ class Ledger:
             self._check_quota(changes)
             return self._commit(chain.batches(changes), hand_over)
 
-    def _commit(self, batches: Iterable[tuple[Change, ...]], hand_over: HandOver) -> list[Numbered]:
+    def believe(self, trust: Trust, voice: Voice) -> None:
+        """Name a newer trust in heads from now on; `voice` has the quota that it grants."""
+        with self._lock:
+            self._trust, self._voice = trust, voice
+
+    def retire(self, retires: tuple[Retire, ...], hand_over: HandOver) -> list[Numbered]:
+        """Commit retirements as one event; raises as `accept`."""
+        with self._lock:
+            return self._commit([()], hand_over, retires)
+
+    def _commit(
+        self,
+        batches: Iterable[tuple[Change, ...]],
+        hand_over: HandOver,
+        retires: tuple[Retire, ...] = (),
+    ) -> list[Numbered]:
         at = int(checked(self._clock))
-        made = self._chain.number(batches, at)
+        made = self._chain.number(batches, at, retires)
         hand_over.signed(made)
         try:
             self._spool.append(made)
@@ -224,7 +242,8 @@ class Ledger:
             return self._stand()
 
     def _stand(self) -> Standing:
-        logs = {log: at for log, at in self._positions.items() if log not in self._closed}
+        silent = self._closed | self._cut  # no subscriber could cover what is cut
+        logs = {log: at for log, at in self._positions.items() if log not in silent}
         return Standing(logs, self._replica.live_sum(logs))
 
     def _rebuild(self, log: str, at: Position) -> None:
@@ -329,6 +348,31 @@ class Ledger:
                 return []
             self.moves += 1
             return self._commit(batches, hand_over)
+
+    def say_again(
+        self, cuts: Mapping[str, Position], permit: moving.Permit, hand_over: HandOver
+    ) -> list[Numbered]:
+        """Say in a new log what own logs hold in force beyond where others have cut them.
+
+        For whoever was retired and comes back (DESIGN, freshness). Raises as `accept`.
+        """
+        with self._lock:
+            self._join()
+            new = {
+                log
+                for log, cut in cuts.items()
+                if log not in self._cut and self._positions.get(log, START).seq > cut.seq
+            }
+            if not new:
+                return []
+            self._cut |= new
+            if self.log in self._cut:
+                self._chain = Chain(self._voice)
+            live = moving.in_force(self._replica.table)
+            some = [r for log in new for r in live.get(log, ()) if r.id.seq > cuts[log].seq]
+            batches = list(chain.bundles(moving.groups(some, None, permit)))
+            self.moves += 1
+            return self._commit(batches, hand_over) if batches else []
 
     def review(
         self,

@@ -8,7 +8,15 @@ from typing import Any
 
 import msgspec
 
-from rescind_protocol.changes import Change, Effect, Reinstate, Retract, Revocation, RevocationId
+from rescind_protocol.changes import (
+    Change,
+    Effect,
+    Reinstate,
+    Retire,
+    Retract,
+    Revocation,
+    RevocationId,
+)
 from rescind_protocol.limits import MAX_FLOOR_AHEAD_S, MAX_NAMES, SKEW_S
 from rescind_protocol.targets import Kind
 from rescind_publisher.errors import BadRequest, NothingLive
@@ -19,6 +27,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What one request comes to."""
 
     changes: tuple[Change, ...]
+    retires: tuple[Retire, ...] = ()
     ended: tuple[RevocationId, ...] = ()
     floor: int | None = None
     warnings: tuple[str, ...] = ()
@@ -49,7 +58,8 @@ def end(
         raise BadRequest(f"the floor may be {MAX_FLOOR_AHEAD_S} s ahead at most: nothing ends it")
     parts = (names[i : i + MAX_NAMES] for i in range(0, len(names), MAX_NAMES))
     changes = tuple(_end(request, part, floor) for part in parts)
-    return Plan(changes, names, None if request.retract or not floor else floor, warnings)
+    new_badges_from = None if request.retract or not floor else floor
+    return Plan(changes, ended=names, floor=new_badges_from, warnings=warnings)
 
 
 def _floor(live: tuple[Revocation, ...], now: float) -> int:

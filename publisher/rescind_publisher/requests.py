@@ -14,6 +14,7 @@ from rescind_protocol.limits import (
     BADGE_KILL_MARGIN_S,
     MAX_CHANGES,
     MAX_REASON_CHARS,
+    MAX_TRUST_VERSIONS,
     UNKNOWN_EXP_KILL_S,
 )
 from rescind_protocol.targets import Kind, Target, check
@@ -71,6 +72,26 @@ class EndRequest(_Request, frozen=True, tag="end"):
     wait_s: ClassVar[float] = 0.0
 
 
+class RetireRequest(_Request, frozen=True, tag="retire"):
+    """A publisher is gone: go on without its heads, and void what it said beyond what is known."""
+
+    publisher: Annotated[str, Meta(max_length=32)]
+    force: bool = False
+    """Also where its last head names events that are not here: these are given up."""
+    reason: Annotated[str, Meta(max_length=64)] = "unspecified"
+    reason_admin: Reason | None = None
+    actor: Reason | None = None
+    timeout_s: Timeout = 2.0
+    wait_s: ClassVar[float] = 0.0
+
+
+class TrustRequest(_Request, frozen=True, tag="trust"):
+    """Go by these versions of the trust file, oldest first, and put them into the brokers."""
+
+    versions: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MAX_TRUST_VERSIONS)]
+    timeout_s: Timeout = 5.0
+
+
 class FleetRequest(_Request, frozen=True, tag="fleet"):
     """Who the subscribers are, and how."""
 
@@ -89,8 +110,16 @@ class StatusRequest(_Request, frozen=True, tag="status"):
     timeout_s: ClassVar[float] = 0.0
 
 
-Request = KillRequest | EndRequest | StatusRequest | FleetRequest | ScrubRequest
-Order = KillRequest | EndRequest
+Request = (
+    KillRequest
+    | EndRequest
+    | RetireRequest
+    | TrustRequest
+    | StatusRequest
+    | FleetRequest
+    | ScrubRequest
+)
+Order = KillRequest | EndRequest | RetireRequest
 
 
 def to_kill(spec: KillSpec, *, actor: str | None, now: float, horizon: int) -> Kill:

@@ -20,6 +20,11 @@ def signer_of(trust: Trust, key: SigningKey, config: PublisherConfig) -> Signer:
         raise NotPermitted(
             f"key {key.kid} is not in the trust file: no subscriber would believe it"
         )
+    if found.revoked:
+        raise NotPermitted(
+            f"key {key.kid} is revoked: make another one, have the root trust it, and begin with a "
+            "new spool"
+        )
     if found.publisher != config.publisher or trust.fabric != config.fabric:
         raise NotPermitted(
             f"the trust file knows key {key.kid} as {found.publisher!r} of fabric "
@@ -52,6 +57,11 @@ def check_approver(trust: Trust, approver: SigningKey | None, signer: Signer) ->
 
 def check_rights(plan: Plan, signer: Signer, *, approved: bool) -> None:
     """Raise `NotPermitted` for what subscribers would find void (DESIGN, trust)."""
+    for retired in plan.retires:
+        if not signer.permit_retiring(retired):
+            raise NotPermitted(
+                f"the trust file does not let {signer.publisher!r} retire {retired.publisher!r}"
+            )
     for change in plan.changes:
         verb = type(change).__name__.lower()
         if not signer.rights.permit(change):

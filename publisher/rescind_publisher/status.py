@@ -62,3 +62,12 @@ class Status(msgspec.Struct, frozen=True):
     counters: dict[str, int]
     problem: str | None = None
     """Why its heads freshen nobody."""
+
+
+class TrustPosted(msgspec.Struct, frozen=True):
+    """What became of versions that were handed over."""
+
+    version: int
+    """The newest one, which is gone by here."""
+    sinks: dict[str, str]
+    """What is wrong with each sink; "" where it holds them all."""

@@ -13,7 +13,7 @@ from rescind_publisher.applied import Applied
 from rescind_publisher.asks import Ask, Expiry, Moment, default_actor, seconds, to_spec
 from rescind_publisher.errors import BadRequest
 from rescind_publisher.receipts import Receipt
-from rescind_publisher.requests import EndRequest, KillRequest, Order
+from rescind_publisher.requests import EndRequest, KillRequest, Order, RetireRequest
 
 Told = Callable[[Applied], None]
 """Hears how far the subscribers are; must not block."""
@@ -136,6 +136,32 @@ class KillSwitch:
             EndRequest(
                 target=target,
                 floor=None if floor is None else seconds("floor", floor),
+                reason=reason,
+                reason_admin=reason_admin,
+                actor=actor or default_actor(),
+                timeout_s=timeout_s,
+            )
+        )
+
+    def retire(
+        self,
+        publisher: str,
+        *,
+        force: bool = False,
+        reason: str = "unspecified",
+        reason_admin: str | None = None,
+        actor: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Receipt:
+        """Go on without a publisher that is gone; the receipt's warnings say where its logs end.
+
+        Raises `BadRequest` where it is alive, or where something of it may be missing here; with
+        `force` that is given up.
+        """
+        return self._engine.submit(
+            RetireRequest(
+                publisher=publisher,
+                force=force,
                 reason=reason,
                 reason_admin=reason_admin,
                 actor=actor or default_actor(),

@@ -43,6 +43,7 @@ class _Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approve: bool = False
     quota: int | None = None
     not_after: datetime | None = None
+    cuts: dict[str, tuple[int, str]] | None = None
 
 
 class _Description(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,7 +95,7 @@ def _trusted(path: Path, number: int, key: _Key) -> TrustedKey:
     if key.not_after is not None and key.not_after.tzinfo is None:
         raise BadConfig(f"{where}: not_after has no zone: write it with a Z at its end")
     not_after = None if key.not_after is None else int(key.not_after.timestamp())
-    return TrustedKey(x, key.publisher, rights, not_after)
+    return TrustedKey(x, key.publisher, rights, not_after, cuts=key.cuts)
 
 
 def _kinds(where: str, said: list[Kind] | str) -> tuple[Kind, ...]:

@@ -32,6 +32,7 @@ from rescind_subscriber.collector import collector_off
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
 from rescind_subscriber.faults import Fault, Faults
+from rescind_subscriber.known import Known
 from rescind_subscriber.memory import Memory, State, image_of, positions_of
 from rescind_subscriber.pace import Pace, Rescan
 from rescind_subscriber.reconcile import Reconciler
@@ -90,6 +91,8 @@ class Follower:
         self._refuted: dict[str, set[Cursor]] = {name: set() for name in self.sources}
         """Cursors at which other bytes lie, or none."""
         self._rereads = 0
+        self._read_once: set[str] = set()
+        """Sources that were read to their ends."""
         self._fabric = trust.fabric
         self._view = view
         self._config = config
@@ -315,6 +318,7 @@ class Follower:
             self._due[name].set()
         else:
             self.reads.add("complete")
+            self._read_once.add(name)
             self._unread.pop(name, None)
             self._want_snapshot[name] = not new and self.reconciler.missing
             if self._want_snapshot[name] and isinstance(source, SnapshotStore):
@@ -390,6 +394,18 @@ class Follower:
             self._notice_reread()
             await asyncio.sleep(0)
         return new
+
+    def known(self) -> Known:
+        """Return the positions and heads of this moment, and what may be missing of them."""
+        joined = self.reconciler.joined
+        problems = [f"{name}: {why}" for name, why in self.links.items() if why]
+        problems += self._unread.values()
+        problems += [
+            f"{name} was not read yet" for name in self.sources if name not in self._read_once
+        ]
+        if joined.rebuilding:
+            problems.append("the state is being built anew")
+        return Known(positions_of(joined.target), self.reconciler.heard(), tuple(problems))
 
     def capture(self) -> Captured | None:
         """Return the state of this moment, None where it may not be relied upon."""

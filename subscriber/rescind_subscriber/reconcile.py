@@ -39,6 +39,7 @@ from rescind_protocol.image import Image
 from rescind_protocol.join import Outcome, Replica
 from rescind_protocol.limits import MAX_HEAD_AHEAD_S
 from rescind_protocol.trust import Trust
+from rescind_subscriber import known
 from rescind_subscriber.collector import collector_off
 from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.joined import Joined
@@ -415,6 +416,14 @@ class Reconciler:
             self._swap()
             for publisher in list(self._heard):
                 self._prove(publisher)
+
+    def heard(self) -> dict[str, known.Heard]:
+        """Return the newest valid head of each publisher, and its age now."""
+        now = self._clock.boot()
+        return {
+            name: known.Heard(each.head, each.age_s + now - each.boot)
+            for name, each in self._heard.items()
+        }
 
     # --- restart ---
 

@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from rescind_guard.exposition import Family
 from rescind_guard.freshness import SystemClock
@@ -30,6 +30,7 @@ from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable, TrustUnkept
 from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.follow import Follower
+from rescind_subscriber.known import Known
 from rescind_subscriber.metrics import families
 from rescind_subscriber.reconcile import Relay
 from rescind_subscriber.report_loop import send_through
@@ -38,6 +39,8 @@ from rescind_subscriber.status import Status, status_of
 from rescind_subscriber.trust_file import TrustKept
 
 log = logging.getLogger("rescind.subscriber")
+
+T = TypeVar("T")
 
 RESTART_WAIT_S = 1.0
 STOP_WITHIN_S = 10.0
@@ -317,14 +320,29 @@ class Subscriber:
 
         Blocks for that moment; not to be called on the subscriber's own loop.
         """
+        return self._ask(Follower.capture) if self.fresh else None
+
+    def known(self) -> Known | None:
+        """Return positions and heads of one moment, proven or not; None while it starts anew.
+
+        Blocks as `capture` does.
+        """
+        return self._ask(Follower.known)
+
+    def digest_of(self, log: str, seq: int) -> bytes | None:
+        """Return the digest of an event that was applied, None where it is too long ago."""
+        return self._ask(lambda follower: follower.reconciler.replica.digest_of(log, seq))
+
+    def _ask(self, question: Callable[[Follower], T]) -> T | None:
+        """Ask the follower on its own loop, between two messages."""
         loop, follower = self._loop, self._follower
-        if loop is None or follower is None or not self.fresh:
+        if loop is None or follower is None:
             return None
 
-        async def take() -> Captured | None:
-            return follower.capture()
+        async def ask() -> T:
+            return question(follower)
 
-        work = take()
+        work = ask()
         try:
             return asyncio.run_coroutine_threadsafe(work, loop).result(CAPTURE_WITHIN_S)
         except (TimeoutError, RuntimeError, concurrent.futures.CancelledError):

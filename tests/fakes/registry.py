@@ -15,7 +15,7 @@ from rescind_guard.view import View
 from rescind_protocol.changes import RevocationId
 from rescind_publisher import plans
 from rescind_publisher.receipts import Receipt, SinkReceipt, State
-from rescind_publisher.requests import KillRequest, Order
+from rescind_publisher.requests import KillRequest, Order, RetireRequest
 from rescind_publisher.switch import Told
 from rescind_registry.app import build
 from rescind_registry.config import RegistryConfig
@@ -82,6 +82,8 @@ class Bench:
         ledger = self.fabric._ledger
         if isinstance(order, KillRequest):
             plan = plans.kill(order, now=self.fabric.now, horizon=ledger.horizon)
+        elif isinstance(order, RetireRequest):
+            raise TypeError("nobody is retired here")
         else:
             plan = plans.end(order, ledger.live(order.target), now=self.fabric.now)
         ids: tuple[RevocationId, ...] = self.fabric._accept(plan)

@@ -43,7 +43,8 @@ trust.toml:
   publisher = "second"             # the second key that wide kills need
   file = "second.key.pub.json"
   approve = true
-Also: snapshot, retire, issuers = [...], quota = N, not_after = a time.
+Also: snapshot, retire, issuers = [...], quota = N, not_after = a time,
+cuts = {"LOG" = [N, "DIGEST"]} of a revoked key (see `rescind trust --help`).
 """
 
 
@@ -58,7 +59,7 @@ def list_(session: Session) -> int:
     """Show whom the trust file of this host trusts, and with what."""
     from rescind import compose  # noqa: PLC0415 - help needs none
 
-    return _present(session.out, compose.make_trust(session.loaded))
+    return present(session.out, compose.make_trust(session.loaded))
 
 
 @keys.command(short_help="Make a private key and its public part.")
@@ -155,7 +156,7 @@ def sign(session: Session, description: Path, root: Path, out: Path) -> int:
     signed = trust.sign(file, key, before=before)
     write_trust(out, signed)
     session.out.note(f"signed {out}")
-    return _present(session.out, trust.read(signed, root=key.public, fabric=file.aud))
+    return present(session.out, trust.read(signed, root=key.public, fabric=file.aud))
 
 
 @keys.command(short_help="Verify a trust file by its root.")
@@ -171,7 +172,7 @@ def verify(session: Session, file: Path, root: Path, fabric: str | None) -> int:
     name = fabric or session.loaded.settings.fabric
     found = trust.read(read_trust(file), root=_public(root), fabric=name)
     session.out.note(f"{file} is signed by this root")
-    return _present(session.out, found)
+    return present(session.out, found)
 
 
 def _is_json(file: Path) -> bool:
@@ -184,7 +185,8 @@ def _public(file: Path) -> bytes:
     return read_public(file)
 
 
-def _present(out: Out, found: "Trust") -> int:
+def present(out: Out, found: "Trust") -> int:
+    """Write whom a trust file trusts."""
     from rescind.cli.trustfile import describe_rights  # noqa: PLC0415 - help needs none
 
     signers = list(found.signers.values())
@@ -199,7 +201,9 @@ def _present(out: Out, found: "Trust") -> int:
                     "thumbprint": signer.kid,
                     "rights": plain(signer.rights),
                     "not_after": signer.not_after,
-                    "required": signer.publisher in found.required and signer.rights.head,
+                    "required": found.heading(signer.publisher) == signer.kid
+                    and signer.publisher in found.required,
+                    "revoked": signer.revoked,
                 }
                 for signer in signers
             ],
@@ -208,8 +212,11 @@ def _present(out: Out, found: "Trust") -> int:
     out.say(f"fabric {found.fabric}, trust version {found.version}")
     for signer in signers:
         out.say()
-        required = signer.publisher in found.required and signer.rights.head
-        out.say((signer.publisher, "green"), "  required" if required else "")
+        required = found.heading(signer.publisher) == signer.kid
+        required = required and signer.publisher in found.required
+        colour = "red" if signer.revoked else "green"
+        note = "  revoked" if signer.revoked else "  required" if required else ""
+        out.say((signer.publisher, colour), note)
         out.fields(
             ("key", signer.kid),
             ("may", describe_rights(signer.rights)),

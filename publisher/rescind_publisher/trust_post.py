@@ -1,0 +1,84 @@
+"""Puts the versions of the trust file into every sink, and sees that they stay there.
+
+They are one more log, called `trust`, whose numbers are the versions; every publisher keeps it up,
+for all hold the same bytes. On the publisher's loop. It is never on the way of a kill.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from rescind_protocol.errors import RescindError
+from rescind_protocol.subjects import TRUST_LOG
+from rescind_protocol.trust import Trust
+from rescind_publisher.drain import Outlet
+from rescind_publisher.sinks.base import Record, Sink, Stored
+
+_log = logging.getLogger(__name__)
+
+FIRST_LOOK_AFTER_S = 10.0
+"""A command that is a publisher for a moment has no part in this."""
+LOOK_EVERY_S = 60.0
+
+
+class TrustPost:
+    """Knows where each sink has each version; those read back there count."""
+
+    def __init__(self, outlets: Sequence[Outlet], trust: Trust) -> None:
+        self._outlets, self._trust = outlets, trust
+        self._stored: dict[str, dict[bytes, Stored]] = {each.sink.name: {} for each in outlets}
+        self._problems: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()
+
+    def start(self) -> None:
+        """Begin to look, a while from now."""
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    async def stop(self) -> None:
+        """Write nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        await asyncio.sleep(FIRST_LOOK_AFTER_S)
+        while True:
+            await self.post(self._trust)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def post(self, trust: Trust) -> dict[str, str]:
+        """Have every sink hold the versions of a trust; return what is wrong by sink, "" if not."""
+        if trust.version >= self._trust.version:
+            self._trust = trust
+        async with self._looking:
+            problems = await asyncio.gather(*map(self._post, self._outlets))
+        return dict(zip(self._stored, problems, strict=True))
+
+    async def _post(self, outlet: Outlet) -> str:
+        name = outlet.sink.name
+        if not outlet.ready:
+            return outlet.problem or f"{name}: not connected"
+        stored = self._stored[name]
+        first = self._trust.version - len(self._trust.raws) + 1
+        try:
+            for version, raw in enumerate(self._trust.raws, first):
+                record = Record(TRUST_LOG, version, raw)
+                at = stored.get(raw)
+                if at is None or await outlet.sink.read_back(at) != raw:
+                    stored[raw] = await _append(outlet.sink, record, repair=at is not None)
+        except RescindError as error:
+            if self._problems.get(name) != str(error):
+                _log.error("the trust file is not in %s: %s", name, error)
+            self._problems[name] = str(error)
+            return str(error)
+        self._problems.pop(name, None)
+        return ""
+
+
+async def _append(sink: Sink, record: Record, *, repair: bool) -> Stored:
+    """Append; a store that had the same id and not the same bytes is asked again without one."""
+    stored = await sink.append(record, repair=repair)
+    if stored.duplicate and await sink.read_back(stored) != record.raw:
+        stored = await sink.append(record, repair=True)
+    return stored
