@@ -7,7 +7,7 @@
 - diverged: two views differ after healing, by a single byte, or from what was accepted
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -73,6 +73,37 @@ class Memory:
     known: dict[str, set[Cause]] = field(default_factory=dict)
     saved: list[dict[str, set[Cause]]] = field(default_factory=list)
     """As of each snapshot on its disk."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What one decision showed: all that the checker needs, from whichever process it was made in.
+
+    An allowed one claims to be fresh unless it `warned`. `kills` with their expiry, unix seconds.
+    """
+
+    allowed: bool = False
+    warned: bool = False
+    kills: tuple[tuple[RevocationId, int | None], ...] = ()
+    floors: tuple[tuple[bytes, str, int], ...] = ()
+    """Target, log, `iat`."""
+    targets: tuple[bytes, ...] = ()
+    """Of an allowed badge."""
+
+
+def seen(badge: TestBadge, decision: Decision, table: Table) -> Seen:
+    """Return what a decision showed; `table` is that of the view it was made on."""
+    if decision.claims is None:
+        return Seen()
+    targets = tuple(decision.claims.targets)
+    if decision.code is Code.BADGE_REVOKED:
+        found = [(target, at) for target in targets if (at := table.get(target)) is not None]
+        dead = [r for _, at in found for r in at.revocations if _kills(r, badge.iat)]
+        floors = [(t, log, floor) for t, at in found for log, floor in at.floors]
+        return Seen(
+            kills=tuple((revocation.id, revocation.kill.expires_at) for revocation in dead),
+            floors=tuple(each for each in floors if badge.iat <= each[2]),
+        )
+    return Seen(bool(decision), bool(decision.warnings), targets=targets) if decision else Seen()
 
 
 class Checker:
@@ -154,26 +185,21 @@ class Checker:
         self, guard: str, badge: TestBadge, decision: Decision, view: View, now: float
     ) -> None:
         """Take note of one decision and judge it."""
-        if decision.code is Code.BADGE_REVOKED and decision.claims is not None:
-            causes = set(self._causes(view.published.table, decision.claims.targets, badge.iat))
+        self.judge(guard, badge, seen(badge, decision, view.published.table), now)
+
+    def judge(self, guard: str, badge: TestBadge, seen: Seen, now: float) -> None:
+        """Take note of what one decision showed, and judge it."""
+        if seen.kills or seen.floors:
+            for name, expires_at in seen.kills:
+                self._expiry.setdefault(name, expires_at)
+            causes = {name for name, _ in seen.kills} | {(FLOOR, *floor) for floor in seen.floors}
             memory = self._memory(guard)
             memory.ever.setdefault(badge.jti, set()).update(causes)
             memory.known.setdefault(badge.jti, set()).update(causes)
-        elif decision and decision.claims is not None:
-            self._judge_old(guard, badge, now, fresh=not decision.warnings)
-            if not decision.warnings:
-                self._judge_fresh(guard, badge, decision.claims.targets, now)
-
-    def _causes(self, table: Table, targets: Iterable[bytes], iat: int) -> Iterator[Cause]:
-        for target in targets:
-            entry = table.get(target)
-            if entry is None:
-                continue
-            for revocation in entry.revocations:
-                if _kills(revocation, iat):
-                    self._expiry.setdefault(revocation.id, revocation.kill.expires_at)
-                    yield revocation.id
-            yield from ((FLOOR, target, log, floor) for log, floor in entry.floors if iat <= floor)
+        elif seen.allowed:
+            self._judge_old(guard, badge, now, fresh=not seen.warned)
+            if not seen.warned:
+                self._judge_fresh(guard, badge, seen.targets, now)
 
     def _judge_old(self, guard: str, badge: TestBadge, now: float, *, fresh: bool) -> None:
         memory = self._memory(guard)
