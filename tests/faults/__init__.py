@@ -1,0 +1,1 @@
+"""Faults on demand: networks, processes, brokers, disks and clocks that misbehave."""
