@@ -7,7 +7,7 @@ with `--json` its last line is one object. The seed is said first, so that any r
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from random import SystemRandom
 from typing import Any, Self
@@ -21,11 +21,13 @@ from rescind.testing.sim.checker import FIGURES
 from tests.chaos import real_tier, sim_tier
 from tests.chaos.shrink import describe
 from tests.chaos.weak import SHOWS, WITHOUT
+from tests.chaos.weak_parts import EVERY_PART
 
 DEFAULT_MINUTES = 1.0
 SHOWN = 3
 """Failing seeds that are shrunk and shown."""
 FOUND, CLEAN, MISUSED = 1, 0, 2
+TIMES = ("recovery_s", "measured_s", "ratios")
 
 
 class Tally:
@@ -34,7 +36,10 @@ class Tally:
     def __init__(self, args: argparse.Namespace) -> None:
         self.total = Verdict()
         self.failed: list[int] = []
-        self.recovery_s: dict[str, list[float]] = {}
+        self.times: dict[str, dict[str, list[float]]] = {}
+        """By kind (recovery times, others, ratios) and name."""
+        self.shown = False
+        """Whether what was taken out has shown, in the figure that is its own."""
         self.begun = time.monotonic()
         self._minutes, self._schedules = args.minutes, args.schedules
         self.console = Console(stderr=True)
@@ -65,6 +70,11 @@ class Tally:
         says = f"{self.total.schedules} schedules, {self.total.violations} violations"
         self._progress.update(self._bar, completed=max(done), says=says)
 
+    def note_times(self, kind: str, times: Mapping[str, list[float]]) -> None:
+        """Count times in, or ratios."""
+        for name, values in times.items():
+            self.times.setdefault(kind, {}).setdefault(name, []).extend(values)
+
     def result(self) -> dict[str, Any]:
         """Return the figures."""
         seconds = time.monotonic() - self.begun
@@ -83,6 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.seed is None:
         args.seed = SystemRandom().randrange(2**31)
     _say(f"tier {args.tier}, seed {args.seed}")
+    if args.tier == "sim" and args.without not in (None, *WITHOUT):
+        _say(f"the simulator cannot do without {args.without!r}: only without {', '.join(WITHOUT)}")
+        return MISUSED
     if args.tier == "real" and not set(args.scenario or ["*"]) <= {"*", *real_tier.load()}:
         _say(f"no such scenario; there are {', '.join(real_tier.load())}")
         return MISUSED
@@ -100,7 +113,8 @@ def _simulate(args: argparse.Namespace, tally: Tally) -> None:
         args.seed, schedules=args.schedules, until=until, jobs=args.jobs, without=args.without
     ):
         tally.add(chunk.verdict, chunk.failed)
-        if _shown(args.without, tally.total):
+        tally.shown = args.without is not None and getattr(tally.total, SHOWS[args.without]) > 0
+        if tally.shown:
             return
 
 
@@ -112,11 +126,13 @@ def _play(args: argparse.Namespace, tally: Tally) -> None:
         until=until,
         without=args.without,
         names=tuple(args.scenario),
+        jobs=args.jobs,
     ):
         tally.add(played.verdict, [played.seed] if played.verdict.violations else [])
-        for fault, times in played.recovery_s.items():
-            tally.recovery_s.setdefault(fault, []).extend(times)
-        if _shown(args.without, tally.total):
+        for kind in TIMES:
+            tally.note_times(kind, getattr(played, kind))
+        tally.shown = tally.shown or played.shown
+        if tally.shown:
             return
 
 
@@ -125,20 +141,15 @@ def _report(args: argparse.Namespace, tally: Tally) -> int:
         _explain(args, seed)
     result = {"tier": args.tier, "seed": args.seed, "without": args.without, **tally.result()}
     if args.tier == "real":
-        result["recovery_s"] = real_tier.summary(tally.recovery_s)
+        for kind in TIMES:
+            result[kind] = real_tier.summary(tally.times.get(kind, {}))
         _say(*tally.total.notes)
     said = ", ".join(f"{name} {value}" for name, value in result.items() if value is not None)
     sys.stdout.write((msgspec.json.encode(result).decode() if args.json else said) + "\n")
     if args.without:
-        shown = _shown(args.without, tally.total)
-        _say(_without(args.without, shown=shown))
-        return CLEAN if shown else FOUND
+        _say(_without(args, shown=tally.shown))
+        return CLEAN if tally.shown else FOUND
     return FOUND if tally.total.violations else CLEAN
-
-
-def _shown(without: str | None, total: Verdict) -> bool:
-    """Whether what was taken out has shown, in the figure that is its own."""
-    return without is not None and getattr(total, SHOWS[without]) > 0
 
 
 def _say(*lines: str) -> None:
@@ -146,8 +157,9 @@ def _say(*lines: str) -> None:
     sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
-def _without(name: str, *, shown: bool) -> str:
-    return f"without {name}: {SHOWS[name]} {'> 0, as must be' if shown else 'is 0: NOT found'}"
+def _without(args: argparse.Namespace, *, shown: bool) -> str:
+    figure = SHOWS[args.without] if args.tier == "sim" else "what it shows"
+    return f"without {args.without}: {figure} {'> 0, as must be' if shown else 'is 0: NOT found'}"
 
 
 def _explain(args: argparse.Namespace, seed: int) -> None:
@@ -165,8 +177,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="of the first schedule; the next one has the next")
     parser.add_argument("--minutes", type=_positive, help="how long (default 1)")
     parser.add_argument("--schedules", type=_count, help="how many, if that is sooner")
-    parser.add_argument("--jobs", type=_count, default=1, help="processes (tier sim; default 1)")
-    parser.add_argument("--without", choices=tuple(WITHOUT), help="take this protection out")
+    parser.add_argument("--jobs", type=_count, default=1, help="processes (default 1)")
+    parser.add_argument(
+        "--without",
+        choices=tuple(dict.fromkeys((*WITHOUT, *EVERY_PART))),
+        metavar="NAME",
+        help=f"take this protection out: {', '.join(WITHOUT)}; tier real also: "
+        f"{', '.join(name for name in EVERY_PART if name not in WITHOUT)}",
+    )
     parser.add_argument(
         "--scenario", action="append", default=[], help="this one only (tier real; repeatable)"
     )

@@ -9,12 +9,15 @@ import importlib
 import pkgutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice, starmap, takewhile
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from statistics import median
+from types import MappingProxyType
 
 import msgspec
 
@@ -22,6 +25,7 @@ import tests.chaos
 from rescind.testing.sim import Verdict
 from rescind.testing.sim.checker import Checker
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 PREFIX = "scenario_"
 """Modules of this package whose names begin so are loaded for their scenarios."""
 LIMIT_S = 300.0
@@ -39,11 +43,31 @@ class Context:
     without: str | None
     """The protection that is to be taken out; a scenario that cannot do so raises `Unsuited`."""
     checker: Checker = field(default_factory=lambda: Checker(LIMIT_S))
+    limit_s: float = LIMIT_S
     recovery_s: dict[str, list[float]] = field(default_factory=dict)
+    measured_s: dict[str, list[float]] = field(default_factory=dict)
+    ratios: dict[str, list[float]] = field(default_factory=dict)
 
     def recovered(self, fault: str, seconds: float) -> None:
         """Note how long after the end of a fault the last view was right again."""
         self.recovery_s.setdefault(fault, []).append(seconds)
+
+    def measured(self, what: str, times_s: list[float]) -> None:
+        """Note times that are reported beside the recovery times."""
+        self.measured_s.setdefault(what, []).extend(times_s)
+
+    def ratio(self, what: str, value: float) -> None:
+        """Note a ratio of two times of this very run."""
+        self.ratios.setdefault(what, []).append(value)
+
+    def expect(self, holds: object, what: str) -> None:
+        """Raise `NotAsExpected` unless something holds."""
+        if not holds:
+            raise NotAsExpected(what)
+
+
+class NotAsExpected(Exception):
+    """Something that a scenario looks for besides the checker's rules does not hold."""
 
 
 class Unsuited(Exception):
@@ -52,13 +76,16 @@ class Unsuited(Exception):
 
 Scenario = Callable[[Context], None]
 SCENARIOS: dict[str, Scenario] = {}
+SHOWS: dict[str, dict[str, str]] = {}
+"""For each scenario: the protections that it needs, each with the figure in which one's absence
+must show."""
 
 
-def scenario(name: str) -> Callable[[Scenario], Scenario]:
+def scenario(name: str, shows: Mapping[str, str] = NOTHING) -> Callable[[Scenario], Scenario]:
     """Put a scenario on the list, under the name of its fault."""
 
     def add(play: Scenario) -> Scenario:
-        SCENARIOS[name] = play
+        SCENARIOS[name], SHOWS[name] = play, dict(shows)
         return play
 
     return add
@@ -78,21 +105,54 @@ class Played(msgspec.Struct, frozen=True):
     name: str
     seed: int
     verdict: Verdict
-    recovery_s: dict[str, list[float]]
+    recovery_s: dict[str, list[float]] = {}
+    measured_s: dict[str, list[float]] = {}
+    ratios: dict[str, list[float]] = {}
+    shown: bool = False
+    """Whether what was taken out has shown, in the figure that is its own here."""
+
+
+def suited(without: str | None, names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the scenarios to be played, of these or of all: those that need the protection."""
+    known = names or sorted(load())
+    return tuple(name for name in known if without is None or without in SHOWS[name])
 
 
 def rounds(
-    seed: int, *, schedules: int | None, until: float, without: str | None, names: tuple[str, ...]
+    seed: int,
+    *,
+    schedules: int | None,
+    until: float,
+    without: str | None,
+    names: tuple[str, ...],
+    jobs: int = 1,
 ) -> Iterator[Played]:
     """Play scenario after scenario, each as often as the others, until there were enough."""
-    known = load()
-    chosen = names or tuple(sorted(known))
-    for number in count():
-        if (schedules is not None and number >= schedules) or time.monotonic() >= until:
-            return
-        played = play(chosen[(seed + number) % len(chosen)], seed + number, without)
-        if played is not None:
-            yield played
+    chosen = suited(without, names)
+    if not chosen:
+        return
+    numbers = count() if schedules is None else iter(range(schedules))
+    tasks = (
+        (chosen[(seed + number) % len(chosen)], seed + number, without)
+        for number in takewhile(lambda _: time.monotonic() < until, numbers)
+    )
+    played = starmap(play, tasks) if jobs == 1 else _beside(tasks, jobs)
+    yield from filter(None, played)
+
+
+def _beside(tasks: Iterator[tuple[str, int, str | None]], jobs: int) -> Iterator[Played | None]:
+    """Play several at a time, in processes: most of a schedule is waiting."""
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        running = {pool.submit(_load_and_play, *task) for task in islice(tasks, jobs)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(_load_and_play, *task) for task in islice(tasks, len(done))}
+            yield from (each.result() for each in done)
+
+
+def _load_and_play(name: str, seed: int, without: str | None) -> Played | None:
+    load()
+    return play(name, seed, without)
 
 
 def play(name: str, seed: int, without: str | None) -> Played | None:
@@ -109,7 +169,16 @@ def play(name: str, seed: int, without: str | None) -> Played | None:
         verdict = context.checker.verdict
         if verdict.violations:
             verdict.notes.insert(0, f"{name}, seed {seed}")
-        return Played(name, seed, verdict, context.recovery_s)
+        figure = SHOWS.get(name, {}).get(without or "")
+        return Played(
+            name,
+            seed,
+            verdict,
+            context.recovery_s,
+            context.measured_s,
+            context.ratios,
+            shown=figure is not None and getattr(verdict, figure) > 0,
+        )
 
 
 def summary(recovery_s: dict[str, list[float]]) -> dict[str, dict[str, float]]:

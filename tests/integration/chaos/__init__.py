@@ -1,0 +1,1 @@
+"""The chaos suite against real servers."""
