@@ -12,6 +12,7 @@ import msgspec
 from rescind_guard import didkey, jwk
 from rescind_guard.codes import Code
 from rescind_guard.errors import Refused
+from rescind_guard.issuers import IssuerKey, Standing
 from rescind_guard.parsing import Badge
 from rescind_protocol import targets
 from rescind_protocol.errors import Malformed
@@ -37,6 +38,8 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     """Of the issuer's key that verified."""
     targets: tuple[bytes, ...]
     """Badge, agent, key, issuer, everyone, and session where it has one."""
+    standing: Standing = Standing.LIVE
+    """Of that key."""
     fault: str | None = None
     """What is wrong with the key's binding, if anything; judged after signature and times."""
 
@@ -50,13 +53,13 @@ def _signer(iss: str, key_thumbprint: str) -> tuple[bytes, bytes, bytes]:
     return digest(Kind.KEY, "", key_thumbprint), digest(Kind.ISSUER, iss, ""), _EVERYONE
 
 
-def claims(badge: Badge, key_thumbprint: str) -> Claims:
+def claims(badge: Badge, key: IssuerKey) -> Claims:
     """Return the claims of a badge whose signature verified under the key given."""
     said = badge.payload
     digests = (
         digest(Kind.BADGE, badge.iss, badge.jti),
         badge.agent,
-        *_signer(badge.iss, key_thumbprint),
+        *_signer(badge.iss, key.thumbprint),
     )
     return Claims(
         iss=badge.iss,
@@ -70,10 +73,23 @@ def claims(badge: Badge, key_thumbprint: str) -> Claims:
         aud=said.aud,
         domain=said.vc.subject.domain,
         sid=said.sid,
-        key_thumbprint=key_thumbprint,
+        key_thumbprint=key.thumbprint,
+        standing=key.standing,
         targets=digests if badge.session is None else (*digests, badge.session),
         fault=_binding_fault(badge),
     )
+
+
+def check_key(found: Claims) -> None:
+    """Only a key that its issuer has now makes a badge good (RFC-002 §11)."""
+    if found.standing is Standing.WITHDRAWN:
+        raise Refused(
+            Code.BADGE_SIGNATURE_INVALID, "badge is signed by a key its issuer has withdrawn"
+        )
+    if found.standing is Standing.OUTDATED:
+        raise Refused(
+            Code.REVOCATION_CHECK_FAILED, "cannot tell: the issuer's keys were not confirmed lately"
+        )
 
 
 def check_times(found: Claims, now: float) -> None:

@@ -44,11 +44,17 @@ class Explanation:
         keys = badge and self._try(3, "issuer and key", lambda: guard.keys(badge), _say_keys)
         if badge is None or keys is None:
             return self._not_reached(3 if badge is None else 4, token)
-        self.claims = self._try(4, "signature", lambda: guard.verify(badge), _say_claims)
+        self._try(4, "signature", lambda: self._verify(badge), _say_claims)
         if self.claims is None:
             return self._not_reached(5, token)
         self._judge(self.claims, tool)
         return self.steps
+
+    def _verify(self, badge: Badge) -> Claims:
+        claims = self._guard.verify(badge)
+        self.claims = claims  # who it is, also if its key is good no longer
+        badges.check_key(claims)
+        return claims
 
     def _judge(self, claims: Claims, tool: str | None) -> None:
         guard, at = self._guard, self._published

@@ -4,7 +4,7 @@
 
  1. this very token, seen under these keys → its claims
  2. parse strictly: size, duplicate keys, canonical base64url, typ, alg, crit; the claims' structure
- 3. the issuer, from the allowlist, and its key
+ 3. the issuer, from the allowlist, and its key; who has none that fits is noted for the fetcher
  4. the signature: Ed25519, or ES256
  5. times, 60 s of skew
  6. audience, key binding, trust level
@@ -30,6 +30,7 @@ from rescind_guard.errors import BadGuard, Refused
 from rescind_guard.exposition import Family
 from rescind_guard.freshness import Mode, Rule, SystemClock
 from rescind_guard.issuers import IssuerKey, Issuers, self_signed_key
+from rescind_guard.key_view import KeyView
 from rescind_guard.lookup import check_suspension, check_view, claims_despite
 from rescind_guard.metrics import Counter, families
 from rescind_guard.parsing import Badge
@@ -55,7 +56,7 @@ class Guard:
     def __init__(
         self,
         view: View | None,
-        issuers: Issuers,
+        issuers: Issuers | KeyView,
         *,
         audience: str | None = None,
         rule: Rule | None = None,
@@ -75,19 +76,20 @@ class Guard:
             raise BadGuard(f'revocation must be "check" or "skip", not {revocation!r}')
         if view is None and revocation != "skip":
             raise BadGuard('a guard needs a view; to go without, say revocation="skip"')
-        if not len(issuers) and not accept_self_signed:
+        keys = issuers if isinstance(issuers, KeyView) else KeyView(issuers)
+        if not len(keys.published) and not accept_self_signed:
             raise BadGuard("no trusted issuers: an empty allowlist would refuse every badge")
         if type(minimum_level) is not int or minimum_level not in parsing.LEVELS.values():
             raise BadGuard(f"minimum_level must be a number from 0 to 4, not {minimum_level!r}")
         if audience is not None and not (isinstance(audience, str) and audience):
             raise BadGuard(f"audience must be one name that badges carry, not {audience!r}")
         self._profile = profile_of(profile)
-        check_issuers(self._profile, issuers)
+        check_issuers(self._profile, keys.published)
         self._skip = revocation == "skip"
         self._deny_suspended = deny_suspended
         self._view = view or View()
         self._passed = self._view.passed.append
-        self._issuers = issuers
+        self._keys = keys
         self._audience = audience
         self._rule = rule or Rule()
         self._minimum_level = minimum_level
@@ -118,7 +120,7 @@ class Guard:
             and kept.generation == published.generation
             and self._wall() < kept.good_until_wall
             and (now := self._boot()) < kept.good_until_boot
-            and kept.issuers is self._issuers
+            and kept.issuers is self._keys.published
         ):
             decision = kept.decision
             if self._policy is not None:
@@ -166,11 +168,12 @@ class Guard:
     def _decide(
         self, token: str | None, tool: str | None, kept: Kept | None, published: Published
     ) -> Decision:
+        issuers = self._keys.published  # once: what is kept must name those that verified
         try:
-            if kept is not None and kept.issuers is self._issuers:
+            if kept is not None and kept.issuers is issuers:
                 claims = kept.claims  # (1)
             else:
-                claims = self.verify(self.read(token))  # (2) to (4)
+                claims = self.verify(self.read(token), issuers)  # (2) to (4)
         except Refused as refused:
             return self._refuse(refused, self.despite(token, refused), published)
         decision: Decision | None = None
@@ -180,7 +183,7 @@ class Guard:
         except Refused as refused:
             return self._refuse(refused, claims, published)
         finally:
-            self._keep(token, claims, decision, published)
+            self._keep(token, claims, decision, published, issuers)
         return decision if self._policy is None else self._ask_policy(decision, tool)
 
     def read(self, token: str | None) -> Badge:
@@ -191,20 +194,31 @@ class Guard:
             raise Refused(Code.BADGE_MALFORMED, "badge is malformed: it is not text")
         return parsing.read(token, lenient=self._lenient, keyless=self._profile is Profile.DEV)
 
-    def keys(self, badge: Badge) -> tuple[IssuerKey, ...]:
+    def keys(self, badge: Badge, issuers: Issuers | None = None) -> tuple[IssuerKey, ...]:
         """Find the keys the badge may be signed with (3); raises `Refused`."""
-        return self._find_keys(badge.iss, badge.token.header.kid)
+        return self._find_keys(badge.iss, badge.token.header.kid, issuers)
 
-    def _find_keys(self, iss: str, kid: str | None) -> tuple[IssuerKey, ...]:
+    def _find_keys(
+        self, iss: str, kid: str | None, issuers: Issuers | None = None
+    ) -> tuple[IssuerKey, ...]:
         if iss.startswith(didkey.PREFIX) and self._accept_self_signed:
             return (self_signed_key(iss),)
-        return self._issuers.candidates(iss, kid)
+        trusted = self._keys.published if issuers is None else issuers
+        found = trusted.candidates(iss, kid)
+        if not found:
+            self._keys.miss(iss)
+            raise Refused(
+                Code.BADGE_SIGNATURE_INVALID, "badge names a key its issuer does not have"
+            )
+        return found
 
-    def verify(self, badge: Badge) -> Claims:
+    def verify(self, badge: Badge, issuers: Issuers | None = None) -> Claims:
         """Verify the signature (3, 4) and return the claims; raises `Refused`."""
-        for key in self.keys(badge):
+        for key in self.keys(badge, issuers):
             if jwk.verifies(badge.token, key.public):
-                return badges.claims(badge, key.thumbprint)
+                return badges.claims(badge, key)
+        if badge.token.header.kid is None:
+            self._keys.miss(badge.iss)
         raise Refused(Code.BADGE_SIGNATURE_INVALID, "badge signature does not verify")
 
     def despite(self, token: str | None, refused: Refused) -> Claims | None:
@@ -215,6 +229,7 @@ class Guard:
 
     def _judge(self, claims: Claims, tool: str | None, published: Published) -> tuple[str, ...]:
         now = self._wall()
+        badges.check_key(claims)  # (4)
         badges.check_times(claims, now)  # (5)
         self.check_rules(claims)  # (6)
         self.check_revocation(claims, published)  # (7)
@@ -261,7 +276,12 @@ class Guard:
             policy.ask(self._policy, claims, tool)
 
     def _keep(
-        self, token: str | None, claims: Claims, decision: Decision | None, at: Published
+        self,
+        token: str | None,
+        claims: Claims,
+        decision: Decision | None,
+        at: Published,
+        issuers: Issuers,
     ) -> None:
         """Cache: for how long depends on the badge and on the proof of freshness (red-team B1).
 
@@ -277,7 +297,7 @@ class Guard:
             token,
             Kept(
                 claims,
-                self._issuers,
+                issuers,
                 at.generation,
                 min(claims.exp + SKEW_S, inf if self._skip else at.as_of_wall + limit),
                 inf if self._skip else at.as_of_boot + limit,

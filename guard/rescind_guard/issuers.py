@@ -4,6 +4,7 @@ An empty allowlist is an error, never "any" (INTEROP §1).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
 
 import msgspec
 
@@ -22,6 +23,16 @@ _PRIVATE = frozenset({"d", "k"})
 """Members of private and of shared keys, of whatever kind (RFC 7518 §6)."""
 
 
+class Standing(StrEnum):
+    """What a key is good for. A badge by any of them can be looked up: killed is revoked (I3)."""
+
+    LIVE = "live"
+    WITHDRAWN = "withdrawn"
+    """Its issuer has it no longer."""
+    OUTDATED = "outdated"
+    """Nobody knows whether its issuer still has it."""
+
+
 class IssuerKey(msgspec.Struct, frozen=True, gc=False):
     """One key of an issuer."""
 
@@ -29,10 +40,11 @@ class IssuerKey(msgspec.Struct, frozen=True, gc=False):
     public: bytes
     """32 bytes of an Ed25519 key, or the 65 of a point of P-256."""
     thumbprint: str
+    standing: Standing = Standing.LIVE
 
 
 class Issuers:
-    """Which issuer has which keys."""
+    """Which issuer has which keys; one without keys is trusted, and its keys are not known yet."""
 
     __slots__ = ("_by_kid", "_keys")
 
@@ -43,7 +55,7 @@ class Issuers:
             iss = _issuer(name)
             if iss in self._keys:
                 raise BadGuard(f"issuer {iss} is given twice, spelled differently")
-            self._keys[iss] = tuple(found)
+            self._keys[iss] = tuple(found) or _own_key(iss)
         self._by_kid = {
             (iss, key.kid): key for iss, found in self._keys.items() for key in reversed(found)
         }
@@ -57,27 +69,37 @@ class Issuers:
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
 
+    def __contains__(self, iss: object) -> bool:
+        return iss in self._keys
+
+    def __getitem__(self, iss: str) -> tuple[IssuerKey, ...]:
+        return self._keys[iss]
+
     @classmethod
     def from_jwks(cls, documents: Mapping[str, bytes]) -> "Issuers":
         """Build from JWKS documents (RFC 7517 §5) by issuer; `BadGuard` names a bad one."""
-        return cls({iss: _read_jwks(iss, raw) for iss, raw in documents.items()})
+        return cls({iss: read_jwks(iss, raw) for iss, raw in documents.items()})
 
     def candidates(self, iss: str, kid: str | None) -> tuple[IssuerKey, ...]:
         """Return the keys a badge of `iss` may be signed with, at most `MAX_TRIES`.
 
-        Raises `Refused`: the issuer is not on the allowlist, or has no such key.
+        None if it has no such key. Raises `Refused`: the issuer is not on the allowlist, or nobody
+        knows its keys.
         """
         keys = self._keys.get(iss)
         if keys is None:
             raise Refused(Code.BADGE_ISSUER_UNTRUSTED, f"issuer {iss[:120]!r} is not trusted here")
-        if kid is None:
+        if not keys:
+            raise Refused(Code.REVOCATION_CHECK_FAILED, f"cannot tell: keys of {iss} are not known")
+        if kid is None or iss.startswith(didkey.PREFIX):
             return keys[:MAX_TRIES]
         key = self._by_kid.get((iss, kid))
-        if key is None:
-            raise Refused(
-                Code.BADGE_SIGNATURE_INVALID, "badge names a key its issuer does not have"
-            )
-        return (key,)
+        return () if key is None else (key,)
+
+
+def _own_key(iss: str) -> tuple[IssuerKey, ...]:
+    """An agent trusted by name to sign for itself needs no JWKS."""
+    return (self_signed_key(iss),) if iss.startswith(didkey.PREFIX) else ()
 
 
 def self_signed_key(iss: str) -> IssuerKey:
@@ -96,7 +118,8 @@ def _issuer(name: str) -> str:
         raise BadGuard(f"allowlist of issuers: {error}") from error
 
 
-def _read_jwks(iss: str, raw: bytes) -> tuple[IssuerKey, ...]:
+def read_jwks(iss: str, raw: bytes) -> tuple[IssuerKey, ...]:
+    """Return the keys in a JWKS document; raises `BadGuard`, naming the issuer."""
     try:
         members = _members(check_json(raw))
         found = [_read_jwk(member) for member in members if jwk.is_ours(member)]

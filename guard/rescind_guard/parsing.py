@@ -134,7 +134,9 @@ def _badge(parts: jws.Jws, said: Payload, *, lenient: bool, keyless: bool) -> Ba
 
 
 def _jti(jti: str, *, lenient: bool) -> str:
-    if not lenient and not _UUID4.fullmatch(jti):
+    if _UUID4.fullmatch(jti):
+        return jti.lower()  # as `canonical_jti` does
+    if not lenient:
         raise Malformed("jti is not a UUID of version 4")
     return canonical_jti(jti)
 

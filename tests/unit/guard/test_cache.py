@@ -133,7 +133,7 @@ def test_other_keys_end_what_was_verified_under_the_old() -> None:
     guard = scene.guard()
     badge = scene.issuer.badge()
     assert guard.check(badge)
-    guard._issuers = Issuers.from_jwks({scene.issuer.iss: scene.other.jwks()})
+    guard._keys.swap(Issuers.from_jwks({scene.issuer.iss: scene.other.jwks()}))
     assert guard.check(badge).code is Code.BADGE_SIGNATURE_INVALID
 
 
@@ -169,9 +169,9 @@ def test_a_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
     verified: list[str] = []
     real = Guard.verify
 
-    def counting(one: Guard, badge: object) -> object:
+    def counting(one: Guard, badge: object, issuers: object) -> object:
         verified.append("once")
-        return real(one, badge)  # type: ignore[arg-type]
+        return real(one, badge, issuers)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Guard, "verify", counting)
     badge = scene.issuer.badge()
