@@ -34,33 +34,38 @@ need_venv() {
   package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
   command -v apt-get >/dev/null || fail "$python has no ensurepip: install it with your system's packages"
   if [ "$(id -u)" != 0 ]; then
-    has_redis || package="$package redis-server"
-    fail "as root, please: apt-get install $package"
+    fail "as root, please: apt-get install $package" $(missing_packages)
   fi
   echo "setup: installing $package"
   said=$({ apt-get update && apt-get install -y --no-install-recommends "$package"; } 2>&1) ||
     fail "apt-get could not install $package: $said"
 }
 
-# The fallback's tests run a real redis-server, which no wheel carries. Debian's package would start a
-# service and start it again at each boot: neither is wanted of a machine for tests.
-has_redis() { command -v redis-server valkey-server >/dev/null; }
+# What tests run for real and no wheel carries: a redis-server, a browser, curl.
+missing_packages() {
+  command -v redis-server valkey-server >/dev/null || echo redis-server
+  command -v chromium chromium-browser google-chrome >/dev/null || echo chromium
+  command -v curl >/dev/null || echo curl
+}
 
-need_redis() {
-  local said policy=/usr/sbin/policy-rc.d made=
-  if has_redis; then return; fi
+# Debian's redis-server would start a service and start it again at each boot: neither is wanted of a
+# machine for tests.
+need_packages() {
+  local said policy=/usr/sbin/policy-rc.d made= packages
+  mapfile -t packages < <(missing_packages)
+  if [ ${#packages[@]} = 0 ]; then return; fi
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "setup: 'make test' needs a redis-server; as root, please: apt-get install redis-server"
+    echo "setup: 'make test' needs more; as root, please: apt-get install ${packages[*]}"
     return
   fi
-  echo "setup: installing redis-server, without its service"
+  echo "setup: installing ${packages[*]}, without services"
   if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && made=1
   fi
-  said=$({ apt-get update && apt-get install -y --no-install-recommends redis-server; } 2>&1) ||
+  said=$({ apt-get update && apt-get install -y --no-install-recommends "${packages[@]}"; } 2>&1) ||
     said="failed: $said"
   if [ -n "$made" ]; then rm -f "$policy"; fi
-  case $said in failed:*) fail "apt-get could not install redis-server: $said" ;; esac
+  case $said in failed:*) fail "apt-get could not install ${packages[*]}: $said" ;; esac
   if command -v systemctl >/dev/null; then systemctl disable -q redis-server 2>/dev/null || true; fi
 }
 
@@ -78,7 +83,7 @@ make_environment() {
 if ! cmp -s "$LOCK" "$INSTALLED" || ! new_enough .venv/bin/python; then
   make_environment
 fi
-need_redis
+need_packages
 .venv/bin/python -m pip install -qq --disable-pip-version-check \
   --no-deps --no-build-isolation --editable .
 touch .venv/ready

@@ -45,6 +45,11 @@ class Server:
         """Whether it still serves."""
         return self._thread.is_alive()
 
+    @property
+    def started(self) -> bool:
+        """Whether it answers: its lifespans have been entered."""
+        return self._server.started
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self

@@ -12,9 +12,11 @@ from rescind.errors import EXIT_FAILED, EXIT_OK, BadConfig
 
 if TYPE_CHECKING:
     from rescind.registering import Running
+    from rescind_registry.feeds.carrier import Carrier
     from rescind_registry.node import Node
 
 POLL_S = 0.5
+START_POLL_S = 0.01
 
 
 @click.command()
@@ -50,22 +52,26 @@ def _serve(out: Out, running: "Running") -> int:
     app = build(node, carrier.routes(), lifespan=[carrier.lifespan])
     ending = carrier.hub.stop_serving
     with Server(app, node.config, running.listener, before_stop=ending) as server:
-        _show(out, node)
+        while server.running and not server.started:
+            time.sleep(START_POLL_S)
+        _show(out, node, carrier)
         while server.running:
             time.sleep(POLL_S)
     return EXIT_FAILED
 
 
-def _show(out: Out, node: "Node") -> None:
+def _show(out: Out, node: "Node", carrier: "Carrier") -> None:
     from rescind.registering import first_token  # noqa: PLC0415 - help needs none
 
     token, config = first_token(node), node.config
-    said = {"event": "serving", "url": config.origin, "issuer": config.iss, "token": token}
+    said: dict[str, object] = {"event": "serving", "url": config.origin, "issuer": config.iss}
+    said |= {"token": token, "grpc": carrier.grpc_port}
     out.document({name: value for name, value in said.items() if value is not None})
     out.say(("serving", "green"), f"  {config.origin}")
     out.fields(
         ("issuer", config.iss),
         ("API", f"{config.origin}/openapi.json"),
+        ("gRPC", None if carrier.grpc_port is None else f"{config.host}:{carrier.grpc_port}"),
         ("token", None if token is None else (token, "yellow")),
         ("", None if token is None else "may do everything, and is shown this once: keep it"),
     )
