@@ -149,6 +149,11 @@ class Hub:
         if changed is not None and not changed.done():
             changed.set_result(None)
 
+    @property
+    def behind(self) -> bool:
+        """Whether something was relayed that is not taken in yet."""
+        return bool(self._inbox)
+
     async def changed(self) -> None:
         """Return at the next change of any kind."""
         if self._changed is None or self._changed.done():
