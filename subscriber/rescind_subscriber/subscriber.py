@@ -315,12 +315,13 @@ class Subscriber:
             return False
         return True
 
-    def capture(self) -> Captured | None:
+    def capture(self, *, proven: bool = True) -> Captured | None:
         """Return the followed state, as of one moment, if the view is fresh; else None.
 
-        Blocks for that moment; not to be called on the subscriber's own loop.
+        `proven`: False for what is known, fresh or not. Blocks for that moment; not to be called on
+        the subscriber's own loop.
         """
-        return self._ask(Follower.capture) if self.fresh else None
+        return self._ask(Follower.capture) if self.fresh or not proven else None
 
     def known(self) -> Known | None:
         """Return positions and heads of one moment, proven or not; None while it starts anew.
