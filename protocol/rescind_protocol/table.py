@@ -116,6 +116,29 @@ class Table:
                     yield from leaf.items()
 
 
+def differences(old: Table, new: Table) -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
+    """Yield each target whose entry is another one, with both; in no order that means anything.
+
+    A change copies one leaf, so what two tables share is passed over: some microseconds after one.
+    """
+    for before, after in zip(old.root, new.root, strict=True):
+        if before is after:
+            continue
+        for was, now in zip(before, after, strict=True):
+            if was is not now:
+                yield from _leaf_differences(was, now)
+
+
+def _leaf_differences(was: Leaf, now: Leaf) -> Iterator[tuple[bytes, Entry | None, Entry | None]]:
+    for digest, entry_now in now.items():
+        entry_was = was.get(digest)
+        if entry_was is not entry_now and entry_was != entry_now:
+            yield digest, entry_was, entry_now
+    for digest, entry_was in was.items():
+        if digest not in now:
+            yield digest, entry_was, None
+
+
 class TableEdit:
     """Changes to come: each leaf is copied at its first change, then changed in place."""
 

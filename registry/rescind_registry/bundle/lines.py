@@ -1,0 +1,96 @@
+"""One target as lines of the bundle's data: what is said of it, where it stands, its exact bytes.
+
+    data.revocations.badge[jti][iss]     data.revocations.agent[did]     …session, key, issuer
+    data.revocations.everyone["*"]       data.agents[did].status: "disabled" | "suspended"
+
+Every value is written in the one way that OPA hashes (keys in order, no blanks, Go's escapes), so
+that the bytes are the same at every node and their SHA-256 is what the signature has to name.
+
+Pure: no order of arrival shows, and no reader's clock. A floor whose kills have ended is not here:
+a table knows it by the target's digest alone.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from rescind_protocol.changes import Effect, Revocation
+from rescind_protocol.table import Entry
+from rescind_protocol.targets import Kind, Target
+
+AGENTS = "agents"
+LOGS = "rescind/logs"
+"""Section of the newest number of each log."""
+SECTIONS = (AGENTS, LOGS, *sorted(f"revocations/{kind}" for kind in Kind))
+"""Objects of the data, as paths, in the order in which they stand there."""
+EVERYONE = "*"
+
+
+class Line(NamedTuple):
+    """One value at its place."""
+
+    section: str
+    key: str
+    issuer: str
+    """A badge's; beneath the key, since `jti` alone names no badge (AAuth #64)."""
+    value: bytes
+
+
+def lines_of(entry: Entry) -> Iterator[Line]:
+    """Yield what is said of one target."""
+    if not entry.revocations:
+        return
+    target = entry.revocations[0].kill.target
+    use, issuance = _with(entry, Effect.USE), _with(entry, Effect.ISSUANCE)
+    if use:
+        section, key = f"revocations/{target.kind}", _key(target)
+        yield Line(section, key, target.iss if target.kind is Kind.BADGE else "", _kill(use, entry))
+    if target.kind is Kind.AGENT:
+        # A kill of the badges up to some `iat` leaves the agent as it is: it may have new ones.
+        whole = [each for each in use if each.kill.issued_before is None]
+        if whole or issuance:
+            status = "disabled" if whole else "suspended"
+            yield Line(AGENTS, target.id, "", _agent(whole or issuance, status))
+
+
+def _with(entry: Entry, effect: Effect) -> list[Revocation]:
+    found = [each for each in entry.revocations if each.kill.effect is effect]
+    return sorted(found, key=lambda each: each.id) if len(found) > 1 else found
+
+
+def _key(target: Target) -> str:
+    if target.kind is Kind.EVERYONE:
+        return EVERYONE
+    return target.iss if target.kind is Kind.ISSUER else target.id
+
+
+def _kill(use: list[Revocation], entry: Entry) -> bytes:
+    until = [each.kill.expires_at for each in use]
+    cuts = [each.kill.issued_before for each in use]
+    members: dict[str, object] = {}
+    if None not in until:
+        members["expires_at"] = max(filter(None, until), default=0)
+    if None not in cuts:
+        members["issued_before"] = max(entry.floor, *(cut or 0 for cut in cuts))
+    members["reason"] = printable(use[0].kill.reason)
+    members["revoked_at"] = min(each.at for each in use)
+    return encode(members)
+
+
+def _agent(by: list[Revocation], status: str) -> bytes:
+    since = min(each.at for each in by)
+    return encode({"reason": printable(by[0].kill.reason), "since": since, "status": status})
+
+
+def printable(text: str) -> str:
+    """Return `text` without what JSON writers escape in more than one way."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def encode(value: object) -> bytes:
+    """Return JSON as Go's encoder writes it, whose output OPA hashes; keys stand in order."""
+    raw = msgspec.json.encode(value)
+    if b"\xe2\x80" in raw:  # Go escapes these two, JavaScript's line ends
+        raw = raw.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return raw
