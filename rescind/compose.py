@@ -110,6 +110,8 @@ def make_subscriber(
     name: str | None = None,
 ) -> Subscriber:
     """Make a subscriber; `keep` for a local snapshot that a restart remembers."""
+    from rescind import following  # noqa: PLC0415 - it needs what is here
+
     settings = loaded.settings
     # Now and here, not in the subscriber's thread, where nobody would hear of it.
     make_sources(loaded)
@@ -118,7 +120,7 @@ def make_subscriber(
         lambda: make_sources(loaded),
         config=SubscriberConfig(
             name=name or settings.name,
-            heartbeat_s=settings.heartbeat_s,
+            heartbeat_s=following.heads_every_s(loaded),
             stale_after_s=settings.stale_after_s,
             reports=keep,
         ),

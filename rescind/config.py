@@ -50,11 +50,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis_url: str | None = None
     """A Redis or Valkey to follow beside NATS, with user and password. Without: NATS alone."""
     sources: tuple[str, ...] = ()
-    """What to follow: any of nats, redis, sse, grpc. By default NATS, and Redis where it is set."""
+    """Any of nats, redis, sse, grpc and bundle, to follow; by default the brokers that are set."""
     feed_url: str | None = None
-    """A registry node to follow by `sse`: https://HOST:PORT."""
+    """A registry node to follow by `sse` or `bundle`: https://HOST:PORT."""
     feed_grpc_url: str | None = None
     """The same node's gRPC feed: https://HOST:PORT."""
+    bundle_every_s: float = 10.0
+    """Seconds between two requests for the bundle; by long poll, how long one waits."""
+    bundle_long_poll: bool = False
+    """Whether the node is to answer a request for the bundle when there is something new."""
     feed_token: str | None = None
     """An API token of that node with the scope `read`."""
     feed_ca_file: str | None = None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from rescind import compose
 from rescind.config import Loaded
 from rescind.errors import BadConfig
+from rescind_protocol.errors import Malformed
 from rescind_subscriber.errors import SourceRefused
 from rescind_subscriber.http_address import HttpOptions, check
 from rescind_subscriber.sources.base import Source
@@ -26,6 +27,14 @@ def make(loaded: Loaded) -> Sequence[Source]:
 def default(loaded: Loaded) -> tuple[str, ...]:
     """Return what is followed where nothing is said: the brokers that are set."""
     return ("nats", "redis") if loaded.settings.redis_url else ("nats",)
+
+
+def heads_every_s(loaded: Loaded) -> float:
+    """Return how often heads come to this host: by bundles alone, with each request."""
+    settings = loaded.settings
+    if set(settings.sources) == {"bundle"}:
+        return max(settings.heartbeat_s, settings.bundle_every_s)
+    return settings.heartbeat_s
 
 
 def _maker(name: str) -> Callable[[Loaded], Source]:
@@ -71,6 +80,20 @@ def _grpc(loaded: Loaded) -> Source:
     return GrpcSource(node(loaded, "grpc", "feed_grpc_url"))
 
 
+def _bundle(loaded: Loaded) -> Source:
+    _need("bundle", "http", "httpx")
+    from rescind_subscriber.sources.bundle import BundleOptions, BundleSource  # noqa: PLC0415
+
+    settings = loaded.settings
+    try:
+        options = BundleOptions(
+            every_s=settings.bundle_every_s, long_poll=settings.bundle_long_poll
+        )
+    except Malformed as error:
+        raise BadConfig(f"setting 'bundle_every_s': {error}") from error
+    return BundleSource(settings.fabric, node(loaded, "bundle", "feed_url"), options)
+
+
 def _need(source: str, extra: str, *packages: str) -> None:
     if not all(map(_installed, packages)):
         raise BadConfig(f"source {source!r} needs more packages: pip install 'rescind[{extra}]'")
@@ -107,4 +130,5 @@ MAKERS: dict[str, Callable[[Loaded], Source]] = {
     "redis": _redis,
     "sse": _sse,
     "grpc": _grpc,
+    "bundle": _bundle,
 }

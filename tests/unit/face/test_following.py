@@ -26,7 +26,7 @@ def test_any_set_is_followed_at_once() -> None:
     assert names() == ["nats"]
     assert names(redis_url="redis://localhost") == ["nats", "redis"]
     assert names(sources=("sse",), **node) == ["sse"]
-    everything = ("grpc", "sse", "nats", "redis")
+    everything = ("grpc", "sse", "bundle", "nats", "redis")
     assert names(sources=everything, redis_url="redis://localhost", **node) == [*everything]
 
 
@@ -45,6 +45,11 @@ def test_the_environment_names_them_with_commas() -> None:
         ({"sources": ("redis",)}, "'redis_url' is not set"),
         ({"sources": ("sse",)}, "'feed_url' is not set"),
         ({"sources": ("grpc",)}, "'feed_grpc_url' is not set"),
+        ({"sources": ("bundle",)}, "'feed_url' is not set"),
+        (
+            {"sources": ("bundle",), "feed_url": "http://127.0.0.1:1", "bundle_every_s": 0},
+            "'bundle_every_s'",
+        ),
         ({"sources": ("sse",), "feed_url": "registry.example"}, "https://HOST:PORT"),
         (
             {"sources": ("sse",), "feed_url": "http://registry.example", "feed_token": "rsc_s3c"},
@@ -71,3 +76,10 @@ def test_the_token_is_never_shown() -> None:
     """`rescind config show` hides it whole."""
     shown = settings(feed_token="rsc_1_secret").shown()
     assert "secret" not in str(shown)
+
+
+def test_by_bundles_alone_heads_come_with_each_request() -> None:
+    """Three heads missed is three requests; with a broker beside, its heads count as ever."""
+    node = {"feed_url": "http://127.0.0.1:8410", "bundle_every_s": 20}
+    assert following.heads_every_s(settings(sources=("bundle",), **node)) == 20
+    assert following.heads_every_s(settings(sources=("bundle", "nats"), **node)) == 1
