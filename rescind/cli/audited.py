@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rescind.cli.common import Session
 from rescind_protocol.errors import RescindError
-from rescind_publisher.requests import KillRequest, Order
+from rescind_publisher.requests import KillRequest, Order, RetireRequest
 from rescind_publisher.switch import Engine, Told
 
 if TYPE_CHECKING:
@@ -55,21 +55,25 @@ class _Audited:
 def _entry(order: Order, *, outcome: str = "done", ids: tuple[str, ...] = ()) -> "Entry":
     from rescind_registry.audit import Entry  # noqa: PLC0415 - only where there is a registry
 
-    if isinstance(order, KillRequest):
-        first, targets = order.kills[0], tuple(str(each.target) for each in order.kills)
-        what = "kill" if first.effect == "use" else "suspend"
-        why = first.reason_admin or first.reason
-    else:
-        targets = (str(order.target),)
-        what = "retract" if order.retract else "reinstate"
-        why = order.reason_admin or order.reason
+    what, targets = _asked(order)
+    first = order.kills[0] if isinstance(order, KillRequest) else order
     return Entry(
         at=round(time.time(), 3),
         who=order.actor or "unknown",
         where="local",
         what=what,
         targets=targets,
-        why=why,
+        why=first.reason_admin or first.reason,
         outcome=outcome,
         ids=ids,
     )
+
+
+def _asked(order: Order) -> tuple[str, tuple[str, ...]]:
+    """Return what is to be done, and to whom."""
+    if isinstance(order, KillRequest):
+        what = "kill" if order.kills[0].effect == "use" else "suspend"
+        return what, tuple(str(each.target) for each in order.kills)
+    if isinstance(order, RetireRequest):
+        return "retire", (f"publisher {order.publisher}",)
+    return "retract" if order.retract else "reinstate", (str(order.target),)

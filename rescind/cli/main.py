@@ -46,6 +46,7 @@ COMMANDS = {
     "agents": (f"{_HERE}.agents:agents", "Enrol agents in the registry; list, remove them."),
     "token": (f"{_HERE}.token:token", "Make, list and revoke API tokens of the registry."),
     "audit": (f"{_HERE}.audit:audit", "Show, export and verify the audit trail."),
+    "bundle": (f"{_HERE}.bundle:bundle", "Write the revocations as a bundle, or look into one."),
     "config": (f"{_HERE}.config:config", "Show the settings, and check that they work."),
     "demo": ("rescind.demo.command:demo", "Watch a kill reach every guard, with real servers."),
     "version": (f"{_HERE}.version:version", "Show the versions of rescind and what it runs on."),

@@ -1,9 +1,10 @@
 """The Rego that travels in the bundle: what an operator would otherwise write by hand, and wrong.
 
 `data.rescind.policy.revoked` is true for a caller whom a kill denies; `reasons` says by which. Its
-input is the reference's `capiscio.pip.v1` document. That names no issuer and no `iat`: where an
-operator adds `subject.badge_iss`, `badge_iat`, `session` or `key`, they are used; where one is
-missing that a kill depends on, the kill denies.
+input is the reference's `capiscio.pip.v1` document. That names neither issuer, session nor key:
+kills of those bind where an operator adds `subject.badge_iss`, `session` or `key`, in canonical
+form. Without `badge_iss` a badge is dead by any issuer's kill of its `jti`; without `badge_iat` it
+is dead by a kill of earlier badges, too.
 
 Written for OPA 0.59 and later, in either of its two dialects.
 """

@@ -37,6 +37,7 @@ def routes(fabric: str, bundles_of_node: Bundles) -> list[ControllerRouterHandle
     @get(
         "/v1/bundles/{bundle_id:str}",
         operation_id="GetBundle",
+        opt={"scope": "read"},
         summary="The revocations in force, as an OPA bundle, JSON, or signed by their publishers",
         response_headers=[
             ResponseHeader(name="ETag", documentation_only=True, description="The revision"),

@@ -1,0 +1,113 @@
+"""`rescind bundle`: written from a running fabric, looked into, verified; and what is refused."""
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from rescind_registry.bundle import signing
+from tests.fakes.terminal import Running, Terminal
+
+DID = "did:web:acme.example:bundled7"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[Path, Path]:
+    """Give a private and a public key in PEM, of an OPA's operator."""
+    private, public = tmp_path / "bundle.pem", tmp_path / "bundle.pub.pem"
+    private.write_bytes(signing.make_key())
+    public.write_text(signing.load(private).public_pem)
+    return private, public
+
+
+def bend(file: Path) -> None:
+    """Change one byte of what the archive says of the agent, and leave all else as it is."""
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(file.read_bytes()))) as tar:
+        files = {i: m.read() for i in tar if (m := tar.extractfile(i)) is not None}
+    bent = {
+        i: raw.replace(DID.encode(), b"did:web:acme.example:bundled8") for i, raw in files.items()
+    }
+    assert bent != files
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for info, raw in bent.items():
+            tar.addfile(info, io.BytesIO(raw))
+    file.write_bytes(out.getvalue())
+
+
+def test_a_bundle_for_an_opa(
+    up: Running, terminal: Terminal, tmp_path: Path, keys: tuple[Path, Path]
+) -> None:
+    """Written from the log, it says what was killed, verifies by its key, and not when bent."""
+    del up
+    private, public = map(str, keys)
+    file = tmp_path / "revocations.tar.gz"
+    assert terminal.run("kill", "agent", DID).code == 0
+    wrote = terminal.run("bundle", "write", str(file), "--key", private, "--json").document
+    shown = terminal.run("bundle", "inspect", str(file), "--json").document
+    assert shown["revision"] == wrote["revision"]
+    assert min(shown["counts"]["revocations.agent"], shown["counts"]["agents"]) >= 1
+    assert shown["signature"] == "ES256 by rescind"
+    assert "revocations.agent" in terminal.run("bundle", "inspect", str(file)).out
+    assert terminal.run("bundle", "verify", str(file), "--key", public).code == 0
+    bend(file)
+    bent = terminal.run("bundle", "verify", str(file), "--key", public)
+    assert bent.code != 0
+    assert "is not what was signed" in bent.err
+
+
+def test_a_bundle_that_publishers_signed(up: Running, terminal: Terminal, tmp_path: Path) -> None:
+    """It verifies by the trust file alone, and not when one byte was changed."""
+    del up
+    file = tmp_path / "signed.tar.gz"
+    assert terminal.run("kill", "agent", DID).code == 0
+    assert terminal.run("bundle", "write", str(file), "--form", "signed").code == 0
+    found = terminal.run("bundle", "verify", str(file), "--json").document
+    assert found["publisher"] == "local"
+    assert found["revocations"] >= 1
+    bend(file)
+    assert terminal.run("bundle", "verify", str(file)).code != 0
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "not a bundle"),
+        (b"{}", "not a bundle"),
+        (b"{", "JSON"),
+        (gzip.compress(b"x" * 600), "not a bundle"),
+    ],
+)
+def test_what_is_no_bundle(
+    terminal: Terminal, tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    """One sentence, no traceback, whatever the file is."""
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    for command in ("inspect", "verify"):
+        done = terminal.run("bundle", command, str(file))
+        assert done.code != 0
+        assert "Traceback" not in done.err
+        assert "defect" not in done.err
+    assert sentence in terminal.run("bundle", "inspect", str(file)).err
+
+
+def test_a_key_that_opa_could_not_use(terminal: Terminal, tmp_path: Path) -> None:
+    """An Ed25519 key signs nothing that an OPA verifies; it is refused before anything is done."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
+    key = tmp_path / "ed.pem"
+    key.write_bytes(
+        Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    done = terminal.run("bundle", "write", str(tmp_path / "b.tar.gz"), "--key", str(key))
+    assert done.code != 0
+    assert "RS256" in done.err
+    assert not (tmp_path / "b.tar.gz").exists()
