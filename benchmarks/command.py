@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from benchmarks import guard, kill, reports, start, view
+from benchmarks import bundle, guard, kill, reports, start, view
 from benchmarks.stats import Row, table
 
 FLEET = (1, 50)
@@ -47,12 +47,17 @@ def _reports(args: argparse.Namespace) -> Result:
     return reports.run(reports.QUICK if args.quick else reports.Plan())
 
 
+def _bundle(args: argparse.Namespace) -> Result:
+    return bundle.run(bundle.QUICK if args.quick else bundle.Plan())
+
+
 BENCHMARKS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "guard": (_guard, "one check: cold, cached, beside the bare signature and PyJWT"),
     "kill": (_kill, "from kill() to the view of every subscriber, beside its floor"),
     "view": (_view, "one event into a view of a million, readers' pauses, alternatives"),
     "start": (_start, "importing, the embedded server, a subscriber from its snapshot"),
     "reports": (_reports, "a storm of thousands of subscribers that report one kill"),
+    "bundle": (_bundle, "a bundle of 100,000 revocations: built, not modified, a kill by delta"),
 }
 
 

@@ -85,10 +85,29 @@ def test_reports() -> None:
     assert found["report_bytes"] > 100
 
 
+def test_bundle() -> None:
+    """Every kill arrives by a delta, and none of them is larger than the whole."""
+    found = run("bundle")
+    assert found["samples"] == 5
+    for name in ("build_ms", "not_modified_ms", "kill_ms"):
+        check_spread(found[name])
+    assert 0 < found["delta_bytes"] < found["archive_bytes"]
+    assert found["first_ms"] > 0
+    assert found["signed_build_ms"] > 0
+
+
 def test_all_is_one_document() -> None:
     """`all --json` holds every benchmark under its command, and the machine."""
     found = run("all")
-    assert set(found) == {"machine", "guard", "kill --subscribers 2", "view", "start", "reports"}
+    assert set(found) == {
+        "machine",
+        "guard",
+        "kill --subscribers 2",
+        "view",
+        "start",
+        "reports",
+        "bundle",
+    }
 
 
 def test_unknown_is_one_sentence() -> None:
