@@ -7,13 +7,21 @@ from rescind_protocol.clock import Clock
 from rescind_protocol.errors import Untrusted
 from rescind_protocol.trust import Trust
 from rescind_publisher.keyfiles import read_private
-from rescind_registry.bundle import bodies, signed
+from rescind_registry.bundle import bodies, signed, signing
 from rescind_registry.bundle.asking import Form
 from rescind_registry.bundle.bodies import Body
 from rescind_registry.bundle.document import Document
 from rescind_registry.bundle.signed import Author
 from rescind_registry.bundle.signing import BundleSigner
 from rescind_subscriber.capture import Captured
+
+
+def make_signer(loaded: Loaded) -> BundleSigner | None:
+    """Return what signs bundles for OPAs, None where no key is set; raises `BadRegistryConfig`."""
+    settings = loaded.settings
+    if settings.bundle_key is None:
+        return None
+    return signing.load(loaded.path(settings.bundle_key), keyid=settings.bundle_keyid)
 
 
 def make_author(loaded: Loaded, trust: Trust, clock: Clock) -> Author | None:

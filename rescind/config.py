@@ -122,6 +122,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Port of the registry's gRPC feed, on the same host; without, it is not served."""
     registry_issuer: str | None = None
     """Origin that the registry's badges name as `iss`; by default the local issuer of `up`."""
+    bundle_key: str | None = None
+    """Private key (PEM: RSA or P-256, 0600) that signs the registry's bundles for OPAs."""
+    bundle_keyid: str = "rescind"
+    """What OPAs know that key by."""
     registry_url: str | None = None
     """How agents reach the registry, where that is not how it listens (behind a proxy)."""
     registry_tls_cert: str | None = None
@@ -232,6 +236,7 @@ _PATHS = (
     "registry_tls_cert",
     "registry_tls_key",
     "feed_ca_file",
+    "bundle_key",
 )
 
 

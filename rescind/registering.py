@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from rescind import compose, home
+from rescind import bundling, compose, home
 from rescind.compose import actor
 from rescind.config import Loaded
 from rescind.errors import BadConfig
 from rescind.publishing import LocalPublisher
+from rescind_guard.freshness import SystemClock
 from rescind_protocol.keys import SigningKey
 from rescind_publisher.control_client import ControlClient
 from rescind_publisher.keyfiles import read_private
@@ -72,7 +73,13 @@ def running_node(loaded: Loaded) -> Iterator[Running]:
         listener = running.enter_context(listen(config))
         config = msgspec.structs.replace(config, port=listener.getsockname()[1])
         engine, subscriber = _follow(loaded, running)
-        carrier = Carrier(config, loaded.settings.fabric, subscriber)
+        carrier = Carrier(
+            config,
+            loaded.settings.fabric,
+            subscriber,
+            signer=bundling.make_signer(loaded),
+            author=bundling.make_author(loaded, compose.make_trust(loaded), SystemClock()),
+        )
         followed = _start(engine, subscriber, running)
         node = Node.make(config, followed=followed, engine=engine)
         running.callback(node.close)

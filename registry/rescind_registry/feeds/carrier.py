@@ -13,6 +13,10 @@ from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
 from rescind_registry.auth import check_token
+from rescind_registry.bundle.bundles import Bundles
+from rescind_registry.bundle.routes import routes as bundle_routes
+from rescind_registry.bundle.signed import Author
+from rescind_registry.bundle.signing import BundleSigner
 from rescind_registry.config import RegistryConfig
 from rescind_registry.errors import BadRegistryConfig
 from rescind_registry.feeds.applied import Reports
@@ -32,30 +36,42 @@ DATABASE = "events.sqlite3"
 class Carrier:
     """The feeds of one node."""
 
-    def __init__(self, config: RegistryConfig, fabric: str, subscriber: Subscriber) -> None:
+    def __init__(
+        self,
+        config: RegistryConfig,
+        fabric: str,
+        subscriber: Subscriber,
+        *,
+        signer: BundleSigner | None = None,
+        author: Author | None = None,
+    ) -> None:
+        """`signer` signs bundles for OPAs; `author` is in whose name the state is signed."""
         self.hub = Hub(EventStore(config.folder / DATABASE, fabric))
         self.events = EventStream(self.hub)
+        self.bundles = Bundles(fabric, self.hub, subscriber, signer=signer, author=author)
         self.reports = Reports(subscriber.hand_on_report)
         self.grpc_port: int | None = None
-        self._config = config
+        self._config, self._fabric = config, fabric
         self._node: Node | None = None
         subscriber.relay = self.hub
 
     def routes(self) -> list[ControllerRouterHandler]:
         """Return the routes for `app.build`."""
-        return [*self.events.routes()]
+        return [*self.events.routes(), *bundle_routes(self._fabric, self.bundles)]
 
     @asynccontextmanager
     async def lifespan(self, app: Litestar) -> AsyncIterator[None]:
         """Serve the feeds while the application runs."""
         self._node = app.state.node
         await self.hub.open()
+        await self.bundles.open()
         service = await self._serve_grpc()
         try:
             yield
         finally:
             if service is not None:
                 await service.stop()
+            await self.bundles.close()
             await self.hub.close()
 
     async def _serve_grpc(self) -> "WatchService | None":

@@ -3,13 +3,19 @@
 import gzip
 import io
 import tarfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from rescind import compose, config
+from rescind_protocol.targets import agent
 from rescind_registry.bundle import signing
+from tests.fakes.opa import untar
 from tests.fakes.terminal import Running, Terminal
+from tests.fakes.waiting import wait_until
 
 DID = "did:web:acme.example:bundled7"
 
@@ -70,6 +76,50 @@ def test_a_bundle_that_publishers_signed(up: Running, terminal: Terminal, tmp_pa
     assert found["revocations"] >= 1
     bend(file)
     assert terminal.run("bundle", "verify", str(file)).code != 0
+
+
+@pytest.mark.parametrize("long_poll", [False, True], ids=["interval", "long poll"])
+def test_a_fleet_without_a_broker(
+    own: Terminal,
+    keys: tuple[Path, Path],
+    long_poll: bool,  # noqa: FBT001 - pytest's
+) -> None:
+    """By the bundle of a node alone: fresh, and a kill made after the start is denied."""
+    with (
+        own.start("up", "--port", "0", "--json") as running,
+        own.start(
+            "serve", "--listen", "127.0.0.1:0", "--json", RESCIND_BUNDLE_KEY=str(keys[0])
+        ) as serving,
+    ):
+        home = running.wait_for("state", state="LIVE") and running.wait_for("up")["home"]
+        node = serving.wait_for("serving")
+        settings = {
+            "home": home,
+            "nats_url": "nats://127.0.0.1:1",
+            "sources": ("bundle",),
+            "feed_url": node["url"],
+            "feed_token": node["token"],
+            "bundle_every_s": 0.5,
+            "bundle_long_poll": long_poll,
+        }
+        with compose.make_subscriber(config.load(settings, env={}), keep=False) as subscriber:
+            subscriber.wait_fresh(20)
+            assert subscriber.status().sources == {"bundle": ""}
+            assert own.run("kill", "agent", DID).code == 0
+            wait_until(lambda: subscriber.view.published.table.get(agent(DID).digest))
+            wait_until(lambda: subscriber.status().state == "LIVE")
+        archive = fetch(f"{node['url']}/v1/bundles/default.tar.gz", node["token"])
+        assert untar(archive).keys() >= {".signatures.json", "data.json"}
+        assert DID.encode() in untar(archive)["data.json"]
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            fetch(f"{node['url']}/v1/bundles/default.tar.gz", "rsc_nobody")
+
+
+def fetch(url: str, token: str) -> bytes:
+    """Return what a node answers to this token."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - our own address
+        return bytes(answer.read())
 
 
 @pytest.mark.parametrize(
