@@ -115,7 +115,7 @@ CASES: list[tuple[str, Harm, int, str]] = [
     ("trust file empty", writes("trust.jws", b""), 2, TRUST),
     ("trust file binary", writes("trust.jws", b"\xff\x00" * 99), 2, TRUST),
     ("trust file cut", cuts("trust.jws", 40), 2, TRUST),
-    ("trust file bit flip", flips("trust.jws", -10), 2, "not signed by this fabric's root key"),
+    ("trust file bit flip", flips("trust.jws", -10), 2, TRUST),
     ("trust file a folder", folds("trust.jws"), 2, "cannot be read: Is a directory"),
     ("trust file missing", removes("trust.jws"), 2, "cannot be read: No such file"),
     ("trust file too large", writes("trust.jws", b"x" * 50_000_000), 2, "is larger than"),
