@@ -27,8 +27,6 @@ from rescind_registry.standing import Followed
 from rescind_registry.tokens import Scope
 from rescind_subscriber.subscriber import Subscriber
 
-_NAME = "registry"
-
 
 def make_config(loaded: Loaded) -> RegistryConfig:
     """Return the node's settings; raises `BadConfig`, `BadRegistryConfig`."""
@@ -72,7 +70,7 @@ def running_node(loaded: Loaded) -> Iterator[Running]:
     with ExitStack() as running:
         listener = running.enter_context(listen(config))
         config = msgspec.structs.replace(config, port=listener.getsockname()[1])
-        engine, subscriber = _follow(loaded, running)
+        engine, subscriber = _follow(loaded, config, running)
         carrier = Carrier(
             config,
             loaded.settings.fabric,
@@ -110,11 +108,14 @@ def first_token(node: Node) -> str | None:
     return token
 
 
-def _follow(loaded: Loaded, running: ExitStack) -> tuple[Engine, Subscriber]:
+def _follow(
+    loaded: Loaded, config: RegistryConfig, running: ExitStack
+) -> tuple[Engine, Subscriber]:
     """Return whom the node kills through and what follows the log for it; neither has started."""
     client = ControlClient(loaded.home / home.CONTROL)
     if client.answers():
-        return client, compose.make_subscriber(loaded, name=_NAME)
+        # A name for each node of this host: each has a local snapshot of its own.
+        return client, compose.make_subscriber(loaded, name=f"registry-{config.port}")
     publisher = LocalPublisher(loaded)
     running.callback(publisher.close)
     return publisher, publisher.subscriber
