@@ -5,6 +5,7 @@ import io
 import tarfile
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -85,14 +86,13 @@ def test_a_fleet_without_a_broker(
     long_poll: bool,  # noqa: FBT001 - pytest's
 ) -> None:
     """By the bundle of a node alone: fresh, and a kill made after the start is denied."""
-    with (
-        own.start("up", "--port", "0", "--json") as running,
-        own.start(
-            "serve", "--listen", "127.0.0.1:0", "--json", RESCIND_BUNDLE_KEY=str(keys[0])
-        ) as serving,
-    ):
-        home = running.wait_for("state", state="LIVE") and running.wait_for("up")["home"]
-        node = serving.wait_for("serving")
+    with ExitStack() as running:
+        up = running.enter_context(own.start("up", "--port", "0", "--json"))
+        up.wait_for("state", state="LIVE")  # before, there is no fabric to serve
+        signing_key = {"RESCIND_BUNDLE_KEY": str(keys[0])}
+        serving = own.start("serve", "--listen", "127.0.0.1:0", "--json", **signing_key)
+        home = up.wait_for("up")["home"]
+        node = running.enter_context(serving).wait_for("serving")
         settings = {
             "home": home,
             "nats_url": "nats://127.0.0.1:1",
