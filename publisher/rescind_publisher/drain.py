@@ -16,7 +16,7 @@ from rescind_publisher.errors import SinkRefused, SinkUnavailable
 from rescind_publisher.lane import NOTHING, Backoff, Fetch, IsFork, Lane, limited
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress
-from rescind_publisher.sinks.base import Checkable, Record, Sink
+from rescind_publisher.sinks.base import Checkable, Linked, Record, Sink
 from rescind_publisher.spool import Mark, Marks
 from rescind_publisher.status import SinkStatus
 
@@ -48,6 +48,8 @@ class Outlet:
         self._checking = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._announcing: asyncio.Task[None] | None = None
+        if isinstance(sink, Linked):
+            sink.on_linked = self._linked
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` as a task that ends with the outlet."""
@@ -104,6 +106,11 @@ class Outlet:
         if self._alarms.get(kind) != sentence:
             _log.error("%s", sentence)
         self._alarms[kind] = sentence
+
+    def _linked(self) -> None:
+        """Let no lane wait out its pause, two seconds perhaps, before it uses a new connection."""
+        for lane in self.lanes.values():
+            lane.retry_now()
 
     def _open(self) -> None:
         self.ready, self.refused, self.problem = True, None, None

@@ -387,6 +387,13 @@ class Lane:
             wait_s = self._backoff.next_s()
             self._retry = asyncio.get_running_loop().call_later(wait_s, self._probe)
 
+    def retry_now(self) -> None:
+        """Try at once what waits to be tried: the sink has a new connection."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._backoff.reset()
+            self._probe()
+
     def _probe(self) -> None:
         """Try the lowest event that failed; the others follow if it succeeds."""
         self._retry = None

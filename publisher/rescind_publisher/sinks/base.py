@@ -3,7 +3,7 @@
 An ack is a broker's word, and can be false: only bytes that were read back are durable (I1).
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -62,6 +62,14 @@ class Sink(Protocol):
 
     async def stop(self) -> None:
         """Send what was accepted and close."""
+
+
+@runtime_checkable
+class Linked(Protocol):
+    """A sink that tells of each new connection, so that nothing waits out its pause then."""
+
+    on_linked: Callable[[], None] | None
+    """Called on the loop, as soon as events can be sent."""
 
 
 @runtime_checkable

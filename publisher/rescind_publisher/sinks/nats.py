@@ -112,6 +112,7 @@ class NatsSink:
         small = {"events": contents.NATS_EVENTS, "size": contents.NATS_BYTES}
         self._reader = StreamReader(self._link, self._stream, name=name, **small)
         self._shelf_checked = False
+        self.on_linked: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         state = "ready" if self._checked else self._why_down or "stream not checked"
@@ -265,6 +266,8 @@ class NatsSink:
     async def _up(self) -> None:
         self._checked = self._shelf_checked = False
         self._why_down = self._problem = ""
+        if self.on_linked is not None:
+            self.on_linked()
 
     def _down(self, why: str) -> None:
         self._checked = False

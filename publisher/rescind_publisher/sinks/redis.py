@@ -10,7 +10,7 @@
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -72,6 +72,7 @@ class RedisSink:
             on_push=lambda _channel, _message: None,
         )
         self._shelf = RedisShelf(self._link, fabric)
+        self.on_linked: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         state = "ready" if self._link.connected else self._why_down or "not connected"
@@ -229,6 +230,8 @@ class RedisSink:
         await check(wire)
         self.persistence = Persistence(await self._fsync(wire))
         self._why_down = ""
+        if self.on_linked is not None:
+            self.on_linked()
 
     async def _fsync(self, wire: Wire) -> Any:
         if self._system is None:

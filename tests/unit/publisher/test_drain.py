@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -141,6 +141,25 @@ async def test_while_a_sink_fails_one_event_probes_it() -> None:
         assert {seq for seq, _ in sink.attempts} == {1}
         sink.down = False
         await until(lambda: bench.idle)
+
+
+async def test_a_new_connection_ends_the_pause() -> None:
+    """What waits to be tried again is tried as soon as the sink says that it is connected."""
+    sink = LinkedSink()
+    async with running(sink, **config_()) as bench:
+        sink.down = True
+        bench.take(2)
+        await until(lambda: sink.attempts)
+        sink.down = False
+        assert sink.on_linked is not None
+        sink.on_linked()
+        await until(lambda: bench.idle)
+
+
+class LinkedSink(FakeSink):
+    """A sink that tells of new connections."""
+
+    on_linked: Callable[[], None] | None = None
 
 
 async def test_a_new_kill_is_tried_at_once_while_others_fail() -> None:
