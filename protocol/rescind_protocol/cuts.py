@@ -41,6 +41,10 @@ class Cuts:
         """What retirements have said, to be kept; a copy."""
         return {key: dict(logs) for key, logs in self._retired.items()}
 
+    def ends_of(self, key: str) -> dict[str, Position]:
+        """Return where retirements have a key's logs end; a copy."""
+        return dict(self._retired.get(key, {}))
+
     def has_retired(self, key: str | None) -> bool:
         """Whether a key's publisher is gone."""
         return key in self._retired

@@ -376,10 +376,9 @@ class Publisher:
 
     def _heed_retirement(self) -> None:
         """Where others have taken us for gone, say our own again in a new log (blocks)."""
-        known = self._follower.known() if isinstance(self._follower, KnowingFollower) else None
-        if known is None:
+        if not isinstance(self._follower, KnowingFollower):
             return
-        cuts = known.positions.retired.get(self._voice.key.kid, {})
+        cuts = self._follower.retired(self._voice.key.kid)
         made = self._ledger.say_again(cuts, self._may_say, self._hand(time.perf_counter()))
         if made:
             _log.error(

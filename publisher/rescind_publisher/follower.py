@@ -1,7 +1,9 @@
 """What a publisher needs of a subscriber: one truth, also of what others have killed."""
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+from rescind_protocol.heads import Position
 from rescind_protocol.table import Table
 from rescind_subscriber.capture import Captured
 from rescind_subscriber.known import Known
@@ -41,6 +43,10 @@ class KnowingFollower(Follower, Protocol):
 
     def known(self) -> Known | None:
         """Return positions and heads of one moment, proven or not; may block."""
+        ...
+
+    def retired(self, key: str) -> Mapping[str, Position]:
+        """Return where others have a key's logs end, nothing if it was not retired; may block."""
         ...
 
 

@@ -160,7 +160,7 @@ class Reconciler:
             self._publish([event])
         self._note(event, outcome)
         self._settle()
-        self._hand_on(event, raw, outcome)
+        self._hand_on(event, raw, served)
         return self._has_gap(event.log) or self.held_back > before or self.joined.rebuilding
 
     def _has_gap(self, log_id: str) -> bool:
@@ -176,22 +176,22 @@ class Reconciler:
 
     def batch(self, raws: Iterable[bytes]) -> int:
         """Take many events that were stored, with one swap; return how many were new."""
-        joined, new = [], []
+        joined: list[tuple[Event, bytes, Outcome]] = []
+        new = 0
         for raw in raws:
             event = self._verify(raw)
             if event is None:
                 continue
             served, outcome = self.joined.apply(event)
             self._note(event, outcome)
-            if outcome in _IN_FORCE:
-                new.append((event, raw, outcome))
+            new += outcome in _IN_FORCE
             if served in _IN_FORCE:
-                joined.append(event)
-        self._publish(joined)
+                joined.append((event, raw, served))
+        self._publish([event for event, _, _ in joined])
         self._settle()
-        for each in new:
+        for each in joined:
             self._hand_on(*each)
-        return len(new)
+        return new
 
     def _verify(self, raw: bytes) -> Event | None:
         """Return the event, unless these very bytes were joined already or nobody may say them."""

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -23,6 +23,7 @@ from rescind_guard.view import View
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_protocol.events import Event
+from rescind_protocol.positions import Position
 from rescind_protocol.trust import Trust
 from rescind_subscriber.capture import Captured
 from rescind_subscriber.checkpoint import CheckpointFile
@@ -329,6 +330,10 @@ class Subscriber:
         Blocks as `capture` does.
         """
         return self._ask(Follower.known)
+
+    def retired(self, key: str) -> Mapping[str, Position]:
+        """Return where the logs of a key end that was retired, nothing if it was not."""
+        return self._ask(lambda at: at.reconciler.joined.target.cuts.ends_of(key)) or {}
 
     def digest_of(self, log: str, seq: int) -> bytes | None:
         """Return the digest of an event that was applied, None where it is too long ago."""

@@ -8,12 +8,14 @@ import pytest
 from rescind_protocol import events, snapshots
 from rescind_protocol import trust as trusts
 from rescind_protocol.changes import Kill, Reinstate, Retract, RevocationId
+from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
 from rescind_protocol.image import Image
 from rescind_protocol.join import Replica
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.targets import Target, agent
 from rescind_protocol.trust import ALL_RIGHTS, Rights, Trust
+from rescind_subscriber.rebuild import Rebuild
 from tests.fakes.fabric import (
     PUBLISHER,
     SECOND,
@@ -177,6 +179,43 @@ def test_without_waiting_for_all_that_it_had_a_rebuilt_state_would_lose_kills(st
     step.beat("soc")
     assert not step.rebuilding()
     assert step.denies(agent("did:web:acme.example:w"))
+
+
+def test_control_without_that_wait_the_kill_is_gone(
+    step: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same scenario; the new state takes over as soon as the required heads are covered."""
+    third = Log(key_of("third"), "third")
+    step.publish(next_trust(step.at.joined.trust, keys={"third": trusted(third.key, "third")}))
+    step.write(third, Kill(target=agent("did:web:acme.example:w")))
+    monkeypatch.setattr(Rebuild, "has_all", lambda _: True)
+    step.publish(revoke(step, at=1))
+    step.at.batch([raw for raw in step.stored if raw not in third.raws])
+    step.beat("soc")
+    assert not step.rebuilding()
+    assert not step.denies(agent("did:web:acme.example:w"))
+
+
+def test_a_relay_is_not_told_again_what_is_read_again(step: Two) -> None:
+    """Its readers have it; what is new meanwhile they get at once."""
+    told: list[bytes] = []
+
+    class Recording:
+        def event(self, event: Event, raw: bytes, /, *, fork: bool) -> None:
+            del event, fork
+            told.append(raw)
+
+        def head(self, head: Head, raw: bytes, /) -> None: ...
+
+        def merged(self, vector: object, above: object, /) -> None: ...
+
+    step.at.relay = Recording()
+    step.publish(revoke(step, at=1))
+    step.read()
+    step.write(step.log, Kill(target=X))
+    step.beat("soc")
+    assert not step.rebuilding()
+    assert told == [step.log.raws[-1]]
 
 
 def test_kills_beyond_the_cut_go_and_kills_before_it_stay(step: Two) -> None:
