@@ -84,6 +84,9 @@ class Relay(Protocol):
     def head(self, head: Head, raw: bytes, /) -> None:
         """Know of a valid head that is newer than the publisher's last."""
 
+    def version(self, number: int, raw: bytes, /) -> None:
+        """Know of a version of the trust file that is gone by; the first one no reader lacks."""
+
     def merged(self, vector: Mapping[str, int], above: Mapping[str, Collection[int]], /) -> None:
         """Know which events a merge has brought, by their numbers: they are not handed on.
 
@@ -393,6 +396,7 @@ class Reconciler:
         if self.joined.rereads == rereads:
             return
         self._verified.clear()
+        self._tell_versions()
         for publisher in {*before.required, *self._heard}:
             if before.heading(publisher) != self.joined.trust.heading(publisher):
                 self._heard.pop(publisher, None)
@@ -457,6 +461,16 @@ class Reconciler:
             vector = {log: at.seq for log, at in self.replica.vector.items()}
             above = {log: tuple(links) for log, links in self.replica.above.items()}
             self.relay.merged(vector, above)
+            self._tell_versions()
+
+    def _tell_versions(self) -> None:
+        if self.relay is None:
+            return
+        trust = self.joined.trust
+        first = trust.version - len(trust.raws) + 1
+        for number, raw in enumerate(trust.raws, first):
+            if number > 1:
+                self.relay.version(number, raw)
 
     # --- saying what is wrong ---
 

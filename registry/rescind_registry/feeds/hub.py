@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
+from rescind_protocol.subjects import TRUST_LOG
 from rescind_registry.feeds.cursor import Position, encode, tag_of
 from rescind_registry.feeds.errors import StoreDamaged
 from rescind_registry.feeds.store import EventStore, Held, Row
@@ -115,6 +116,10 @@ class Hub:
     def head(self, head: Head, raw: bytes) -> None:
         """Take a head that was judged valid."""
         self._put(lambda: self._headed(head.publisher, raw))
+
+    def version(self, number: int, raw: bytes) -> None:
+        """Take a version of the trust file that is gone by: one more log, from version 2 on."""
+        self._put(lambda: self._said(TRUST_LOG, number - 1, raw, fork=False))
 
     def merged(self, vector: Mapping[str, int], above: Mapping[str, Collection[int]]) -> None:
         """Take note of what the node knows otherwise than by events."""

@@ -16,7 +16,7 @@ from rescind_registry.feeds.hub import Hub
 from rescind_registry.feeds.reader import MAX_AHEAD, Reader
 from rescind_registry.feeds.window import Said, Window
 from rescind_subscriber.memory import positions_of
-from tests.fakes.fabric import SECOND, STRANGER, Log
+from tests.fakes.fabric import SECOND, STRANGER, Log, make_trust, next_trust
 from tests.fakes.feeds import Node, digests, noded, position_of, stored
 from tests.fakes.following import kills, victim
 
@@ -41,6 +41,17 @@ async def test_what_is_verified_is_handed_on_as_it_was_signed() -> None:
             encode(Position({tag_of(log.id): n})) for n in (1, 2, 3)
         ]
         assert (await stored(node.hub, None))[0] == raws
+
+
+async def test_a_version_of_the_trust_file_is_handed_on_as_one_more_log() -> None:
+    """A reader without a broker goes by it too: whose key is revoked is revoked for all."""
+    async with noded() as node:
+        version = next_trust(make_trust(), cuts={SECOND.kid: {}})
+        before, after = kills(Log(), 2)
+        node.say(before, version, version, after)
+        assert sorted((await stored(node.hub, None))[0]) == sorted([before, version, after])
+        behind = encode(position_of(Log(raws=[before, after])))
+        assert (await stored(node.hub, behind))[0] == [version]
 
 
 async def test_what_is_not_verified_is_not_handed_on() -> None:

@@ -199,6 +199,7 @@ def test_control_without_that_wait_the_kill_is_gone(
 def test_a_relay_is_not_told_again_what_is_read_again(step: Two) -> None:
     """Its readers have it; what is new meanwhile they get at once."""
     told: list[bytes] = []
+    versions: list[int] = []
 
     class Recording:
         def event(self, event: Event, raw: bytes, /, *, fork: bool) -> None:
@@ -206,6 +207,10 @@ def test_a_relay_is_not_told_again_what_is_read_again(step: Two) -> None:
             told.append(raw)
 
         def head(self, head: Head, raw: bytes, /) -> None: ...
+
+        def version(self, number: int, raw: bytes, /) -> None:
+            del raw
+            versions.append(number)
 
         def merged(self, vector: object, above: object, /) -> None: ...
 
@@ -216,6 +221,7 @@ def test_a_relay_is_not_told_again_what_is_read_again(step: Two) -> None:
     step.beat("soc")
     assert not step.rebuilding()
     assert told == [step.log.raws[-1]]
+    assert versions == [2, 3]
 
 
 def test_kills_beyond_the_cut_go_and_kills_before_it_stay(step: Two) -> None:
