@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from benchmarks import bundle, guard, kill, reports, start, view
+from benchmarks import bundle, channels, guard, kill, readers, reports, start, view
 from benchmarks.stats import Row, table
 
 FLEET = (1, 50)
@@ -51,6 +51,14 @@ def _bundle(args: argparse.Namespace) -> Result:
     return bundle.run(bundle.QUICK if args.quick else bundle.Plan())
 
 
+def _readers(args: argparse.Namespace) -> Result:
+    return readers.run(readers.QUICK if args.quick else readers.Plan())
+
+
+def _channels(args: argparse.Namespace) -> Result:
+    return channels.run(channels.QUICK if args.quick else channels.Plan())
+
+
 BENCHMARKS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "guard": (_guard, "one check: cold, cached, beside the bare signature and PyJWT"),
     "kill": (_kill, "from kill() to the view of every subscriber, beside its floor"),
@@ -58,6 +66,8 @@ BENCHMARKS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "start": (_start, "importing, the embedded server, a subscriber from its snapshot"),
     "reports": (_reports, "a storm of thousands of subscribers that report one kill"),
     "bundle": (_bundle, "a bundle of 100,000 revocations: built, not modified, a kill by delta"),
+    "readers": (_readers, "2,000 event streams of one node: their memory, a kill to all of them"),
+    "channels": (_channels, "from POST /v1/kills to a guard's deny, by every channel"),
 }
 
 
@@ -80,6 +90,9 @@ def _one(name: str, args: argparse.Namespace) -> tuple[str, Result]:
     return name + extra, result
 
 
+_REST = ("view", "start", "reports", "bundle", "readers", "channels")
+
+
 def _all(args: argparse.Namespace) -> list[tuple[str, Result]]:
     if not args.json:
         print(f"{machine()}; medians; what must be reached stands behind the figure")
@@ -88,7 +101,7 @@ def _all(args: argparse.Namespace) -> list[tuple[str, Result]]:
         for count in ((2,) if args.quick else FLEET)
     ]
     kills = [_one("kill", each) for each in fleet]
-    rest = [_one(name, args) for name in ("view", "start", "reports")]
+    rest = [_one(name, args) for name in _REST]
     return [_one("guard", args), *kills, *rest]
 
 
@@ -104,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure rescind on this machine. Every figure in docs/ comes from here.",
-        epilog="`all` takes about two minutes. See docs/benchmarks.md for what each figure means.",
+        epilog="`all` takes about four minutes. See docs/benchmarks.md for what each figure means.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON document")

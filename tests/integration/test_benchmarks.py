@@ -96,18 +96,33 @@ def test_bundle() -> None:
     assert found["signed_build_ms"] > 0
 
 
+def test_readers() -> None:
+    """Every reader's time of every kill is there, and what a reader costs."""
+    found = run("readers")
+    assert found["readers"] == 20
+    assert found["samples"] == 20 * 3
+    for name in ("each_ms", "last_ms"):
+        check_spread(found[name])
+    assert found["last_ms"]["p50"] >= found["each_ms"]["p50"]
+    assert isinstance(found["kib_each"], float)
+
+
+def test_channels() -> None:
+    """Every channel has its percentiles and as many samples, all in one run."""
+    found = run("channels")
+    bundles = {"bundle-long-poll", "bundle-poll"}
+    names = {"nats", "redis", "sse", "grpc", *bundles}
+    assert set(found["deny_ms"]) == set(found["samples"]) == names
+    assert set(found["samples"].values()) == {3}
+    for spread in [*found["deny_ms"].values(), found["answer_ms"]]:
+        check_spread(spread)
+
+
 def test_all_is_one_document() -> None:
     """`all --json` holds every benchmark under its command, and the machine."""
     found = run("all")
-    assert set(found) == {
-        "machine",
-        "guard",
-        "kill --subscribers 2",
-        "view",
-        "start",
-        "reports",
-        "bundle",
-    }
+    parts = {"guard", "kill --subscribers 2", "view", "start", "reports", "bundle"}
+    assert set(found) == {"machine", *parts, "readers", "channels"}
 
 
 def test_unknown_is_one_sentence() -> None:

@@ -36,7 +36,7 @@ log = logging.getLogger("rescind.registry")
 PATH = "/v1/events/revocations"
 OLDEST = "oldest"
 MAX_READERS = 10_000
-"""Each costs about 60 KiB; see docs/benchmarks.md."""
+"""Each costs about 20 KiB, and the kernel's buffers; see docs/benchmarks.md."""
 SEND_WITHIN_S = 10.0
 """A reader that takes nothing for so long is cut off; it can resume."""
 LIFE_S = 900.0
