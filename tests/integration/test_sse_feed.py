@@ -205,6 +205,24 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_resumes(
         assert [each.data for each in [*had, *parsed(rest.content)]] == big
 
 
+async def test_without_the_limit_it_would_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: with no limit on a write the same reader holds its place for ever."""
+    monkeypatch.setattr(sse, "SEND_WITHIN_S", 1000.0)
+    async with feeding() as (node, stream, server):
+        log = Log()
+        with socket.socket() as lazy:
+            lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            lazy.connect(("127.0.0.1", server.port))
+            lazy.sendall(f"GET {PATH}?since=v1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await until(lambda: stream.readers == 1)
+            for _ in range(60):
+                changes = [Kill(target=victim(n), reason_admin="x" * 1000) for n in range(150)]
+                node.say(log.write(*changes))
+                await asyncio.sleep(0.01)
+            assert (stream.readers, stream.cut) == (1, 0)
+        await until(lambda: stream.readers == 0)
+
+
 async def _read_one(lazy: socket.socket) -> bytes:
     """Return the answer up to its first event, and read no more of it."""
     loop, body = asyncio.get_running_loop(), b""

@@ -16,12 +16,14 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 import msgspec
 from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from rescind_protocol.errors import RescindError
@@ -46,6 +48,19 @@ MAX_QUERY_BYTES = 8 * 1024
 """A cursor and a few words."""
 
 
+_SINCE = "A cursor, or `oldest` for all that this node holds; the header wins"
+_FOLLOW = "`false` ends the stream after what is stored"
+_LAST_ID = "What comes after this cursor, and nothing twice"
+_STATUSES = {
+    400: "No such cursor",
+    401: "No API token, or one that is not known",
+    403: "The API token may not read",
+    410: "What lies behind the cursor is not held here: take the state, follow from `cursor`",
+    429: "Too many failures from this address",
+    503: "Too many readers, or the node stops",
+}
+
+
 class Asked(msgspec.Struct, frozen=True):
     """What a request asks for."""
 
@@ -63,6 +78,20 @@ class Refused(msgspec.Struct, frozen=True):
     """Where this node stands: to follow from, once the state was taken as a whole."""
 
 
+def _documented() -> dict[int, ResponseSpec]:
+    stream = ResponseSpec(
+        str,
+        description="An event stream (WHATWG HTML §9.2)",
+        media_type=sse_format.CONTENT_TYPE,
+        generate_examples=False,
+    )
+    refusals = {
+        status: ResponseSpec(Refused, description=words, generate_examples=False)
+        for status, words in _STATUSES.items()
+    }
+    return {200: stream, **refusals}
+
+
 class EventStream:
     """The feed of one node; an instance serves all its readers."""
 
@@ -76,10 +105,24 @@ class EventStream:
     def routes(self) -> list[HTTPRouteHandler]:
         """Return the routes for `app.build`."""
 
-        @get(PATH, media_type=sse_format.CONTENT_TYPE, opt={"scope": "read"})
-        async def follow_revocations(request: Request[Any, Any, Any]) -> ASGIApp:
-            """Follow the signed events as server-sent events."""
-            del request
+        @get(
+            PATH,
+            operation_id="FollowRevocations",
+            media_type=sse_format.CONTENT_TYPE,
+            opt={"scope": "read"},
+            summary="The signed events as they come, as server-sent events",
+            responses=_documented(),
+        )
+        async def follow_revocations(
+            request: Request[Any, Any, Any],
+            since: Annotated[str | None, QueryParameter(description=_SINCE)] = None,
+            follow: Annotated[str | None, QueryParameter(description=_FOLLOW)] = None,
+            last_event_id: Annotated[
+                str | None, HeaderParameter(name="Last-Event-ID", description=_LAST_ID)
+            ] = None,
+        ) -> ASGIApp:
+            # Documented here, and read from the request as it is: `read_request`.
+            del request, since, follow, last_event_id
             return self
 
         return [follow_revocations]
