@@ -19,7 +19,7 @@ demo: setup ## watch a kill reach every guard, with real servers (under a minute
 test: setup ## run all tests: unit and property without a network, then integration
 	@scripts/test.sh
 
-chaos: setup ## 100,000 simulated schedules of faults; each protection's absence is found
+chaos: setup ## 100,000 simulated and 80 real schedules of faults; each protection is needed
 	@scripts/chaos.sh
 
 bench: setup ## measure everything the documents state

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import wire
+from tests.chaos.cluster import NODES
 from tests.chaos.hearing import Hearing
 from tests.chaos.real_tier import Context
 from tests.chaos.servers import Servers, Shape
@@ -44,6 +45,7 @@ class Cast(Servers):
             limit_s=self.context.limit_s,
             without=self.context.without,
             passed_s=self.passed_s,
+            replicas=len(NODES) if self.shape.clustered else 1,
             **more,
         )
 
@@ -66,6 +68,13 @@ class Cast(Servers):
         worker = self.subscribers[name] = self._worker("tests.chaos.subscribing", host)
         if wait:
             worker.ready()
+        return worker
+
+    def start_crowd(self, name: str, count: int) -> Worker:
+        """Start a process with many subscribers, which has none of the others' duties."""
+        host = self._host(name, ("nats",), "subscriber", count=count)
+        worker = self._worker("tests.chaos.crowding", host)
+        worker.ready()
         return worker
 
     def _brokers(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -139,14 +148,3 @@ class Cast(Servers):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not within {within_s:g} s: {what}; {self.where()}")
             time.sleep(POLL_S)
-
-    def wait_saved(self, name: str) -> None:
-        """Wait until a subscriber's disk has all that it denied up to now."""
-        self.hear()
-        before = self.heard.begun(name)
-
-        def saved() -> bool:
-            self.heard.subscriber(self.subscribers[name])
-            return self.heard.saves(name) > before
-
-        self.wait(saved, f"{name} has saved")

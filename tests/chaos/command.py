@@ -165,6 +165,7 @@ def _without(args: argparse.Namespace, *, shown: bool) -> str:
 def _explain(args: argparse.Namespace, seed: int) -> None:
     again = f"python -m tests.chaos --tier {args.tier} --seed {seed} --schedules 1"
     again += f" --without {args.without}" if args.without else ""
+    again += "".join(f' --scenario "{name}"' for name in args.scenario)
     _say(f"\nseed {seed} fails; again: {again}")
     if args.tier == "sim":
         schedule, notes = sim_tier.explain(seed, args.without)

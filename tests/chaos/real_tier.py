@@ -26,6 +26,8 @@ from rescind.testing.sim import Verdict
 from rescind.testing.sim.checker import Checker
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
+COMPOSED = "composed"
+"""The scenario that is another one each time: it is played as often as all others together."""
 PREFIX = "scenario_"
 """Modules of this package whose names begin so are loaded for their scenarios."""
 LIMIT_S = 300.0
@@ -47,6 +49,7 @@ class Context:
     recovery_s: dict[str, list[float]] = field(default_factory=dict)
     measured_s: dict[str, list[float]] = field(default_factory=dict)
     ratios: dict[str, list[float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def recovered(self, fault: str, seconds: float) -> None:
         """Note how long after the end of a fault the last view was right again."""
@@ -59,6 +62,10 @@ class Context:
     def ratio(self, what: str, value: float) -> None:
         """Note a ratio of two times of this very run."""
         self.ratios.setdefault(what, []).append(value)
+
+    def note(self, what: str) -> None:
+        """Note what was chosen at random; said if something is found."""
+        self.notes.append(what)
 
     def expect(self, holds: object, what: str) -> None:
         """Raise `NotAsExpected` unless something holds."""
@@ -114,8 +121,14 @@ class Played(msgspec.Struct, frozen=True):
 
 def suited(without: str | None, names: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the scenarios to be played, of these or of all: those that need the protection."""
-    known = names or sorted(load())
+    known = names or _interleaved(sorted(load()))
     return tuple(name for name in known if without is None or without in SHOWS[name])
+
+
+def _interleaved(names: list[str]) -> list[str]:
+    if COMPOSED not in names:
+        return names
+    return [each for name in names if name != COMPOSED for each in (name, COMPOSED)]
 
 
 def rounds(
@@ -168,7 +181,7 @@ def play(name: str, seed: int, without: str | None) -> Played | None:
             context.checker.broke(f"{type(error).__name__}: {error}")
         verdict = context.checker.verdict
         if verdict.violations:
-            verdict.notes.insert(0, f"{name}, seed {seed}")
+            verdict.notes.insert(0, "; ".join((f"{name}, seed {seed}", *context.notes)))
         figure = SHOWS.get(name, {}).get(without or "")
         return Played(
             name,

@@ -27,11 +27,10 @@ def _lose(context: Context, fault: str, lose: Callable[[Stage], None]) -> None:
         lose(stage)
         # 3. the next kill; who was there misses nothing
         stage.kill(KILLS)
-        since = time.monotonic()
-        stage.well(fault, since)
+        stage.well(fault, time.monotonic())
         # 4. who comes later neither
         start_anew(stage, "s2", "s3")
-        stage.well(f"{fault}: later", since)
+        stage.well(f"{fault}: later", time.monotonic())
 
 
 @scenario("nats stream deleted", shows={"look": "lost"})
@@ -83,7 +82,7 @@ def store_restored(context: Context) -> None:
 @scenario("redis emptied", shows={"fence": "lost"})
 def redis_emptied(context: Context) -> None:
     """FLUSHALL, while everybody is connected."""
-    _lose(context, "redis emptied", lambda stage: asyncio.run(_redis(stage, "FLUSHALL")))
+    _lose(context, "redis emptied", lambda stage: asyncio.run(ask_redis(stage, "FLUSHALL")))
 
 
 @scenario("redis log trimmed", shows={"fence": "lost"})
@@ -94,11 +93,12 @@ def redis_trimmed(context: Context) -> None:
         stage.hear()
         for log in stage.heard.accepted:
             key = on_redis.KEY.removesuffix(on_redis.LOG) + log
-            asyncio.run(_redis(stage, "XTRIM", key, "MAXLEN", "2"))
+            asyncio.run(ask_redis(stage, "XTRIM", key, "MAXLEN", "2"))
 
     _lose(context, "redis log trimmed", lose)
 
 
-async def _redis(stage: Stage, *words: str) -> None:
+async def ask_redis(stage: Stage, *words: str) -> None:
+    """Ask Redis as somebody who may do anything."""
     async with on_redis.wired(stage.redis) as admin:
         await admin.request(*words)

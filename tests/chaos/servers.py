@@ -12,6 +12,7 @@ import msgspec
 from rescind.embedded import EmbeddedRedis, EmbeddedServer
 from rescind.testing.keys import FABRIC
 from rescind_protocol.subjects import stream
+from tests.chaos.cluster import Cluster
 from tests.chaos.real_tier import Context
 from tests.fakes import nats as on_nats
 from tests.fakes import redis as on_redis
@@ -32,6 +33,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     )
     """Name, and the brokers that it follows."""
     brokers: tuple[str, ...] = BROKERS
+    clustered: bool = False
+    """Whether NATS is a cluster of three; its clients' ways are direct ones then."""
     agents: int = 12
     alone: str = "nats"
     """The one broker that is left where there is to be no fallback: the one that goes."""
@@ -47,6 +50,7 @@ class Servers:
         self.nats = on_nats.admin_server(self.folder)
         self.redis = on_redis.redis_server(self.folder / "redis")
         self.network = Network()
+        self.cluster = Cluster(self.folder, self.network)
         self.ways: dict[tuple[str, str], Proxy] = {}
         """By host and broker."""
         self.lies: dict[tuple[str, str], Lies] = {}
@@ -54,6 +58,9 @@ class Servers:
 
     def _start_servers(self) -> None:
         self._cleanup.enter_context(self.network)
+        if self.shape.clustered:
+            self._cleanup.enter_context(self.cluster)
+            return
         for name in self.shape.brokers:
             self._cleanup.enter_context(self.server(name))
 
@@ -92,6 +99,8 @@ class Servers:
 
     def url(self, host: str, broker: str, user: str) -> str:
         """Return a broker's address as that host is told: through its own way."""
+        if self.shape.clustered:
+            return self.cluster.url_for(user)
         server, way = self.server(broker), self.way(host, broker)
         return server.url_for(user).replace(f":{server.port}", f":{way.port}")
 

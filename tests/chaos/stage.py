@@ -139,6 +139,15 @@ class Stage(Cast):
             for log, seq in self.heard.accepted.items()
         )
 
+    def stands(self, worker: Worker) -> wire.Stands:
+        """Return where a process stands."""
+        return worker.ask(wire.Where(), wire.Stands)
+
+    def has_all(self, worker: Worker) -> bool:
+        """Whether a crowd has everything that was accepted."""
+        logs = self.stands(worker).logs
+        return all(logs.get(log, 0) >= seq for log, seq in self.heard.accepted.items())
+
     def deaf(self, name: str) -> bool:
         """Whether a subscriber says that it follows no broker."""
         at = self.where()[name]
@@ -192,6 +201,21 @@ class Stage(Cast):
 
         self.wait(all_have, "a kill is applied")
         return max(self.heard.applied[each] for each in wanted) - begun
+
+    def wait_saved(self, name: str) -> None:
+        """Wait until a subscriber's disk has all that it denied up to now; after one more event.
+
+        A snapshot that was begun before is no proof, and without news there is no other for long.
+        """
+        self.hear()
+        self.kill_crowd(1)
+        before = self.heard.begun(name)
+
+        def saved() -> bool:
+            self.heard.subscriber(self.subscribers[name])
+            return self.heard.saves(name) > before
+
+        self.wait(saved, f"{name} has saved")
 
     # --- the end ---
 

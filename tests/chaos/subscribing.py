@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,7 +25,7 @@ from rescind_guard import Guard
 from rescind_guard.freshness import Rule
 from rescind_protocol import jws
 from rescind_protocol.limits import MAX_BADGE_BYTES
-from rescind_subscriber import checkpoint
+from rescind_subscriber import durable
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.memory import Memory, State, image_of
 from rescind_subscriber.subscriber import Subscriber
@@ -163,13 +164,19 @@ def report_saves(send: wire.Send) -> None:
 def die_while_saving(host: wire.Host) -> None:
     """Be killed when half of a snapshot is written."""
 
-    def write_half(path: Path, parts: list[bytes]) -> None:
+    write = durable.write_synced
+
+    def write_half(path: Path, parts: Iterable[bytes]) -> None:
+        if path.name != f"{host.name}.writing":
+            write(path, parts)
+            return
         if host.without == "atomic":
             path = path.with_suffix(".snapshot")
-        path.write_bytes(b"".join(parts)[: sum(map(len, parts)) // 2])
+        whole = b"".join(parts)
+        path.write_bytes(whole[: len(whole) // 2])
         os.kill(os.getpid(), signal.SIGKILL)
 
-    patch.object(checkpoint, "_write_durably", write_half).start()
+    patch.object(durable, "write_synced", write_half).start()
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ NOT_ABOVE = "not above the top"
 class LastWriterWins(Replica):
     """I2: a register for each target, the greatest time stamp wins."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *how: Any) -> None:
+        super().__init__(*how)
         self._stamps: dict[bytes, tuple[int, str, int]] = {}
 
     def _effect(self, event: Event) -> None:

@@ -105,7 +105,7 @@ def _believing() -> list[Any]:
 
 
 SUBSCRIBERS: dict[str, Callable[[], Iterable[Any]]] = {
-    "I2": lambda: [patch("rescind_subscriber.reconcile.Replica", LastWriterWins)],
+    "I2": lambda: [patch("rescind_subscriber.joined.Replica", LastWriterWins)],
     "I4": lambda: [
         patch.object(Reconciler, name, getattr(ReceiptTime, name)) for name in ("_admit", "_prove")
     ],

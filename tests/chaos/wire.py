@@ -31,6 +31,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """The protection that is taken out."""
     passed_s: float = 0.0
     replicas: int = 1
+    count: int = 1
+    """How many subscribers a crowd is."""
     on_caller: bool = False
     """A subscriber that runs on its caller's loop instead of a thread of its own."""
     dies_at: str = ""

@@ -15,6 +15,8 @@ from tests.chaos.weak_parts import EVERY_PART
 
 SEED = 0
 JOBS = 2
+LONG = ("reconnect storm of 500",)
+"""Only in `make chaos`: half a minute of two cores."""
 ATTEMPTS = 5
 """Schedules in which the absence of a protection must show; most show it in the first."""
 
@@ -22,11 +24,12 @@ ATTEMPTS = 5
 @pytest.fixture(scope="module")
 def played() -> dict[str, Played]:
     """Give what came of every scenario."""
-    found = rounds(SEED, schedules=len(load()), until=inf, without=None, names=(), jobs=JOBS)
+    names = tuple(name for name in sorted(load()) if name not in LONG)
+    found = rounds(SEED, schedules=len(names), until=inf, without=None, names=names, jobs=JOBS)
     return {each.name: each for each in found}
 
 
-@pytest.mark.parametrize("name", sorted(load()))
+@pytest.mark.parametrize("name", sorted(set(load()) - set(LONG)))
 def test_a_scenario_finds_nothing(name: str, played: dict[str, Played]) -> None:
     """No kill lost, no badge resurrected, no false freshness, all views equal, nobody stuck."""
     if name not in played:
