@@ -38,6 +38,7 @@ POLL_S = 0.2
     type=click.IntRange(0, 65535),
     help="Answer /metrics, /healthz and /readyz on this port of 127.0.0.1; 0: any that is free.",
 )
+@click.option("--serve", is_flag=True, help="Also run a registry node (see `rescind serve`).")
 @common
 def up(
     session: Session,
@@ -46,6 +47,7 @@ def up(
     port: int | None,
     external_nats: bool,
     metrics_port: int | None,
+    serve: bool,
 ) -> int:
     """Run a fabric on this machine: an embedded NATS server and a publisher, until Ctrl-C.
 
@@ -67,6 +69,8 @@ def up(
         monitor = _start_monitor(running, publisher, metrics_port)
         trust = compose.make_trust(loaded)
         _show(out, loaded, server, monitor)
+        if serve:
+            _start_registry(running, out, loaded)
         try:
             _attend(Feed(out, trust), log, server, publisher)
         except KeyboardInterrupt:
@@ -117,6 +121,12 @@ def _start_monitor(
     from rescind.monitor import Monitor  # noqa: PLC0415 - only when asked for
 
     return running.enter_context(Monitor(port, publisher.metrics, publisher.health))
+
+
+def _start_registry(running: ExitStack, out: Out, loaded: "Loaded") -> None:
+    from rescind.cli.registry_server import serving  # noqa: PLC0415 - needs an extra
+
+    running.enter_context(serving(out, loaded))
 
 
 def _show(

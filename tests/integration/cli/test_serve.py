@@ -1,6 +1,7 @@
 """`rescind serve`: a node beside a running publisher, one that is its own, and who may ask it."""
 
 import json
+import signal
 import ssl
 import subprocess
 import urllib.error
@@ -173,3 +174,15 @@ def test_a_rotated_key_signs_at_once_on_a_running_node(up: Running, terminal: Te
             *(each["kid"] for each in before),
             made["thumbprint"],
         }
+
+
+def test_up_serves_a_node_too(own: Terminal) -> None:
+    """One command for a fabric and its registry."""
+    registry = {"RESCIND_REGISTRY_LISTEN": "127.0.0.1:0", "RESCIND_HEARTBEAT_S": "0.1"}
+    with own.start("up", "--serve", "--port", "0", "--json", **registry) as up:
+        node = Node(up.wait_for("serving"))
+        wait_until(lambda: node.ask("/healthz")[0] == 200)
+        body = {"targets": [{"kind": "agent", "id": did("by-up")}]}
+        assert node.ask("/v1/kills", body)[0] == 200
+        assert own.killed("agent", did("by-up"))
+        assert up.end(signal.SIGTERM) == 0
