@@ -1,7 +1,7 @@
 """Who is suspended or killed: a look into the view of the one log, never into a table of our own.
 
 A view that is not fresh cannot tell, and then nothing is issued: a badge that should not exist
-lives for its whole TTL.
+lives for its whole TTL. What it knows to be killed is refused all the same.
 """
 
 from enum import StrEnum
@@ -55,21 +55,21 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Look:
-    """Answers from the view; raises `CannotTell` while it is not fresh."""
+    """Answers from the view; raises `CannotTell` while it is not fresh, but for known kills."""
 
     def __init__(self, followed: Followed) -> None:
         self._followed = followed
 
     def agent(self, did: str, *, iss: str, key_thumbprint: str) -> Standing:
         """Return how the next badge of an agent would stand, by this issuer and this key."""
-        if not self._followed.fresh:
-            raise CannotTell("this node cannot prove that it knows every kill: try again later")
         found = (self.entry(each) for each in (agent(did), issuer(iss), key(key_thumbprint), _ALL))
         entries = [entry for entry in found if entry is not None]
         for effect, state in ((Effect.USE, State.DISABLED), (Effect.ISSUANCE, State.SUSPENDED)):
             for entry in entries:
                 if (by := entry.why(ALL, effect)) is not None:
                     return Standing(state, by, ALIVE)
+        if not self._followed.fresh:  # a known kill stands before that (I3)
+            raise CannotTell("this node cannot prove that it knows every kill: try again later")
         floor = max((max(entry.cut, entry.suspended) for entry in entries), default=ALIVE)
         return Standing(State.ACTIVE, None, floor)
 

@@ -10,7 +10,10 @@ import pytest
 import rescind
 
 NAMES: list[str] = vars(rescind)["__all__"]
-HEAVY = ("nats", "redis", "mcp", "starlette", "sqlite3", "nacl", "cryptography", "msgspec", "rich")
+HEAVY = (
+    *("nats", "redis", "mcp", "starlette", "sqlite3", "nacl", "cryptography", "msgspec", "rich"),
+    *("litestar", "uvicorn", "httpx", "rescind_registry"),
+)
 
 
 def test_import_loads_no_transport_and_no_framework() -> None:

@@ -64,3 +64,10 @@ def test_a_view_that_is_not_fresh_cannot_tell(bench: Bench) -> None:
         stands(bench)
     bench.fresh = True
     assert stands(bench).state is State.ACTIVE
+
+
+def test_a_known_kill_is_told_also_while_the_view_is_not_fresh(bench: Bench) -> None:
+    """As guards do (I3): what is known is refused, what is not known is not issued."""
+    bench.fabric.kill(targets.agent(DID))
+    bench.fresh = False
+    assert stands(bench).state is State.DISABLED
