@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rescind import home
-from rescind.config import Loaded
+from rescind.config import SELF, WEB, Loaded
 from rescind.errors import BadConfig
+from rescind_guard import didkey
 from rescind_guard.freshness import Mode, Rule
 from rescind_guard.guard import Guard, Recorder
-from rescind_guard.issuers import Issuers
+from rescind_guard.issuers import Issuers, read_jwks
+from rescind_guard.key_view import KeyView
 from rescind_guard.policy import Policy
+from rescind_guard.profiles import Profile, profile_of
 from rescind_guard.view import View
 from rescind_protocol import trust
 from rescind_protocol.errors import RescindError
@@ -25,6 +28,7 @@ from rescind_subscriber.subscriber import Subscriber
 from rescind_subscriber.trust_file import TrustKept
 
 if TYPE_CHECKING:
+    from rescind_subscriber.keys.keeper import KeyKeeper
     from rescind_subscriber.redis_address import RedisOptions
 
 MAX_JWKS_BYTES = 1024 * 1024
@@ -59,12 +63,47 @@ def make_trust(loaded: Loaded) -> trust.Trust:
 
 
 def make_issuers(loaded: Loaded) -> Issuers:
-    """Read the trusted issuers' keys."""
-    return Issuers.from_jwks(
-        {
-            iss: _read(loaded.path(path), f"JWKS of {iss}", MAX_JWKS_BYTES)
-            for iss, path in loaded.settings.issuers.items()
-        }
+    """Read the keys of the trusted issuers whose keys are files, or who are their own."""
+    read = {
+        iss: read_jwks(iss, _read(path, f"JWKS of {iss}", MAX_JWKS_BYTES))
+        for iss, path in loaded.jwks_files.items()
+    }
+    own = [iss for iss, said in loaded.settings.issuers.items() if said == SELF]
+    for iss in own:
+        if not iss.startswith(didkey.PREFIX):
+            raise BadConfig(f"issuer {iss}: {SELF!r} is for an agent's did:key")
+    return Issuers({**read, **dict.fromkeys(own, ())})
+
+
+def make_keys(loaded: Loaded, kills: View) -> "KeyKeeper | None":
+    """Make who fetches issuers' keys; None if all of them are files."""
+    settings = loaded.settings
+    fetched = [iss for iss, said in settings.issuers.items() if said == WEB]
+    if not fetched:
+        return None
+    profile = profile_of(settings.profile)
+    if profile is Profile.AIR_GAPPED:
+        raise BadConfig(f"issuer {fetched[0]}: profile {profile} fetches nothing; give its JWKS")
+    if importlib.util.find_spec("httpcore") is None:
+        raise BadConfig(
+            f"issuer {fetched[0]}: fetching keys needs pip install 'rescind[http]'; "
+            "or give the path of its JWKS"
+        )
+    from rescind_subscriber.keys.fetch import Fetcher  # noqa: PLC0415 - HTTP only when used
+    from rescind_subscriber.keys.keeper import KeyKeeper  # noqa: PLC0415
+
+    dev = profile is Profile.DEV
+    return KeyKeeper(
+        fetched,
+        Fetcher(
+            private=settings.keys_private or dev,
+            plain=dev,
+            ca_file=loaded.path(settings.keys_ca_file) if settings.keys_ca_file else None,
+        ),
+        files=make_issuers(loaded),
+        kills=kills,
+        folder=loaded.home / home.KEYS,
+        every_s=settings.keys_every_s,
     )
 
 
@@ -133,10 +172,11 @@ def make_guard(
     loaded: Loaded,
     view: View,
     *,
+    keys: KeyView | None = None,
     policy: Policy | None = None,
     recorder: Recorder | None = None,
 ) -> Guard:
-    """Make a guard over a view."""
+    """Make a guard over a view; `keys` are a keeper's, without one those of files."""
     settings = loaded.settings
     try:
         mode = Mode(settings.mode.lower())
@@ -146,7 +186,7 @@ def make_guard(
         ) from error
     return Guard(
         view,
-        make_issuers(loaded),
+        keys or make_issuers(loaded),
         audience=settings.audience,
         rule=Rule(mode, settings.stale_after_s, settings.strict_tools),
         minimum_level=settings.minimum_level,

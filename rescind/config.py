@@ -26,6 +26,11 @@ from rescind_protocol.limits import (
 
 PREFIX = "RESCIND_"
 FILE_NAME = "rescind.toml"
+WEB = "web"
+"""As an issuer's value: its keys are fetched."""
+SELF = "self"
+"""As an agent's value in `issuers`: its did:key is its key."""
+NO_FILE = (WEB, SELF)
 _SECRET = ("nats_url", "publisher_nats_url", "system_nats_url")
 _SECRET_REDIS = ("redis_url", "publisher_redis_url", "system_redis_url")
 _SECRET_WHOLE = ("feed_token",)
@@ -73,7 +78,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Port on 127.0.0.1 of this process's /metrics, /healthz and /readyz; 0: any that is free."""
 
     issuers: dict[str, str] = {}
-    """Trusted issuers: origin = path of its JWKS. Variable: `origin=path,origin=path`."""
+    """Trusted issuers: origin = path of its JWKS, or `web`. Variable: `origin=path,origin=web`."""
+    keys_every_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 300.0
+    """Seconds between two fetches of the keys of an issuer of `web`."""
+    keys_private: bool = False
+    """Whether keys may be fetched from private addresses."""
+    keys_ca_file: str | None = None
+    """Certificates (PEM) that may have signed the issuers' servers'; by default the system's."""
     deny_suspended: bool = False
     """Whether agents that are only suspended (no new badges) are refused at once."""
     profile: str = "connected"
@@ -146,6 +157,12 @@ class Loaded(msgspec.Struct, frozen=True):
     def path(self, value: str) -> Path:
         """Resolve a path of the settings."""
         return self.home / Path(value).expanduser()
+
+    @property
+    def jwks_files(self) -> dict[str, Path]:
+        """The issuers whose keys are files, and which."""
+        given = self.settings.issuers
+        return {iss: self.path(said) for iss, said in given.items() if said not in NO_FILE}
 
     def shown(self) -> dict[str, object]:
         """Return all settings with their secrets hidden."""
@@ -237,6 +254,7 @@ _PATHS = (
     "registry_tls_key",
     "feed_ca_file",
     "bundle_key",
+    "keys_ca_file",
 )
 
 
@@ -244,11 +262,15 @@ def _from_folder(name: str, value: Any, folder: Path) -> Any:
     if name in _PATHS and isinstance(value, str):
         return str(folder / Path(value).expanduser())
     if name == "issuers" and isinstance(value, dict):
-        return {iss: str(folder / Path(str(path)).expanduser()) for iss, path in value.items()}
+        return {iss: _from_issuer(str(path), folder) for iss, path in value.items()}
     return value
 
 
 _LISTS = ("sources", "strict_tools")
+
+
+def _from_issuer(said: str, folder: Path) -> str:
+    return said if said in NO_FILE else str(folder / Path(said).expanduser())
 
 
 def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:

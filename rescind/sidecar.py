@@ -27,8 +27,14 @@ class Sidecar:
     ) -> None:
         self.loaded = config.load(settings)
         self.subscriber = compose.make_subscriber(self.loaded)
+        self.keys = compose.make_keys(self.loaded, self.subscriber.view)
+        """Fetches issuers' keys; None if all of them are files."""
         self.guard = compose.make_guard(
-            self.loaded, self.subscriber.view, policy=policy, recorder=recorder
+            self.loaded,
+            self.subscriber.view,
+            keys=self.keys.view if self.keys else None,
+            policy=policy,
+            recorder=recorder,
         )
 
         self.monitor: Monitor | None = None
@@ -46,11 +52,14 @@ class Sidecar:
             self.monitor = Monitor(port, self.metrics, self.health).start()
             log.info("metrics at %s/metrics", self.monitor.url)
         self.subscriber.start()
+        if self.keys is not None:
+            self.keys.start()
         return self
 
     def metrics(self) -> list[Family]:
         """Return what a scrape gets, as of now."""
-        return [*self.subscriber.metrics(), *self.guard.metrics()]
+        keys = self.keys.metrics() if self.keys is not None else []
+        return [*self.subscriber.metrics(), *keys, *self.guard.metrics()]
 
     def health(self) -> "Health":
         """Return state and troubles, as `/readyz` shows them."""
@@ -61,6 +70,8 @@ class Sidecar:
     def stop(self) -> None:
         """Stop following; the guard goes on with a view that ages."""
         self.subscriber.stop()
+        if self.keys is not None:
+            self.keys.stop()
         if self.monitor is not None:
             self.monitor.stop()
             self.monitor = None

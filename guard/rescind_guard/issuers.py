@@ -72,6 +72,10 @@ class Issuers:
     def __contains__(self, iss: object) -> bool:
         return iss in self._keys
 
+    def items(self) -> Iterator[tuple[str, tuple[IssuerKey, ...]]]:
+        """Return each issuer with its keys."""
+        return iter(self._keys.items())
+
     def __getitem__(self, iss: str) -> tuple[IssuerKey, ...]:
         return self._keys[iss]
 

@@ -89,7 +89,8 @@ def _trust(loaded: Loaded) -> str:
 
 
 def _guard(loaded: Loaded) -> str:
-    compose.make_guard(loaded, View())
+    keys = compose.make_keys(loaded, View())
+    compose.make_guard(loaded, View(), keys=keys.view if keys else None)
     names = ", ".join(loaded.settings.issuers) or "self-signed badges only"
     return f"issuers: {names}"
 

@@ -60,9 +60,9 @@ class LocalIssuer:
             )
         self._key = read_private(loaded.path(settings.issuer_key))
         self._path = loaded.home / LEDGER
-        trusted = {iss: loaded.path(path) for iss, path in settings.issuers.items()}
+        trusted = loaded.jwks_files
         self.iss = next((i for i, path in trusted.items() if self._is_mine(i, path)), None)
-        self._alone = len(trusted) == 1 and not settings.accept_self_signed
+        self._alone = len(settings.issuers) == 1 and not settings.accept_self_signed
 
     def _is_mine(self, iss: str, jwks: Path) -> bool:
         issuers = Issuers.from_jwks({iss: jwks.read_bytes()})

@@ -116,14 +116,14 @@ def doubts(found: tuple[Target, ...], loaded: "Loaded") -> list[str]:
 
 def _known_keys(loaded: "Loaded") -> set[str]:
     """Return the thumbprints in the JWKS that can be read."""
-    from rescind_protocol.encoding import check_json  # noqa: PLC0415 - only for keys
+    from rescind_guard.jwk import read_public, thumbprint  # noqa: PLC0415 - only for keys
+    from rescind_protocol.encoding import check_json  # noqa: PLC0415
     from rescind_protocol.errors import Malformed  # noqa: PLC0415
-    from rescind_protocol.keys import public_from_jwk, thumbprint  # noqa: PLC0415
 
     found: set[str] = set()
-    for path in loaded.settings.issuers.values():
+    for path in loaded.jwks_files.values():
         with suppress(OSError, Malformed, AttributeError, TypeError):
-            for jwk in check_json(loaded.path(path).read_bytes()).get("keys"):
+            for jwk in check_json(path.read_bytes()).get("keys"):
                 with suppress(Malformed):
-                    found.add(thumbprint(public_from_jwk(jwk)))
+                    found.add(thumbprint(read_public(jwk)))
     return found

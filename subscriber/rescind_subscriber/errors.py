@@ -16,6 +16,12 @@ class SourceRefused(RescindError):
     code = "SOURCE_REFUSED"
 
 
+class KeysUnavailable(RescindError):
+    """An issuer's keys could not be fetched, or are none; those known before stay in use."""
+
+    code = "KEYS_UNAVAILABLE"
+
+
 class Rewound(RescindError):
     """What lies at the cursor is gone or has other bytes: purged, made anew, or an old copy.
 

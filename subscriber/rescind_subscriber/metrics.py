@@ -32,6 +32,15 @@ SNAPSHOTS = Metric(
 TARGETS = Metric("rescind_subscriber_targets", "Targets in the view.")
 SWAPS = Metric("rescind_subscriber_swaps_total", "Published changes of the view.")
 
+KEYS_AGE = Metric(
+    "rescind_subscriber_keys_age_seconds", "Since an issuer's keys were confirmed.", "issuer"
+)
+KEY_FETCHES = Metric(
+    "rescind_subscriber_key_fetches_total",
+    "Fetches of issuers' keys, by how they ended.",
+    "outcome",
+)
+
 METRICS = (
     STATE,
     SECONDS_UNTIL_STALE,
@@ -45,6 +54,8 @@ METRICS = (
     SNAPSHOTS,
     TARGETS,
     SWAPS,
+    KEYS_AGE,
+    KEY_FETCHES,
 )
 
 
@@ -69,3 +80,9 @@ def families(now: Status) -> list[Family]:
         one(TARGETS, now.targets),
         one(SWAPS, now.generation),
     ]
+
+
+def key_families(ages_s: Mapping[str, float], fetches: Mapping[str, int]) -> list[Family]:
+    """Return the metrics of whoever keeps issuers' keys; ages by issuer, in seconds."""
+    outcomes = dict.fromkeys(("fetched", "failed"), 0) | dict(fetches)
+    return [Family(KEYS_AGE, ages_s), Family(KEY_FETCHES, outcomes)]

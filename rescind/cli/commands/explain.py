@@ -39,7 +39,13 @@ def explain(session: Session, *, tool: str | None, timeout_s: float) -> int:
 
     token = read_token()
     with following(session.loaded) as subscriber:
-        guard = compose.make_guard(session.loaded, subscriber.view)
+        keys = compose.make_keys(session.loaded, subscriber.view)
+        if keys is not None:
+            keys.load()
+            keys.step()
+        guard = compose.make_guard(
+            session.loaded, subscriber.view, keys=keys.view if keys else None
+        )
         try:
             wait_fresh(subscriber, timeout_s)
         except SourceUnavailable as error:

@@ -81,6 +81,7 @@ def test_every_metric_is_read_by_prometheus() -> None:
     scrape = [
         *guard.metrics(),
         *of_subscriber.families(status(step)),
+        *of_subscriber.key_families({"https://a.example": 7.0}, {"fetched": 1}),
         *of_publisher.families(PUBLISHER, Fleet(0.0, MEMBERS, 0, None)),
     ]
     tables = (*of_guard.METRICS, *of_subscriber.METRICS, *of_publisher.METRICS)
@@ -91,6 +92,8 @@ def test_every_metric_is_read_by_prometheus() -> None:
     assert found["rescind_guard_decisions_total"] == {"TOOL_AUTH_MISSING": 1}
     assert found["rescind_guard_revocation_checked"] == {"": 1}
     assert found["rescind_subscriber_targets"] == {"": 1}
+    assert found["rescind_subscriber_keys_age_seconds"] == {"https://a.example": 7}
+    assert found["rescind_subscriber_key_fetches_total"] == {"fetched": 1, "failed": 0}
     assert found["rescind_subscriber_faults_total"] == dict.fromkeys(map(str, Fault), 0)
     assert found["rescind_publisher_events_accepted_total"] == {"": 5}
     assert found["rescind_publisher_sink_ready"] == {"nats": 1, "redis": 0}

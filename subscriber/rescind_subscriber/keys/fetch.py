@@ -1,0 +1,69 @@
+"""Fetches one document over HTTPS: no redirect, no proxy, no private address, in 10 s, 256 KiB.
+
+The transport of the keeper of keys (RFC-002 §8.4). httpcore and not httpx: the connection itself is
+bounded, which httpx offers no place for, and all that it adds is what must not happen here.
+"""
+
+import ssl
+from pathlib import Path
+
+import httpcore
+
+from rescind_subscriber.errors import KeysUnavailable, SourceRefused
+from rescind_subscriber.keys.addresses import is_plain, is_public
+from rescind_subscriber.keys.stream import BoundedBackend, Budget, Forbidden
+
+MAX_SECONDS = 10.0
+"""RFC-002 §8.4: at most 10 s."""
+MAX_BYTES = 256 * 1024
+"""On the wire, with headers and TLS taken off: 256 keys of a kilobyte."""
+_OK = 200
+
+
+class Fetcher:
+    """Asks for documents; each fetch has a connection of its own. Any thread may."""
+
+    def __init__(
+        self,
+        *,
+        private: bool = False,
+        plain: bool = False,
+        ca_file: Path | None = None,
+        max_seconds: float = MAX_SECONDS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """`private` addresses and `plain` HTTP only if said so; `SourceRefused` for a bad CA file.
+
+        `ca_file`: certificates (PEM) that may have signed the servers'; None: the system's.
+        """
+        try:
+            self._tls = ssl.create_default_context(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise SourceRefused(f"certificates in {ca_file} cannot be read: {error}") from error
+        self._allowed = (lambda _: True) if private else is_public
+        self._plain = plain
+        self._max_seconds = max_seconds
+        self._max_bytes = max_bytes
+
+    def __call__(self, url: str) -> bytes:
+        """Return the document; raises `KeysUnavailable`, saying why in a few words."""
+        if is_plain(url) and not self._plain:
+            raise KeysUnavailable("is not reached over https")
+        budget = Budget(self._max_seconds, self._max_bytes)
+        backend = BoundedBackend(self._allowed, budget)
+        try:
+            with httpcore.ConnectionPool(ssl_context=self._tls, network_backend=backend) as pool:
+                answer = pool.request(
+                    "GET", url, headers={"Accept": "application/json", "Connection": "close"}
+                )
+        except Forbidden as error:
+            raise KeysUnavailable(
+                "has no public address; private ones are used if `keys_private` is set"
+            ) from error
+        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+            raise KeysUnavailable(str(error) or type(error).__name__) from error
+        except (httpcore.UnsupportedProtocol, ValueError) as error:
+            raise KeysUnavailable(f"is no address to fetch from: {error}") from error
+        if answer.status != _OK:
+            raise KeysUnavailable(f"answers HTTP {answer.status}")
+        return answer.content
