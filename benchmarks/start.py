@@ -135,7 +135,8 @@ def _snapshot(folder: Path, revocations: int) -> tuple[Publisher, int]:
     _leave_victim(folder, publisher, replica)
     file = CheckpointFile(folder, SubscriberConfig().name)
     file.acquire()
-    kept = Checkpoint(FABRIC, publisher.trust.digest, positions_of(replica))
+    believed = publisher.trust
+    kept = Checkpoint(FABRIC, believed.digest, positions_of(replica), read_by=believed.version)
     file.save(kept, replica.table)
     file.release()
     return publisher, file.path.stat().st_size

@@ -44,8 +44,11 @@ class TrustKept:
             ) from error
 
     def keep(self, trust: Trust) -> None:
-        """Keep a trust, durably, unless a newer one is kept; raises as `newest`."""
-        if self.path is None:
+        """Keep a trust, durably, unless a newer one is kept; raises as `newest`.
+
+        One that was made here and not read from a signed file has nothing that could be kept.
+        """
+        if self.path is None or not trust.raws:
             return
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

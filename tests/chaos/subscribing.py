@@ -163,7 +163,6 @@ def report_saves(send: wire.Send) -> None:
 
 def die_while_saving(host: wire.Host) -> None:
     """Be killed when half of a snapshot is written."""
-
     write = durable.write_synced
 
     def write_half(path: Path, parts: Iterable[bytes]) -> None:

@@ -51,6 +51,14 @@ def test_another_history_and_one_with_a_gap_are_refused(tmp_path: Path) -> None:
         kept.newest(trusts.read(alone, root=ROOT.public, fabric=FABRIC))
 
 
+def test_what_was_never_signed_is_not_kept(tmp_path: Path) -> None:
+    """A trust that a program made of its own: an empty file would refuse the next start."""
+    kept, signed = TrustKept(tmp_path), make_trust()
+    kept.keep(Trust(signed.file))
+    assert kept.newest(signed) is signed
+    assert not (tmp_path / FILE_NAME).exists()
+
+
 def test_without_a_folder_nothing_is_kept() -> None:
     """And nothing fails."""
     kept = TrustKept(None)
