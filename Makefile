@@ -40,7 +40,8 @@ contracts: setup ## import-linter: roles import one way
 docs: setup ## check links and generated parts of the documents (WRITE=1 renews the parts)
 	@$(PY) docs/check.py $(if $(WRITE),--write)
 
-fuzz: setup ## property tests, many more examples
+fuzz: setup ## ten million bent badges on all cores, then property tests with many more examples
+	@$(PY) -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))
 	@HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest tests/property
 
 proto: setup ## make the gRPC messages from their .proto again

@@ -1,0 +1,130 @@
+"""What is fuzzed: a guard that takes every kind of badge, and the reader behind its signature.
+
+Two things must hold for every token that is not one of the good ones, byte for byte: nothing is
+raised but `Refused`, and the guard does not allow it.
+"""
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import msgspec
+
+from rescind_guard import Outcome, badges, lookup, parsing
+from rescind_guard.errors import Refused
+from rescind_guard.issuers import Issuers, read_jwks
+from rescind_guard.key_view import KeyView
+from rescind_protocol import jws
+from rescind_protocol.encoding import check_json
+from rescind_protocol.errors import Malformed
+from rescind_protocol.limits import MAX_BADGE_BYTES
+from tests.fakes.badges import ABSENT, ISSUER, OTHER, Scene, own_badge, self_signed
+from tests.fakes.ec import EcIssuer
+from tests.fakes.fabric import NOW
+from tests.fuzz.mutations import Token
+
+AUDIENCE = "https://orders.example"
+
+
+class Found(Exception):
+    """A token that was allowed, or that raised; `token` replays it."""
+
+    def __init__(self, token: str, what: str) -> None:
+        super().__init__(what)
+        self.token = token
+
+
+class Target:
+    """A guard, the good tokens that it allows, and ways to bend them."""
+
+    def __init__(self) -> None:
+        scene = Scene(other=EcIssuer(OTHER))
+        loner = self_signed()
+        bound: dict[str, Any] = {"ial": "1", "cnf": {"kid": scene.issuer.claims()["key"]["kid"]}}
+        good = (
+            scene.issuer.badge(),
+            scene.issuer.badge("4", aud=["x", AUDIENCE], nbf=NOW, sid="s-1", **bound),
+            scene.issuer.badge("1", header={"typ": ABSENT, "kid": ABSENT}, jti="any id"[:3]),
+            scene.other.badge("3", header={"alg": "ES256"}),
+            own_badge(loner),
+        )
+        self.tokens = [Token(each, *_inside(each)) for each in good]
+        self._good = frozenset(good)
+        self.keys = KeyView(
+            Issuers({ISSUER: scene.issuers[ISSUER], OTHER: read_jwks(OTHER, scene.other.jwks())})
+        )
+        self._key = scene.issuers[ISSUER][0]
+        # Nothing of it is remembered between two tokens: one alone must replay what it did.
+        self.guard = scene.guard(
+            audience=AUDIENCE, accept_self_signed=True, lenient=True, cached_badges=0
+        )
+        self.guard._keys = self.keys
+        self.codes: Counter[str] = Counter()
+        for token in good:
+            assert self.guard.check(token), self.guard.check(token)
+
+    def try_one(self, rng: Random) -> None:
+        """Bend a token and try it; raises `Found`."""
+        token = rng.choice(self.tokens)
+        kind = rng.randrange(5)
+        if kind <= 1:
+            self.check(token.bent(rng))
+        elif kind == 2:
+            self.check(token.rewritten(rng, 0))
+        elif kind == 3:
+            self.check(token.rewritten(rng, 1))
+        else:
+            self.read(token.rewritten(rng, 1))
+
+    def check(self, token: str) -> None:
+        """Ask the guard; raises `Found`. A token that came out as it went in is not asked."""
+        if token in self._good:
+            self.codes["unchanged"] += 1
+            return
+        try:
+            decision = self.guard.check(token)
+        except Exception as error:
+            raise Found(token, f"the guard raised {error!r}") from error
+        self.codes[decision.code] += 1
+        if decision.outcome is Outcome.ALLOW:
+            raise Found(token, "the guard allowed a token that nobody signed")
+
+    def read(self, token: str) -> None:
+        """Read as if the signature had verified; raises `Found`."""
+        try:
+            self._read(token)
+        except Exception as error:
+            raise Found(token, f"the reader raised {error!r}") from error
+
+    def _read(self, token: str) -> None:
+        try:
+            badge = parsing.read(token)
+        except Refused as refused:
+            self.codes[f"read {refused.answer}"] += 1
+            _names_despite(token)
+            return
+        claims = badges.claims(badge, self._key)
+        try:
+            badges.check_times(claims, NOW)
+            badges.check_audience(claims, AUDIENCE)
+            badges.check_binding(claims)
+        except Refused as refused:
+            self.codes[f"read {refused.answer}"] += 1
+            return
+        self.codes["read OK"] += 1
+
+
+def _names_despite(token: str) -> None:
+    """What the guard looks up of a badge that breaks the rules of form (I3)."""
+    try:
+        said = check_json(jws.read(token.encode(), limit=MAX_BADGE_BYTES).payload)
+    except Malformed:
+        return
+    if isinstance(said, dict):
+        lookup._claims(said, ISSUER, "A" * 43, "fuzzed")
+
+
+def _inside(token: str) -> tuple[bytes, bytes]:
+    parts = jws.read(token.encode(), limit=MAX_BADGE_BYTES, algorithms=("EdDSA", "ES256"))
+    header = {name: said for name, said in msgspec.to_builtins(parts.header).items() if said}
+    return msgspec.json.encode(header), parts.payload
