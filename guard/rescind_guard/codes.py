@@ -37,3 +37,14 @@ class Code(StrEnum):
 
 CANNOT_TELL = frozenset({Code.REVOCATION_CHECK_FAILED})
 """Codes that say that the check could not be made, not that it failed."""
+
+FOR_TOOLS = frozenset(
+    {
+        Code.TOOL_BADGE_INVALID,
+        Code.TOOL_BADGE_REVOKED,
+        Code.TOOL_NOT_FOUND,
+        Code.TOOL_ISSUER_UNTRUSTED,
+        Code.TOOL_SCOPE_INSUFFICIENT,
+    }
+)
+"""RFC-006's words for a tool to say. A guard answers with the exact ones of the badge instead."""
