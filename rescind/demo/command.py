@@ -27,8 +27,12 @@ FEWEST_SIDECARS = 2
 
 RUNS = {
     "routine": (
-        "rescind.demo.routine_command:routine",
+        "rescind.demo.runs:routine",
         "Watch a suspension with no push at all: the last badge dies by itself.",
+    ),
+    "channels": (
+        "rescind.demo.runs:channels",
+        "Watch a kill through each channel: NATS, Redis, SSE, gRPC, the bundle.",
     ),
 }
 
