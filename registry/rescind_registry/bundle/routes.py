@@ -15,6 +15,15 @@ from rescind_registry.bundle.asking import SUFFIX, Ask, read
 from rescind_registry.bundle.bundles import NOT_MODIFIED, Answer, Bundles
 
 NOT_FOUND = 404
+_STATUSES = {
+    400: "The request is malformed",
+    401: "No API token, or one that is not known",
+    403: "The API token may not read",
+    404: "No such bundle",
+    429: "Too many failures from this address",
+    500: "A defect of the registry",
+    503: "Not now: try again",
+}
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -54,8 +63,10 @@ def routes(fabric: str, bundles_of_node: Bundles) -> list[ControllerRouterHandle
             304: ResponseSpec(
                 None, description="The client has this revision", generate_examples=False
             ),
-            404: ResponseSpec(Refusal, description="No such bundle", generate_examples=False),
-            503: ResponseSpec(Refusal, description="Not now: try again", generate_examples=False),
+            **{
+                status: ResponseSpec(Refusal, description=words, generate_examples=False)
+                for status, words in _STATUSES.items()
+            },
         },
     )
     async def get_bundle(
