@@ -22,6 +22,7 @@ from tests.chaos import real_tier, sim_tier
 from tests.chaos.shrink import describe
 from tests.chaos.weak import SHOWS, WITHOUT
 from tests.chaos.weak_parts import EVERY_PART
+from tests.faults import packets
 
 DEFAULT_MINUTES = 1.0
 SHOWN = 3
@@ -88,6 +89,8 @@ class Tally:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a tier, say what came of it, return the exit code."""
     args = _parser().parse_args(argv)
+    if args.tier == "real" and packets.opted_in() and not packets.private():
+        packets.start_again(["-m", "tests.chaos", *(sys.argv[1:] if argv is None else argv)])
     if args.minutes is None:
         args.minutes = inf if args.schedules else DEFAULT_MINUTES
     if args.seed is None:

@@ -6,6 +6,7 @@
 import sys
 
 from tests.chaos.real_tier import SHOWS, Played, load, play
+from tests.faults import packets
 
 SEED = 1
 ATTEMPTS = 3
@@ -24,6 +25,8 @@ def shown(name: str, protection: str) -> bool:
 
 def main() -> int:
     """Play all of them, a line each."""
+    if packets.opted_in() and not packets.private():
+        packets.start_again(["-m", "tests.chaos.controls"])
     missed = 0
     pairs = [(name, each) for name in sorted(load()) for each in SHOWS[name]]
     for number, (name, protection) in enumerate(pairs, 1):

@@ -15,6 +15,7 @@ from rescind_guard.freshness import SystemClock
 from tests.fakes.waiting import alive, wait_until
 from tests.faults.clock import ShiftedClock
 from tests.faults.disk import can_mount, file_limit, small_disk
+from tests.faults.packets import TABLE, Packets, private, rules
 from tests.faults.processes import crash, frozen
 from tests.faults.proxy import Network, Proxy
 
@@ -220,3 +221,14 @@ def test_a_clock_can_be_shifted() -> None:
     clock.passed_s, clock.wrong_s = 100.0, -30.0
     assert clock.wall() - system.wall() == pytest.approx(70, abs=5)
     assert clock.boot() - system.boot() == pytest.approx(100, abs=5)
+
+
+def test_rules_on_packets_name_both_directions_and_nothing_else() -> None:
+    """Only what goes to or comes from the ports is touched, and only in a namespace of our own."""
+    assert rules([4222, 6379], "drop") == [
+        f"add rule inet {TABLE} packets tcp {side} {{ 4222, 6379 }} drop"
+        for side in ("dport", "sport")
+    ]
+    assert not private()
+    with pytest.raises(RuntimeError, match="the host's own network"):
+        Packets().__enter__()
