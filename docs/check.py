@@ -64,6 +64,7 @@ GENERATORS: dict[str, Callable[[Path], str]] = {
     "faults": parts.faults,
     "metrics": parts.metrics,
     "freshness rule": parts.freshness_rule,
+    "enforcement modes": parts.enforcement_modes,
     "reasons": parts.reasons,
     "testing example": parts.testing_example,
     "chaos help": chaos_help,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rescind import config
 from rescind_guard import metrics as of_guard
+from rescind_guard.enforcement import TABLE as ENFORCEMENT
 from rescind_guard.freshness import TABLE as RULE
 from rescind_guard.freshness import Need
 from rescind_protocol.reasons import TABLE as TABLE_OF_REASONS
@@ -28,6 +29,19 @@ def freshness_rule(_root: Path) -> str:
     rows = ["| by | when | on a view that is not fresh |", "|---|---|---|"]
     means = {Need.FRESH: "*cannot tell*", Need.WARNING: "passes with a warning"}
     rows += [f"| {row.by} | {row.when} | {means[row.need]} |" for row in RULE]
+    return "\n".join(rows) + "\n"
+
+
+def enforcement_modes(_root: Path) -> str:
+    """Return what a refusal means in each enforcement mode, as the guard decides it."""
+    rows = ["| mode | a known kill | a bad badge, a stale view | policy | an obligation |"]
+    rows.append("|---|---|---|---|---|")
+    means = {True: "denies", False: "recorded"}
+    rows += [
+        f"| `{row.mode}` | denies | {means[row.badge]} | {means[row.policy]} "
+        f"| {means[row.obligation]} |"
+        for row in ENFORCEMENT
+    ]
     return "\n".join(rows) + "\n"
 
 

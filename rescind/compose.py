@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rescind import home
+from rescind import home, policies
 from rescind.config import SELF, WEB, Loaded
 from rescind.errors import BadConfig
 from rescind_guard import didkey
@@ -191,7 +191,8 @@ def make_guard(
         rule=Rule(mode, settings.stale_after_s, settings.strict_tools),
         minimum_level=settings.minimum_level,
         profile=settings.profile,
-        policy=policy,
+        policy=policies.make(loaded, policy),
+        enforcement_mode=policies.enforcement_mode(loaded),
         accept_self_signed=settings.accept_self_signed,
         lenient=settings.lenient,
         deny_suspended=settings.deny_suspended,

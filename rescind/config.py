@@ -31,6 +31,9 @@ WEB = "web"
 SELF = "self"
 """As an agent's value in `issuers`: its did:key is its key."""
 NO_FILE = (WEB, SELF)
+ENFORCEMENT_MODE = "enforcement_mode"
+REFERENCE_MODE = "CAPISCIO_ENFORCEMENT_MODE"
+"""The reference's variable for it (RFC-008 §10.5), for who has it set already."""
 _SECRET = ("nats_url", "publisher_nats_url", "system_nats_url")
 _SECRET_REDIS = ("redis_url", "publisher_redis_url", "system_redis_url")
 _SECRET_WHOLE = ("feed_token",)
@@ -97,6 +100,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Tools that need a fresh view at every level. Variable: names with commas between them."""
     minimum_level: int = 0
     """Trust level below which a badge is refused, 0 to 4."""
+    tools_allowed: tuple[str, ...] = ()
+    """Patterns (`orders.*`) of the tools that may be called; none: all. Variable: with commas."""
+    tools_denied: tuple[str, ...] = ()
+    """Patterns of tools that nobody may call, whatever else allows them."""
+    tool_levels: dict[str, int] = {}
+    """Pattern of tools = trust level they need. Variable: `payments.*=3,admin.*=4`."""
+    policy_folder: str | None = None
+    """Folder of `.rego` files that are asked about each call; needs `rescind[rego]`."""
+    enforcement_mode: str = "EM-STRICT"
+    """EM-STRICT, EM-DELEGATE, EM-GUARD or EM-OBSERVE; `CAPISCIO_ENFORCEMENT_MODE` counts too."""
     accept_self_signed: bool = False
     """Whether level 0 badges (did:key) are accepted."""
     lenient: bool = False
@@ -255,6 +268,7 @@ _PATHS = (
     "feed_ca_file",
     "bundle_key",
     "keys_ca_file",
+    "policy_folder",
 )
 
 
@@ -266,7 +280,8 @@ def _from_folder(name: str, value: Any, folder: Path) -> Any:
     return value
 
 
-_LISTS = ("sources", "strict_tools")
+_LISTS = ("sources", "strict_tools", "tools_allowed", "tools_denied")
+_PAIRS = {"issuers": "origin=path,origin=path", "tool_levels": "pattern=level,pattern=level"}
 
 
 def _from_issuer(said: str, folder: Path) -> str:
@@ -283,12 +298,19 @@ def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
         if listed in values:
             names = map(str.strip, values[listed].split(","))
             values[listed] = tuple(name for name in names if name)
-    if "issuers" in values:
-        pairs = [part.partition("=") for part in values["issuers"].split(",") if part.strip()]
-        if any(not separator for _, separator, _ in pairs):
-            raise BadConfig(f"{PREFIX}ISSUERS: write origin=path,origin=path")
-        values["issuers"] = {iss.strip(): path.strip() for iss, _, path in pairs}
+    for paired, form in _PAIRS.items():
+        if paired in values:
+            values[paired] = _read_pairs(values[paired], PREFIX + paired.upper(), form)
+    if ENFORCEMENT_MODE not in values and env.get(REFERENCE_MODE):
+        values[ENFORCEMENT_MODE] = env[REFERENCE_MODE]
     return values
+
+
+def _read_pairs(said: str, variable: str, form: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in said.split(",") if part.strip()]
+    if any(not separator for _, separator, _ in pairs):
+        raise BadConfig(f"{variable}: write {form}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _check_names(values: Mapping[str, Any], where: str) -> None:

@@ -32,6 +32,8 @@ class Code(StrEnum):
     TOOL_NOT_FOUND = "TOOL_NOT_FOUND"
     TOOL_ISSUER_UNTRUSTED = "TOOL_ISSUER_UNTRUSTED"
     TOOL_POLICY_DENIED = "TOOL_POLICY_DENIED"
+    TOOL_POLICY_FAILED = "TOOL_POLICY_FAILED"
+    """Ours: the policy could not be loaded or evaluated, so nobody knows what it would say."""
     TOOL_SCOPE_INSUFFICIENT = "TOOL_SCOPE_INSUFFICIENT"
 
 

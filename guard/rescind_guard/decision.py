@@ -20,6 +20,15 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """The kill that decided."""
     reason_user: str | None = None
     warnings: tuple[str, ...] = ()
+    decision_id: str | None = None
+    """By which the policy's own records know it."""
+    reason_admin: str | None = None
+    """For the decision log alone; never shown to a caller, nor by `repr`."""
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        del shown["reason_admin"]
+        return f"Decision({', '.join(f'{name}={said!r}' for name, said in shown.items())})"
 
     def __bool__(self) -> bool:
         return self.outcome is Outcome.ALLOW
@@ -35,4 +44,6 @@ def refusal(refused: Refused, claims: Claims | None, warnings: tuple[str, ...]) 
         refused.revocation,
         refused.reason_user,
         warnings,
+        refused.decision_id,
+        refused.reason_admin,
     )

@@ -17,12 +17,16 @@ class Refused(RescindError):
         *,
         revocation: RevocationId | None = None,
         reason_user: str | None = None,
+        reason_admin: str | None = None,
+        decision_id: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.answer = code
         self.reason = reason
         self.revocation = revocation
         self.reason_user = reason_user
+        self.reason_admin = reason_admin
+        self.decision_id = decision_id
 
 
 class BadGuard(RescindError):

@@ -7,10 +7,12 @@ import msgspec
 
 from rescind_guard import badges
 from rescind_guard.badges import Claims
+from rescind_guard.codes import Code
 from rescind_guard.errors import Refused
 from rescind_guard.guard import NOT_CHECKED, Guard
 from rescind_guard.issuers import IssuerKey
 from rescind_guard.parsing import Badge
+from rescind_guard.policy import Ruling, unmet
 from rescind_guard.view import Published
 
 T = TypeVar("T")
@@ -67,7 +69,7 @@ class Explanation:
             lambda: guard.check_fresh(claims, tool, at, self._now),
             lambda warnings: "; ".join(warnings) or "the view is fresh",
         )
-        self._try(9, "policy", lambda: guard.check_policy(claims, tool))
+        self._try(9, "policy", lambda: guard.check_policy(claims, tool), _say_ruling)
 
     def _try(
         self, number: int, what: str, step: Callable[[], T], say: Callable[[T], str] | None = None
@@ -76,6 +78,9 @@ class Explanation:
             found = step()
         except Refused as refused:
             detail = refused.reason
+            if refused.answer is Code.TOOL_POLICY_FAILED and refused.reason_admin:
+                # Who explains is who runs the guard; and it is no one's words about a person.
+                detail += f": {refused.reason_admin}"
             if refused.revocation is not None:
                 detail += f", by {refused.revocation}"
             self.steps.append(Step(number, what, refused.answer, detail))
@@ -121,3 +126,7 @@ def _say_keys(keys: tuple[IssuerKey, ...]) -> str:
 
 def _say_claims(claims: Claims) -> str:
     return f"by key {claims.key_thumbprint}, level {claims.level}"
+
+
+def _say_ruling(ruling: Ruling) -> str:
+    return unmet(ruling) if ruling.obligations else ""

@@ -21,11 +21,14 @@ while the view's generation and both deadlines hold. Policy runs on every call.
 from collections.abc import Callable
 from math import inf
 
-from rescind_guard import badges, didkey, jwk, parsing, policy
+import msgspec
+
+from rescind_guard import badges, didkey, enforcement, jwk, parsing, policy
 from rescind_guard.badges import Claims
 from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision, refusal
+from rescind_guard.enforcement import Enforcement
 from rescind_guard.errors import BadGuard, Refused
 from rescind_guard.exposition import Family
 from rescind_guard.freshness import Mode, Rule, SystemClock
@@ -45,7 +48,7 @@ Recorder = Callable[[Decision, str | None], None]
 CACHED_BADGES = 10_000
 MAX_CACHED_CHARS = 4096
 """A longer token is verified each time: whoever mints long ones shall not fill our memory."""
-_ALLOW = Outcome.ALLOW  # an enum's member costs a look-up of its own
+_ALLOW, _OK = Outcome.ALLOW, Code.OK  # an enum's member costs a look-up of its own
 NOT_CHECKED = "revocation is not checked"
 _FAULTS_OF_FORM = frozenset({Code.BADGE_MALFORMED, Code.BADGE_CLAIMS_INVALID})
 
@@ -62,6 +65,7 @@ class Guard:
         rule: Rule | None = None,
         minimum_level: int = 0,
         policy: policy.Policy | None = None,
+        enforcement_mode: str = Enforcement.STRICT,
         profile: str = Profile.CONNECTED,
         accept_self_signed: bool = False,
         lenient: bool = False,
@@ -94,6 +98,8 @@ class Guard:
         self._rule = rule or Rule()
         self._minimum_level = minimum_level
         self._policy = policy
+        self._enforced = enforcement.row_of(enforcement_mode)
+        self._observes = self._rule.mode is Mode.OBSERVE or not self._enforced.badge
         self._accept_self_signed = accept_self_signed
         self._lenient = lenient
         self._recorder = recorder
@@ -123,11 +129,11 @@ class Guard:
             and kept.issuers is self._keys.published
         ):
             decision = kept.decision
-            if self._policy is not None:
-                decision = self._ask_policy(decision, tool)
         else:
             decision = self._decide(token, tool, kept, published)
             now = self._boot()
+        if self._policy is not None and decision.code is _OK:
+            decision = self._ask_policy(decision, tool)  # (9)
         self.decisions.add(decision.code)  # (10)
         if decision.outcome is _ALLOW:
             self._passed((now, decision))
@@ -150,7 +156,10 @@ class Guard:
         return decision
 
     def admits_exempt(self, token: str | None) -> Decision:
-        """Decide for a method that needs no badge: only a killed one is refused."""
+        """Decide for a method that needs no badge: only a killed one is refused.
+
+        Policy is not asked: it has no say here, and need not know such methods.
+        """
         decision = Decision(Outcome.ALLOW, Code.OK, "method needs no badge")
         if token is not None:
             kept = self._cache.get(token) if token.__class__ is str else None
@@ -184,7 +193,7 @@ class Guard:
             return self._refuse(refused, claims, published)
         finally:
             self._keep(token, claims, decision, published, issuers)
-        return decision if self._policy is None else self._ask_policy(decision, tool)
+        return decision
 
     def read(self, token: str | None) -> Badge:
         """Parse (2); raises `Refused`."""
@@ -270,10 +279,16 @@ class Guard:
             )
         return ("view of revocations is stale",)
 
-    def check_policy(self, claims: Claims, tool: str | None) -> None:
+    def check_policy(self, claims: Claims, tool: str | None) -> policy.Ruling:
         """Ask the policy (9); raises `Refused`."""
-        if self._policy is not None:
-            policy.ask(self._policy, claims, tool)
+        if self._policy is None:
+            return policy.ALLOWED
+        ruling = policy.ask(self._policy, claims, tool)
+        if ruling.obligations and self._enforced.obligation:
+            raise Refused(
+                Code.TOOL_POLICY_DENIED, policy.unmet(ruling), decision_id=ruling.decision_id
+            )
+        return ruling
 
     def _keep(
         self,
@@ -307,12 +322,14 @@ class Guard:
 
     def _ask_policy(self, decision: Decision, tool: str | None) -> Decision:
         claims = decision.claims
-        if claims is not None:
-            try:
-                self.check_policy(claims, tool)
-            except Refused as refused:
-                return self._soften(refusal(refused, claims, decision.warnings))
-        return decision
+        if claims is None:
+            return decision
+        try:
+            ruling = self.check_policy(claims, tool)
+        except Refused as refused:
+            found = refusal(refused, claims, decision.warnings)
+            return found if self._enforced.policy and not self._observes else self._pass(found)
+        return decision if ruling is policy.ALLOWED else policy.noted(decision, ruling)
 
     def _refuse(self, refused: Refused, claims: Claims | None, published: Published) -> Decision:
         """I3: what else is wrong with a killed badge hides the kill in no mode."""
@@ -324,14 +341,13 @@ class Guard:
         return self._soften(refusal(refused, claims, ()))
 
     def _soften(self, decision: Decision) -> Decision:
-        """In `observe` only a known kill denies; everything else is recorded as it would be."""
-        if self._rule.mode is not Mode.OBSERVE or decision.code is Code.BADGE_REVOKED:
-            return decision
-        would = f"observe: would {decision.outcome}: {decision.reason}"
-        return Decision(
-            Outcome.ALLOW,
-            decision.code,
-            decision.reason,
-            decision.claims,
-            warnings=(*decision.warnings, would),
+        """Where badges are observed only a known kill denies; all else is recorded, and passes."""
+        denies = not self._observes or decision.code is Code.BADGE_REVOKED
+        return decision if denies else self._pass(decision)
+
+    def _pass(self, decision: Decision) -> Decision:
+        mode = self._rule.mode if self._rule.mode is Mode.OBSERVE else self._enforced.mode
+        would = f"{mode}: would {decision.outcome}: {decision.reason}"
+        return msgspec.structs.replace(
+            decision, outcome=_ALLOW, revocation=None, warnings=(*decision.warnings, would)
         )

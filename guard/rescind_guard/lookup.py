@@ -43,6 +43,7 @@ def check_suspension(claims: Claims, table: Table) -> None:
             f"agent is suspended ({why.kill.reason})" if why else "agent is suspended",
             revocation=why.id if why else None,
             reason_user=why.kill.reason_user if why else None,
+            reason_admin=why.kill.reason_admin if why else None,
         )
 
 
@@ -55,6 +56,7 @@ def _revoked(entry: Entry, iat: int) -> Refused:
         f"badge is revoked ({why.kill.reason})",
         revocation=why.id,
         reason_user=why.kill.reason_user,
+        reason_admin=why.kill.reason_admin,
     )
 
 

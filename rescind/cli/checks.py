@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from rescind import compose
+from rescind import compose, policies
 from rescind.cli import redis_checks
 from rescind.config import Loaded
 from rescind.publishing import PUBLISHER_INBOX, SYSTEM_INBOX, publisher_config
 from rescind_guard.freshness import SystemClock
+from rescind_guard.policy import fault, version_of
 from rescind_guard.view import View
 from rescind_protocol.errors import RescindError
 from rescind_protocol.limits import SKEW_S
@@ -42,6 +43,7 @@ def run(loaded: Loaded, *, wait_s: float) -> Iterator[Line]:
     trust = _line("trust file", lambda: _trust(loaded))
     yield trust
     yield _line("guard", lambda: _guard(loaded))
+    yield policy_line(loaded)
     yield _line("publisher settings", lambda: _publisher(loaded))
     yield from _keys(loaded)
     for who, url, inbox in _addresses(loaded):
@@ -93,6 +95,22 @@ def _guard(loaded: Loaded) -> str:
     compose.make_guard(loaded, View(), keys=keys.view if keys else None)
     names = ", ".join(loaded.settings.issuers) or "self-signed badges only"
     return f"issuers: {names}"
+
+
+def policy_line(loaded: Loaded) -> Line:
+    """Check what policy there is; it says ok if it can be evaluated."""
+    return _line("policy", lambda: _policy(loaded))
+
+
+def _policy(loaded: Loaded) -> str:
+    policy = policies.make(loaded)
+    why = fault(policy)
+    if why is not None:
+        raise RescindError(f"every call is denied: {why}")
+    mode = policies.enforcement_mode(loaded)
+    return (
+        f"{version_of(policy)}, {mode}" if policy is not None else "none: every tool may be called"
+    )
 
 
 def _publisher(loaded: Loaded) -> str:

@@ -7,6 +7,7 @@ one protection taken out it must, or the test could not fail.
 from collections.abc import Callable, Iterable
 from math import inf
 
+import msgspec
 import pytest
 
 from rescind_guard import Code, Guard, Mode, Rule, View
@@ -86,6 +87,31 @@ def killed_and_listing_tools() -> bool:
     guard, badge = scene.guard(), scene.issuer.badge()
     scene.revocations.kill(targets.agent(AGENT))
     return bool(guard.admits_exempt(badge))
+
+
+def killed_where_policy_allows_all() -> bool:
+    """A killed badge, and a policy that allows everything; whether it gets in."""
+    scene = Scene()
+    guard, badge = scene.guard(policy=lambda *_: None), scene.issuer.badge()
+    assert guard.check(badge, tool="search")
+    scene.revocations.kill(targets.agent(AGENT))
+    return bool(guard.check(badge, tool="search"))
+
+
+def killed_in_em_observe() -> bool:
+    """The same where refusals are only recorded."""
+    scene = Scene()
+    guard, badge = scene.guard(enforcement_mode="EM-OBSERVE"), scene.issuer.badge()
+    scene.revocations.kill(targets.agent(AGENT))
+    return bool(guard.check(badge))
+
+
+def root_killed() -> bool:
+    """The root of a delegation is killed; whether a badge far down its chain gets in."""
+    scene = Scene()
+    badge = scene.other.badge(sub="did:web:far.example:down", sid="root-1")
+    scene.revocations.kill(targets.session("root-1"))
+    return bool(scene.guard().check(badge))
 
 
 def under_another_issuer() -> bool:
@@ -181,6 +207,31 @@ def agents_by_issuer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(guard_module, "check_view", look_up)
 
 
+def policy_has_the_last_word(patch: pytest.MonkeyPatch) -> None:
+    """What was refused passes if policy allows it."""
+
+    def refuse(guard: Guard, refused: Refused, claims: Claims, _: Published) -> Decision:
+        found = refusal(refused, claims, ())
+        guard.check_policy(claims, None)
+        return guard._pass(found)
+
+    patch.setattr(Guard, "_refuse", refuse)
+
+
+def kills_are_observed_too(patch: pytest.MonkeyPatch) -> None:
+    """Observing means observing everything."""
+    patch.setattr(Guard, "_soften", Guard._pass)
+
+
+def sessions_unread(patch: pytest.MonkeyPatch) -> None:
+    """A badge's `sid` is no target."""
+
+    def look_up(claims: Claims, table: Table) -> None:
+        check_view(msgspec.structs.replace(claims, targets=claims.targets[:5]), table)
+
+    patch.setattr(guard_module, "check_view", look_up)
+
+
 PROTECTED: list[tuple[Scenario, Iterable[Callable[[pytest.MonkeyPatch], None]]]] = [
     (cached_then_killed, [no_generation, no_generation_moves]),
     (killed_while_the_tool_runs, [no_second_look]),
@@ -189,6 +240,9 @@ PROTECTED: list[tuple[Scenario, Iterable[Callable[[pytest.MonkeyPatch], None]]]]
     (killed_and_expired_in_observe, [no_look_past_a_refusal]),
     (killed_without_typ_in_observe, [nobody_behind_faults, no_look_past_a_refusal]),
     (killed_and_listing_tools, [exempt_unchecked]),
+    (killed_where_policy_allows_all, [policy_has_the_last_word]),
+    (killed_in_em_observe, [kills_are_observed_too]),
+    (root_killed, [sessions_unread]),
     (under_another_issuer, [agents_by_issuer]),
 ]
 WITHOUT = [(scenario, out) for scenario, outs in PROTECTED for out in outs]

@@ -6,6 +6,7 @@ import pytest
 
 from rescind_guard import Code, Guard, Mode, Rule
 from rescind_guard.explain import Explanation, Step
+from rescind_guard.policy import PolicyFailed, Ruling
 from rescind_protocol import targets
 from tests.fakes.badges import AGENT, Scene
 from tests.fakes.fabric import NOW
@@ -135,6 +136,36 @@ def test_a_guard_that_checks_no_revocation_says_so() -> None:
     steps = explain(scene, guard, badge)
     assert faults(steps) == {}
     assert steps[5].detail == "revocation is not checked"
+
+
+def test_a_policy_that_cannot_be_evaluated_says_why() -> None:
+    """To who explains, that is: who runs the guard."""
+    scene = Scene()
+
+    def policy(*_: object) -> None:
+        raise PolicyFailed("policy.rego:3 is not Rego")
+
+    step = explain(scene, scene.guard(policy=policy), scene.issuer.badge())[-1]
+    assert step.code == Code.TOOL_POLICY_FAILED
+    assert step.detail == "policy could not be evaluated: policy.rego:3 is not Rego"
+
+
+def test_a_reason_for_operators_is_not_explained() -> None:
+    """`reason_admin` of a kill stands in the decision log alone."""
+    scene = Scene()
+    scene.revocations.kill(targets.agent(AGENT), reason_admin="case 4711")
+    steps = explain(scene, scene.guard(), scene.issuer.badge())
+    assert faults(steps) == {7: "BADGE_REVOKED"}
+    assert "4711" not in repr(steps)
+
+
+def test_an_obligation_is_explained() -> None:
+    """Where it does not deny, it is what the step has to say."""
+    scene = Scene()
+    guard = scene.guard(
+        policy=lambda *_: Ruling(obligations=("redact",)), enforcement_mode="EM-DELEGATE"
+    )
+    assert "'redact'" in explain(scene, guard, scene.issuer.badge())[-1].detail
 
 
 def test_what_a_badge_says_reaches_no_terminal() -> None:

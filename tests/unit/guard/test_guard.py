@@ -80,8 +80,9 @@ def test_a_policy_that_breaks_denies(*, cached: bool) -> None:
     if cached:
         assert guard.check(badge)
     decision = guard.check(badge, tool="refund")
-    assert (decision.outcome, decision.code) == (Outcome.DENY, Code.TOOL_POLICY_DENIED)
+    assert (decision.outcome, decision.code) == (Outcome.DENY, Code.TOOL_POLICY_FAILED)
     assert "secret" not in repr(decision)
+    assert decision.reason_admin == "RuntimeError: secret detail"
 
 
 def test_observe_records_what_policy_denies() -> None:
@@ -151,7 +152,8 @@ def test_the_second_look_is_about_kills_alone() -> None:
 def test_an_exempt_method_refuses_only_the_killed() -> None:
     """No badge, a bad one, an expired one, a stale view: pass. A killed badge: refused."""
     scene = Scene()
-    guard = scene.guard(policy=lambda *_: "no", rule=Rule(Mode.STRICT))
+    asked: list[object] = []
+    guard = scene.guard(policy=asked.append, rule=Rule(Mode.STRICT))
     badge = scene.issuer.badge()
     for token in (None, "junk", badge, scene.issuer.badge(exp=NOW - 100, iat=NOW - 300)):
         assert guard.admits_exempt(token)
@@ -159,6 +161,7 @@ def test_an_exempt_method_refuses_only_the_killed() -> None:
     assert guard.admits_exempt(badge)
     scene.revocations.kill(targets.badge(scene.issuer.iss, read_jti(badge)))
     assert guard.admits_exempt(badge).code is Code.BADGE_REVOKED
+    assert not asked, "policy has no say in methods that need no badge"
 
 
 # --- evidence (10) ---
