@@ -21,7 +21,7 @@ from rescind_protocol.cuts import Branch, ByRoot, Cuts, Retired
 from rescind_protocol.events import Event
 from rescind_protocol.expiry import Expiry
 from rescind_protocol.heads import Head, Position
-from rescind_protocol.image import Floor, Image, Link, Name, id_number
+from rescind_protocol.image import Floor, Image, Link, Name
 from rescind_protocol.limits import (
     BADGE_KILL_MARGIN_S,
     MAX_ABOVE,
@@ -30,10 +30,10 @@ from rescind_protocol.limits import (
     RECENT_DIGESTS,
     SKEW_S,
 )
+from rescind_protocol.live import Live
 from rescind_protocol.names import Names
 from rescind_protocol.outcomes import Outcome
 from rescind_protocol.positions import START
-from rescind_protocol.rights import LOG_PREFIX_CHARS
 from rescind_protocol.table import ALIVE, Entry, Table, TableEdit, alone, entry
 
 __all__ = ["FLOOR_LIFE_S", "Outcome", "Replica"]
@@ -41,7 +41,6 @@ __all__ = ["FLOOR_LIFE_S", "Outcome", "Replica"]
 _NOTHING = Entry(ALIVE, ())
 FLOOR_LIFE_S = MAX_BADGE_TTL_S + BADGE_KILL_MARGIN_S + SKEW_S
 """A floor is dropped when no badge with `iat` up to it can still be valid."""
-_MODULUS = 2**128
 
 
 class Replica:
@@ -69,10 +68,7 @@ class Replica:
         self.named = Names()
         self.horizons: dict[str, int] = {}
         self.forked: set[str] = set()
-        self.live_count: dict[str, int] = {}
-        """Live revocations by key: the first characters of the log id."""
-        self._live_sum: dict[str, int] = {}
-        self._unsummed: list[RevocationId] = []
+        self.live = Live()
         self._recent: dict[str, dict[int, bytes]] = {}
         self._expiry = Expiry()
 
@@ -126,10 +122,7 @@ class Replica:
 
     def live_sum(self, logs: Iterable[str]) -> int:
         """Sum, modulo 2^128, of the live revocation ids of `logs`."""
-        for name in self._unsummed:
-            self._live_sum[name.log] = self._live_sum.get(name.log, 0) + id_number(name)
-        self._unsummed.clear()
-        return sum(self._live_sum.get(log, 0) for log in logs) % _MODULUS
+        return self.live.sum(logs)
 
     # --- events ---
 
@@ -241,7 +234,7 @@ class Replica:
         for kills to come: if it had to wait for room, events out of order would wait for each
         other for ever, of a key that never held more than its quota.
         """
-        held = self.live_count.get(event.log[:LOG_PREFIX_CHARS], 0)
+        held = self.live.held(event.log)
         if held + len(event.changes) <= event.quota and all(
             isinstance(change, Kill) for _, change in event.changes
         ):
@@ -308,7 +301,7 @@ class Replica:
             return
         else:
             edit.put(target, entry((*old.revocations, revocation), old.floors))
-        self._count(revocation.id, 1)
+        self.live.add(revocation.id)
         if revocation.kill.expires_at is not None:
             self._expiry.add(revocation.id.log, revocation.kill.expires_at, target)
 
@@ -327,13 +320,12 @@ class Replica:
                 continue
             leaf[target] = alone(revocation)
             counts[log] = counts.get(log, 0) + 1
-            self._unsummed.append(revocation.id)
+            self.live.note(revocation.id)
             if kill.expires_at is not None:
                 self._expiry.add(log, kill.expires_at, target)
         edit.grow(sum(counts.values()))
         for log, count in counts.items():
-            key = log[:LOG_PREFIX_CHARS]
-            self.live_count[key] = self.live_count.get(key, 0) + count
+            self.live.add_counted(log, count)
 
     def _end(self, edit: TableEdit, target: bytes, names: Iterable[RevocationId]) -> None:
         ended = set(names)
@@ -347,7 +339,7 @@ class Replica:
     def _keep(self, edit: TableEdit, target: bytes, kept: list[Revocation]) -> None:
         old = edit.get(target) or _NOTHING
         for gone in set(old.revocations).difference(kept):
-            self._count(gone.id, -1)
+            self.live.drop(gone.id)
         edit.put(target, entry(tuple(kept), old.floors))
 
     def _raise_floor(self, edit: TableEdit, floor: Floor) -> None:
@@ -359,14 +351,6 @@ class Replica:
             mine[floor.log] = floor.iat
             edit.put(floor.target, entry(old.revocations, tuple(sorted(mine.items()))))
             self._expiry.add(floor.log, floor.iat + FLOOR_LIFE_S, floor.target)
-
-    def _count(self, name: RevocationId, by: int) -> None:
-        key = name.log[:LOG_PREFIX_CHARS]
-        self.live_count[key] = self.live_count.get(key, 0) + by
-        if by > 0:
-            self._unsummed.append(name)  # a kill does not wait for a sum that heads alone need
-        else:
-            self._live_sum[name.log] = self._live_sum.get(name.log, 0) - id_number(name)
 
     # --- the horizon ---
 

@@ -152,7 +152,7 @@ class Ledger:
 
     def _held(self) -> int:
         self._join()
-        return self._replica.live_count.get(self._voice.key.kid[:LOG_PREFIX_CHARS], 0)
+        return self._replica.live.held(self._voice.key.kid)
 
     # --- accepting ---
 

@@ -66,7 +66,7 @@ class Fleet:
         assert replica.table.size == len(model.view())
         for log in LOGS:
             assert replica.live_sum([log]) == model.live_sum(log)
-        assert sum(replica.live_count.values()) == len(model.live())
+        assert sum(replica.live.count.values()) == len(model.live())
 
 
 @given(histories(), _steps, st.randoms(use_true_random=False))

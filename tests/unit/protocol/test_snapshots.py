@@ -234,7 +234,7 @@ def test_the_sums_of_a_loaded_state_are_those_of_a_joined_one() -> None:
     loaded.merge(joined.image())
     assert dict(loaded.table.items()) == dict(joined.table.items())
     assert len(loaded.table) == len(joined.table)
-    assert loaded.live_count == joined.live_count
+    assert loaded.live.count == joined.live.count
     end = log.event(Retract(target=session("s1"), names=(RevocationId(log.id, 2, 0),)))
     for replica in (joined, loaded):
         replica.apply(end)
