@@ -99,14 +99,17 @@ def _killed_at(context: Context, moment: str, fault: str, late: str = "") -> Non
 def publisher_disk_full(context: Context) -> None:
     """A kill that cannot be committed is refused, with a sentence; the next one is accepted."""
     with Stage(context) as stage:
-        # 1. no room for one more page
+        # 1. no room for one more page, and no broker to have what the disk has not
         assert not stage.kill(1).refused
+        for way in stage.ways_of("p1"):
+            way.cut()
         spool = stage.folder / "p1" / "spool"
         size = min(path.stat().st_size for path in spool.iterdir() if path.stat().st_size)
         with file_limit(stage.publishers["p1"].pid, min(size, 4096)):
-            refused = stage.kill(2).refused
+            refused = stage.kill(2, timeout_s=0.1).refused
         # 2. there is room again; a restart finds what was accepted, and no more
         stage.kill_publisher("p1")
+        stage.mend()
         stage.start_publisher("p1")
         assert not stage.kill(3).refused
         stage.well("publisher's disk full", time.monotonic())
