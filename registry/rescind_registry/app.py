@@ -43,7 +43,7 @@ def build(
     return Litestar(
         route_handlers=[*(route for each in ours for route in each), *routes],
         guards=[authorize],
-        before_request=check_media_type,
+        before_request=check_body,
         exception_handlers={
             RescindError: on_error,
             HTTPException: on_http,
@@ -57,14 +57,20 @@ def build(
     )
 
 
-async def check_media_type(request: Request[Any, Any, Any]) -> Response[Any] | None:
-    """Refuse a body that is not JSON (RFC 9110 §15.5.16)."""
-    if request.method not in _WITH_BODY or not await request.body():
+async def check_body(request: Request[Any, Any, Any]) -> Response[Any] | None:
+    """Refuse a body that is not JSON (RFC 9110 §15.5.16), or not UTF-8 (RFC 8259 §8.1)."""
+    if request.method not in _WITH_BODY or not (body := await request.body()):
         return None
-    if request.content_type[0] == "application/json":
-        return None
-    sentence = "the body must be JSON: Content-Type: application/json"
-    return answer(request.url.path, 415, "MEDIA_TYPE", sentence, {})
+    path = request.url.path
+    if request.content_type[0] != "application/json":
+        sentence = "the body must be JSON: Content-Type: application/json"
+        return answer(path, 415, "MEDIA_TYPE", sentence, {})
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        sentence = f"the body is not UTF-8, as JSON is: see byte {error.start}"
+        return answer(path, 400, "MALFORMED", sentence, {})
+    return None
 
 
 def _openapi(node: Node) -> OpenAPIConfig:

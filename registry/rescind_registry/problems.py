@@ -118,7 +118,11 @@ def _sentence(request: Request[Any, Any, Any], error: HTTPException) -> str:
         return f"there is no path {request.url.path[:200]}: GET /openapi.json lists them"
     if error.status_code == 405:  # noqa: PLR2004 - RFC 9110 §15.5.6
         return f"this path does not take {request.method}"
+    if error.status_code == 413:  # noqa: PLR2004 - RFC 9110 §15.5.14
+        return "the body is too large: make several requests of it"
     extra = error.extra if isinstance(error.extra, list) else []
+    if any(each.get("message") == "'data'" for each in extra):  # how the framework says it
+        return "there is no body: this path takes JSON"
     parts = [
         f"{each.get('key', 'body')}: {each.get('message', '')}"
         for each in extra

@@ -78,7 +78,6 @@ class Bench:
     def submit(self, order: Order, told: Told | None = None) -> Receipt:
         """Sign, commit, and let every follower hear of it."""
         del told
-        self.orders.append(order)
         ledger = self.fabric._ledger
         if isinstance(order, KillRequest):
             plan = plans.kill(order, now=self.fabric.now, horizon=ledger.horizon)
@@ -87,6 +86,7 @@ class Bench:
         else:
             plan = plans.end(order, ledger.live(order.target), now=self.fabric.now)
         ids: tuple[RevocationId, ...] = self.fabric._accept(plan)
+        self.orders.append(order)
         return Receipt(
             ids=ids,
             targets=tuple(str(change.target) for change in plan.changes),

@@ -7,6 +7,7 @@ from litestar.params import HeaderParameter, JSONBody, PathParameter, QueryParam
 
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
+from rescind_protocol.errors import Malformed
 from rescind_protocol.keys import public_from_jwk, public_from_text
 from rescind_protocol.limits import MAX_ID_CHARS
 from rescind_publisher.requests import EndRequest, KillSpec
@@ -58,7 +59,10 @@ def enrol(
 def _public(said: dict[str, Any] | str | None) -> bytes | None:
     if said is None:
         return None
-    return public_from_text(said) if isinstance(said, str) else public_from_jwk(said)
+    try:
+        return public_from_text(said) if isinstance(said, str) else public_from_jwk(said)
+    except Malformed as error:
+        raise Malformed(f"public_key: {error}") from error
 
 
 @get("/v1/agents", opt=needs(Scope.READ), responses=refusals(410))
