@@ -17,7 +17,18 @@ from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.http_address import HttpOptions
 from rescind_subscriber.sources.bundle import BundleOptions, BundleSource
 from tests.fakes.bundles import BundleNode, bundled, serving
-from tests.fakes.fabric import FABRIC, NOW, PUBLISHER, STRANGER, Log, head_of, sign_head
+from tests.fakes.fabric import (
+    FABRIC,
+    NOW,
+    PUBLISHER,
+    SECOND,
+    STRANGER,
+    Log,
+    head_of,
+    make_trust,
+    next_trust,
+    sign_head,
+)
 from tests.fakes.following import following, kills, victim
 from tests.fakes.waiting import until
 
@@ -140,6 +151,22 @@ async def test_what_only_a_snapshot_brought_to_the_node_is_sent_whole() -> None:
                 image = elsewhere.node.at.replica.image()
             node.node.at.merge(image)
             await until(lambda: followed.denies(victim(7)))
+
+
+async def test_versions_of_the_trust_file_come_by_the_bundle_alone() -> None:
+    """The next version comes by a delta; later it comes with the whole, long after it was said."""
+    log, version = Log(), next_trust(make_trust(), cuts={SECOND.kid: {}})
+    async with bundled(window=2) as node:
+        await node.say(*kills(log, 1))
+        async with following(source_of(node.url)) as followed:
+            await until(lambda: followed.denies(victim(1)))
+            assert followed.follower.reconciler.joined.trust.version == 1
+            await node.say(version)
+            await until(lambda: followed.follower.reconciler.joined.trust.version == 2)
+        await node.say(*kills(log, 5))
+        async with following(source_of(node.url)) as late:
+            await until(lambda: late.follower.reconciler.joined.trust.version == 2)
+            await until(lambda: late.denies(victim(6)))
 
 
 async def test_a_node_without_the_right_to_sign_says_so() -> None:

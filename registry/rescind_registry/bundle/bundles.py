@@ -120,7 +120,7 @@ class Bundles:
         """Bring the document to the state of this moment."""
         mark = Mark(self._hub.window.end, self._hub.epoch)
         async with self._lock:
-            moved = await asyncio.to_thread(self._advance)
+            moved = await asyncio.to_thread(self._advance, max(self._hub.versions, default=1))
         for _ in range(TURNS):  # until every event of this revision is in the window
             if not self._hub.behind:
                 break
@@ -134,12 +134,12 @@ class Bundles:
             self._made.clear()
             self._wake()
 
-    def _advance(self) -> bool:
+    def _advance(self, trust: int) -> bool:
         # Also where it is not proven: a kill that is known must reach whoever asks (I3).
         captured = self._following.capture(proven=False)
         if captured is None:
             return False
-        return self.document.advance(captured.table, captured.positions)
+        return self.document.advance(captured.table, captured.positions, trust)
 
     def _wake(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
@@ -263,7 +263,9 @@ class Bundles:
             if base is None:
                 return None
             revision, events = self._revision, [said.raw for said in window.since(base.number)]
-            raw = await asyncio.to_thread(signed.pack, revision, base.member, events)
+            # First whom to go by: what comes after it may be signed by new keys (ADR 15).
+            versions = [raw for _, raw in sorted(self._hub.versions.items())]
+            raw = await asyncio.to_thread(signed.pack, revision, base.member, versions + events)
         return Body(revision, raw, bundles.SIGNED)
 
     async def _snapshot(self) -> signed.Base | None:

@@ -65,14 +65,18 @@ class Document:
         """Number of the oldest step."""
         self._numbers: dict[str, int] = {}
         self._positions = Image()
+        self._trust = 1
         self.revision = self._revise()
         self._numbers[self.revision] = 0
 
     def __repr__(self) -> str:
         return f"<Document {self.revision[:11]}, {len(self._table)} targets>"
 
-    def advance(self, table: Table, positions: Image) -> bool:
-        """Take the state of a later moment; return whether it is another revision."""
+    def advance(self, table: Table, positions: Image, trust: int = 1) -> bool:
+        """Take the state of a later moment; return whether it is another revision.
+
+        `trust` is the version of the trust file that is gone by: it is in the signed form.
+        """
         touched: dict[Slot, bool] = {}
         for _, old, new in differences(self._table, table):
             self._replace(old, new, touched)
@@ -81,7 +85,7 @@ class Document:
             if was is None or was.seq != at.seq:
                 old_line = [] if was is None else [Line(LOGS, log, "", encode(was.seq))]
                 self._change(old_line, [Line(LOGS, log, "", encode(at.seq))], touched)
-        self._table, self._positions = table, positions
+        self._table, self._positions, self._trust = table, positions, trust
         before, self.revision = self.revision, self._revise()
         if before == self.revision:
             return False
@@ -120,6 +124,7 @@ class Document:
         said = (
             FORMAT,
             self._fabric,
+            self._trust,
             sorted(MODULES.items()),
             sorted((log, at.seq, at.digest) for log, at in self._positions.vector.items()),
             sorted((log, sorted(links)) for log, links in self._positions.above.items()),

@@ -52,6 +52,11 @@ class Hub(Protocol):
         ...
 
     @property
+    def versions(self) -> Mapping[int, bytes]:
+        """Of the trust file, by number from 2 on."""
+        ...
+
+    @property
     def epoch(self) -> int:
         """Changes when the node has come to know something otherwise than by events."""
         ...

@@ -46,6 +46,8 @@ class Hub:
         self.heads: dict[str, tuple[int, bytes]] = {}
         """By publisher: a number that grows with each head, and the signed bytes."""
         self.heads_end = 0
+        self.versions: dict[int, bytes] = {}
+        """Of the trust file, by number from 2 on: all that this node was told of."""
         self.epoch = 0
         """Changes when this node has come to know something other than by events."""
         self.stopping = False
@@ -119,7 +121,7 @@ class Hub:
 
     def version(self, number: int, raw: bytes) -> None:
         """Take a version of the trust file that is gone by: one more log, from version 2 on."""
-        self._put(lambda: self._said(TRUST_LOG, number - 1, raw, fork=False))
+        self._put(lambda: self._versioned(number, raw))
 
     def merged(self, vector: Mapping[str, int], above: Mapping[str, Collection[int]]) -> None:
         """Take note of what the node knows otherwise than by events."""
@@ -189,6 +191,10 @@ class Hub:
         self._unwritten.append(Row(tag, seq, raw))
         self._unwritten_bytes += len(raw)
         self._writable.set()
+
+    def _versioned(self, number: int, raw: bytes) -> None:
+        self.versions[number] = raw
+        self._said(TRUST_LOG, number - 1, raw, fork=False)
 
     def _lose(self, tag: str, seq: int) -> None:
         self._after[tag] = max(seq, self._after.get(tag, 0))
