@@ -10,6 +10,7 @@ from rescind_protocol.errors import Malformed
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.http_address import HttpOptions, make_client
 from rescind_subscriber.http_errors import judged, mapped
+from rescind_subscriber.http_report import post_report
 
 ANSWER_WITHIN_S = 10.0
 """Connection, TLS and the headers of the answer, beyond what was asked to be waited."""
@@ -69,6 +70,10 @@ class Fetcher:
             raise SourceUnavailable(f"{self._where}: not sent in {BODY_WITHIN_S:g} s") from error
         finally:
             await answer.aclose()
+
+    async def report(self, raw: bytes) -> None:
+        """Send a report to the same server; raises `SourceUnavailable`."""
+        await post_report(self._client, self._where, raw)
 
     async def _send(self, headers: dict[str, str], wait_s: float) -> httpx.Response:
         client = self._client

@@ -48,12 +48,19 @@ class Reports:
         own = Allowance(OF_ONE_PER_S)
 
         def take(raw: bytes) -> None:
-            if not own.take() or not self._allowed.take():
+            if own.take():
+                self.take(raw)
+            else:
                 self.dropped += 1
-                return
-            self.give(raw)
 
         return take
+
+    def take(self, raw: bytes) -> None:
+        """Take one that came alone; raises `Malformed` for what is none."""
+        if self._allowed.take():
+            self.give(raw)
+        else:
+            self.dropped += 1
 
     def give(self, raw: bytes) -> None:
         """Hand one on; raises `Malformed`."""

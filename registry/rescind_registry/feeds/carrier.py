@@ -19,6 +19,7 @@ from rescind_registry.bundle.signed import Author
 from rescind_registry.bundle.signing import BundleSigner
 from rescind_registry.config import RegistryConfig
 from rescind_registry.errors import BadRegistryConfig
+from rescind_registry.feeds import report_route
 from rescind_registry.feeds.applied import Reports
 from rescind_registry.feeds.hub import Hub
 from rescind_registry.feeds.sse import EventStream
@@ -57,7 +58,11 @@ class Carrier:
 
     def routes(self) -> list[ControllerRouterHandler]:
         """Return the routes for `app.build`."""
-        return [*self.events.routes(), *bundle_routes(self._fabric, self.bundles)]
+        return [
+            *self.events.routes(),
+            *bundle_routes(self._fabric, self.bundles),
+            report_route.route(self.reports),
+        ]
 
     @asynccontextmanager
     async def lifespan(self, app: Litestar) -> AsyncIterator[None]:

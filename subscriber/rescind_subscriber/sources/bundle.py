@@ -158,6 +158,11 @@ class BundleSource:
             self._hear_heads(fetched)
         return self._whole
 
+    async def report(self, subscriber: str, raw: bytes) -> None:
+        """Send one report to the node; see `Reporter.report`."""
+        del subscriber  # its name is in it
+        await self._fetcher.report(raw)
+
     # --- live ---
 
     async def _follow(self, up: Callable[[], None]) -> None:

@@ -21,6 +21,7 @@ from rescind_protocol.errors import Malformed, RescindError
 from rescind_subscriber.errors import Rewound, SourceUnavailable
 from rescind_subscriber.http_address import HttpOptions, make_client
 from rescind_subscriber.http_errors import judged, mapped
+from rescind_subscriber.http_report import post_report
 from rescind_subscriber.keeping import Keeper
 from rescind_subscriber.sources.base import Batch, Cursor, Feed
 from rescind_subscriber.sse_parser import MAX_ID_BYTES, SseParser
@@ -82,6 +83,11 @@ class SseSource:
                     events = []
         if events:
             yield _batch(events, last)
+
+    async def report(self, subscriber: str, raw: bytes) -> None:
+        """Send one report to the node; see `Reporter.report`."""
+        del subscriber  # its name is in it
+        await post_report(self._client, f"{self.name} at {self._options.shown}", raw)
 
     async def _follow(self, linked: Callable[[], None]) -> None:
         """Hear what comes until the connection ends; raises why."""
