@@ -187,9 +187,11 @@ def test_a_server_that_drips_holds_nothing_up(server: Server, *, header: bool) -
 
 def test_an_address_of_this_machine_is_not_connected_to(server: Server) -> None:
     """By number or by name; nothing reaches the server, not even the start of TLS."""
-    for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
-        with pytest.raises(KeysUnavailable, match="no public address"):
-            server.fetcher(private=False)(url)
+    by_name = server.url.replace("127.0.0.1", "registry.test.example")
+    with _resolving("127.0.0.1"):
+        for url in (server.url, by_name):
+            with pytest.raises(KeysUnavailable, match="no public address"):
+                server.fetcher(private=False)(url)
     assert server.asked == []
 
 

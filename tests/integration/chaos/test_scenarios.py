@@ -32,8 +32,6 @@ def played() -> dict[str, Played]:
 @pytest.mark.parametrize("name", sorted(set(load()) - set(LONG)))
 def test_a_scenario_finds_nothing(name: str, played: dict[str, Played]) -> None:
     """No kill lost, no badge resurrected, no false freshness, all views equal, nobody stuck."""
-    if name not in played:
-        pytest.skip("not suited to this machine")
     verdict = played[name].verdict
     assert verdict.violations == 0, "\n".join(verdict.notes)
     assert verdict.kills > 0
