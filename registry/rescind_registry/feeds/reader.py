@@ -43,6 +43,8 @@ class Reader:
         self._heads_at = 0
         self._epoch = hub.epoch
         self._position = position
+        self._partial = partial
+        """Whether it takes what there is; no longer once it has."""
         if position is not None and partial:
             self._skip_lost(position)
         elif position is not None:
@@ -90,7 +92,7 @@ class Reader:
             events = await self._page(position, tag)
             if events:
                 return Taken(tuple(events))
-        self._at = self._hub.window.end
+        self._at, self._partial = self._hub.window.end, False
         if self._hub.position.covers(position):
             self._position = None
         return None
@@ -106,6 +108,9 @@ class Reader:
         if not numbers:
             return []
         rows = await self._hub.fetch(tag, numbers)
+        if rows is None and self._partial:  # only now it is known to be lost: what is behind it?
+            self._skip_lost(position)
+            return await self._page(position, tag)
         if rows is None:
             raise GoneCursor("what lies behind this cursor is not held here any more")
         said = []

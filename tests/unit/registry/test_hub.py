@@ -43,6 +43,14 @@ async def test_what_is_verified_is_handed_on_as_it_was_signed() -> None:
         assert (await stored(node.hub, None))[0] == raws
 
 
+async def test_the_oldest_that_is_held_is_found_without_a_file() -> None:
+    """What memory had no room for is left out, and what is behind it is not."""
+    async with noded(window=2) as node:
+        raws = kills(Log(), 5)
+        node.say(*raws)
+        assert (await stored(node.hub, None))[0] == raws[-2:]
+
+
 async def test_a_version_of_the_trust_file_is_handed_on_as_one_more_log() -> None:
     """A reader without a broker goes by it too: whose key is revoked is revoked for all."""
     async with noded() as node:
