@@ -49,6 +49,7 @@ WAYS: dict[Code, tuple[Callable[[Scene], Decision], ...]] = {
     Code.BADGE_REVOKED: (_killed,),
     Code.BADGE_AGENT_DISABLED: (_suspended,),
     Code.REVOCATION_CHECK_FAILED: (_stale, _keys_unknown),
+    Code.TOOL_POLICY_FAILED: (lambda s: s.guard(policy=lambda *_: 1 / 0).check(s.issuer.badge()),),
     Code.TOOL_POLICY_DENIED: (lambda s: s.guard(policy=lambda *_: "no").check(s.issuer.badge()),),
 }
 
