@@ -92,7 +92,7 @@ def run(plan: Plan) -> Result:
         view,
         registry.issuers,
         audience=AUDIENCE,
-        recorder=lambda decision, tool: log.append((decision, tool)),
+        recorder=lambda decision, tool, _: log.append((decision, tool)),
     )
     gc.collect()
     gc.freeze()  # as a subscriber that has loaded a snapshot

@@ -191,7 +191,7 @@ def make_guard(
         rule=Rule(mode, settings.stale_after_s, settings.strict_tools),
         minimum_level=settings.minimum_level,
         profile=settings.profile,
-        policy=policies.make(loaded, policy),
+        policy=policy,
         enforcement_mode=policies.enforcement_mode(loaded),
         accept_self_signed=settings.accept_self_signed,
         lenient=settings.lenient,

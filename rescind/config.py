@@ -31,6 +31,8 @@ WEB = "web"
 SELF = "self"
 """As an agent's value in `issuers`: its did:key is its key."""
 NO_FILE = (WEB, SELF)
+STDOUT, STDERR, OTEL = LOG_WORDS = ("stdout", "stderr", "otel")
+"""As `decision_log`: no file."""
 ENFORCEMENT_MODE = "enforcement_mode"
 REFERENCE_MODE = "CAPISCIO_ENFORCEMENT_MODE"
 """The reference's variable for it (RFC-008 §10.5), for who has it set already."""
@@ -110,6 +112,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Folder of `.rego` files that are asked about each call; needs `rescind[rego]`."""
     enforcement_mode: str = "EM-STRICT"
     """EM-STRICT, EM-DELEGATE, EM-GUARD or EM-OBSERVE; `CAPISCIO_ENFORCEMENT_MODE` counts too."""
+    decision_log: str | None = None
+    """Where each decision is recorded: a file's path, stdout, stderr, or otel (`rescind[otel]`)."""
     accept_self_signed: bool = False
     """Whether level 0 badges (did:key) are accepted."""
     lenient: bool = False
@@ -269,10 +273,13 @@ _PATHS = (
     "bundle_key",
     "keys_ca_file",
     "policy_folder",
+    "decision_log",
 )
 
 
 def _from_folder(name: str, value: Any, folder: Path) -> Any:
+    if name == "decision_log" and value in LOG_WORDS:
+        return value
     if name in _PATHS and isinstance(value, str):
         return str(folder / Path(value).expanduser())
     if name == "issuers" and isinstance(value, dict):

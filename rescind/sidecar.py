@@ -4,7 +4,7 @@ import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rescind import compose, config
+from rescind import compose, config, policies, recording
 from rescind_guard.exposition import Family
 from rescind_guard.guard import Recorder
 from rescind_guard.policy import Policy
@@ -29,12 +29,15 @@ class Sidecar:
         self.subscriber = compose.make_subscriber(self.loaded)
         self.keys = compose.make_keys(self.loaded, self.subscriber.view)
         """Fetches issuers' keys; None if all of them are files."""
+        policy = policies.make(self.loaded, policy)
+        self.decision_log = recording.make(self.loaded, policy)
+        """Writes each decision down while it runs, if `decision_log` is set."""
         self.guard = compose.make_guard(
             self.loaded,
             self.subscriber.view,
             keys=self.keys.view if self.keys else None,
             policy=policy,
-            recorder=recorder,
+            recorder=recording.both(recorder, self.decision_log),
         )
 
         self.monitor: Monitor | None = None
@@ -51,6 +54,8 @@ class Sidecar:
 
             self.monitor = Monitor(port, self.metrics, self.health).start()
             log.info("metrics at %s/metrics", self.monitor.url)
+        if self.decision_log is not None:
+            self.decision_log.start()
         self.subscriber.start()
         if self.keys is not None:
             self.keys.start()
@@ -59,7 +64,8 @@ class Sidecar:
     def metrics(self) -> list[Family]:
         """Return what a scrape gets, as of now."""
         keys = self.keys.metrics() if self.keys is not None else []
-        return [*self.subscriber.metrics(), *keys, *self.guard.metrics()]
+        recorded = self.decision_log.metrics() if self.decision_log is not None else []
+        return [*self.subscriber.metrics(), *keys, *self.guard.metrics(), *recorded]
 
     def health(self) -> "Health":
         """Return state and troubles, as `/readyz` shows them."""
@@ -70,6 +76,8 @@ class Sidecar:
     def stop(self) -> None:
         """Stop following; the guard goes on with a view that ages."""
         self.subscriber.stop()
+        if self.decision_log is not None:
+            self.decision_log.stop()
         if self.keys is not None:
             self.keys.stop()
         if self.monitor is not None:

@@ -39,3 +39,14 @@ class TwoWriters(RescindError):
     """A second thread wrote to a view; two writers lose kills (red-team B3)."""
 
     code = "TWO_WRITERS"
+
+
+class LogFailed(RescindError):
+    """The decision log cannot be written; says what is wrong with it."""
+
+    code = "LOG_FAILED"
+
+    def __init__(self, message: str, written: int = 0) -> None:
+        super().__init__(message)
+        self.written = written
+        """How many of the records given were written all the same."""

@@ -19,6 +19,7 @@ while the view's generation and both deadlines hold. Policy runs on every call.
 """
 
 from collections.abc import Callable
+from itertools import count
 from math import inf
 
 import msgspec
@@ -35,15 +36,15 @@ from rescind_guard.freshness import Mode, Rule, SystemClock
 from rescind_guard.issuers import IssuerKey, Issuers, self_signed_key
 from rescind_guard.key_view import KeyView
 from rescind_guard.lookup import check_suspension, check_view, claims_despite
-from rescind_guard.metrics import Counter, families
+from rescind_guard.metrics import CHECK_SECONDS, SAMPLED, Counter, Times, families, steady_s
 from rescind_guard.parsing import Badge
 from rescind_guard.profiles import Profile, check_issuers, profile_of
 from rescind_guard.view import Published, View
 from rescind_protocol.clock import Clock
 from rescind_protocol.limits import SKEW_S
 
-Recorder = Callable[[Decision, str | None], None]
-"""Takes (decision, tool); must return at once and must not raise."""
+Recorder = Callable[[Decision, str | None, object], None]
+"""Takes (decision, tool, the call's parameters); must return at once and must not raise."""
 
 CACHED_BADGES = 10_000
 MAX_CACHED_CHARS = 4096
@@ -107,6 +108,8 @@ class Guard:
         self._wall, self._boot = clock.wall, clock.boot
         self._cache = TokenCache(cached_badges)
         self.decisions = Counter()
+        self._tick = count().__next__
+        self._times = Times(CHECK_SECONDS)
 
     def __repr__(self) -> str:
         skipped = ", REVOCATION IS NOT CHECKED" if self._skip else ""
@@ -114,10 +117,21 @@ class Guard:
 
     def metrics(self) -> list[Family]:
         """Return this guard's metrics as they are now, for a scrape."""
-        return families(self.decisions.read(), checked=not self._skip)
+        return families(
+            self.decisions.read(),
+            self._times,
+            checked=not self._skip,
+            ready=policy.fault(self._policy) is None,
+        )
 
-    def check(self, token: str | None, *, tool: str | None = None) -> Decision:
-        """Decide whether the holder of `token` may call `tool` now. Never raises for bad input."""
+    def check(
+        self, token: str | None, *, tool: str | None = None, params: object = None
+    ) -> Decision:
+        """Decide whether the holder of `token` may call `tool` now. Never raises for bad input.
+
+        `params`: what it is called with; its hash stands in the evidence, and it decides nothing.
+        """
+        begun = 0.0 if self._tick() % SAMPLED else steady_s()
         published = self._view.published
         kept = self._cache.get(token) if token.__class__ is str else None  # (1)
         if (
@@ -137,8 +151,10 @@ class Guard:
         self.decisions.add(decision.code)  # (10)
         if decision.outcome is _ALLOW:
             self._passed((now, decision))
+        if begun:
+            self._times.add(steady_s() - begun)
         if self._recorder is not None:
-            self._recorder(decision, tool)
+            self._recorder(decision, tool, params)
         return decision
 
     def recheck(self, decision: Decision) -> Decision:
@@ -171,7 +187,7 @@ class Guard:
     def _record(self, decision: Decision, tool: str | None) -> Decision:
         self.decisions.add(decision.code)
         if self._recorder is not None:
-            self._recorder(decision, tool)
+            self._recorder(decision, tool, None)
         return decision
 
     def _decide(

@@ -25,10 +25,14 @@ class ScriptedGuard:
 
     answers: dict[str, Decision] = field(default_factory=dict)
     asked: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    params: list[object] = field(default_factory=list)
     allowed: dict[int, str] = field(default_factory=dict)
 
-    def check(self, token: str | None, *, tool: str | None = None) -> Decision:
+    def check(
+        self, token: str | None, *, tool: str | None = None, params: object = None
+    ) -> Decision:
         """Answer by the script, with a new decision each time."""
+        self.params.append(params)
         self.asked.append(("check", token, tool))
         if token is None:
             return MISSING

@@ -17,6 +17,7 @@ VALUES: dict[str, set[str]] = {
     "kind": set(map(str, Fault)),
     "state": set(map(str, State)),
     "reach": {"reachable", "unreachable"},
+    "outcome": {"written", "dropped"},
 }
 
 

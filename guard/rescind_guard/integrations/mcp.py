@@ -94,7 +94,9 @@ Ctx = ServerRequestContext[Any, Any]
 class Checks(Protocol):
     """What the middleware asks; `rescind_guard.Guard` answers. Plain functions that never wait."""
 
-    def check(self, token: str | None, *, tool: str | None = None) -> Decision:
+    def check(
+        self, token: str | None, *, tool: str | None = None, params: object = None
+    ) -> Decision:
         """Decide whether the bearer of `token` may do this."""
 
     def recheck(self, decision: Decision) -> Decision:
@@ -160,7 +162,11 @@ class GuardMiddleware(ServerMiddleware[Any]):
         if _is_exempt(ctx):
             self._demand(lambda: self._guard.admits_exempt(badge))
             return None
-        return self._demand(lambda: self._guard.check(badge, tool=_tool_called(ctx)))
+        return self._demand(lambda: self._ask(ctx, badge))
+
+    def _ask(self, ctx: Ctx, badge: str | None) -> Decision:
+        params = (ctx.params or {}).get("arguments")
+        return self._guard.check(badge, tool=_tool_called(ctx), params=params)
 
     def _badge(self, ctx: Ctx) -> str | None:
         """Return the badge that `ctx` carries; two are refused in every mode of the guard."""

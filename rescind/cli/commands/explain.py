@@ -32,7 +32,7 @@ def explain(session: Session, *, tool: str | None, timeout_s: float) -> int:
     Example:
       rescind badge issue --sub did:web:acme.example:x7 | rescind explain
     """
-    from rescind import compose  # noqa: PLC0415 - help needs none
+    from rescind import compose, policies  # noqa: PLC0415 - help needs none
     from rescind.cli.following import following, wait_fresh  # noqa: PLC0415
     from rescind_guard.explain import Explanation  # noqa: PLC0415
     from rescind_subscriber.errors import SourceUnavailable  # noqa: PLC0415
@@ -44,7 +44,10 @@ def explain(session: Session, *, tool: str | None, timeout_s: float) -> int:
             keys.load()
             keys.step()
         guard = compose.make_guard(
-            session.loaded, subscriber.view, keys=keys.view if keys else None
+            session.loaded,
+            subscriber.view,
+            keys=keys.view if keys else None,
+            policy=policies.make(session.loaded),
         )
         try:
             wait_fresh(subscriber, timeout_s)

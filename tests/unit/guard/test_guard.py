@@ -171,7 +171,7 @@ def recording(scene: Scene, **options: Any) -> tuple[Guard, list[tuple[str, str,
     """Return a guard and the list that it records (outcome, code, tool) in."""
     log: list[tuple[str, str, str | None]] = []
 
-    def record(decision: Decision, tool: str | None) -> None:
+    def record(decision: Decision, tool: str | None, _: object) -> None:
         log.append((decision.outcome, decision.code, tool))
 
     return scene.guard(recorder=record, **options), log

@@ -5,6 +5,7 @@ from math import inf
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from rescind_guard import metrics as of_guard
+from rescind_guard.decision_log import DecisionLog
 from rescind_guard.exposition import Family, Metric, render
 from rescind_protocol.events import VERSION
 from rescind_publisher import metrics as of_publisher
@@ -17,6 +18,7 @@ from rescind_subscriber.faults import Fault
 from rescind_subscriber.states import State
 from rescind_subscriber.status import Status, status_of
 from tests.fakes.badges import Scene
+from tests.fakes.decision_log import LogSink
 from tests.fakes.fabric import event_claims, sign_claims
 from tests.fakes.step import Step
 
@@ -80,6 +82,7 @@ def test_every_metric_is_read_by_prometheus() -> None:
     step.head()
     scrape = [
         *guard.metrics(),
+        *DecisionLog(LogSink()).metrics(),
         *of_subscriber.families(status(step)),
         *of_subscriber.key_families({"https://a.example": 7.0}, {"fetched": 1}),
         *of_publisher.families(PUBLISHER, Fleet(0.0, MEMBERS, 0, None)),
@@ -91,6 +94,8 @@ def test_every_metric_is_read_by_prometheus() -> None:
     found = read(scrape)
     assert found["rescind_guard_decisions_total"] == {"TOOL_AUTH_MISSING": 1}
     assert found["rescind_guard_revocation_checked"] == {"": 1}
+    assert found["rescind_guard_policy_ready"] == {"": 1}
+    assert found["rescind_guard_log_records_total"] == {"written": 0, "dropped": 0}
     assert found["rescind_subscriber_targets"] == {"": 1}
     assert found["rescind_subscriber_keys_age_seconds"] == {"https://a.example": 7}
     assert found["rescind_subscriber_key_fetches_total"] == {"fetched": 1, "failed": 0}
