@@ -24,7 +24,7 @@ from math import inf
 
 import msgspec
 
-from rescind_guard import badges, didkey, enforcement, jwk, parsing, policy
+from rescind_guard import badges, didkey, enforcement, hops, jwk, parsing, policy
 from rescind_guard.badges import Claims
 from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.codes import Code, Outcome
@@ -170,6 +170,35 @@ class Guard:
         except Refused as refused:
             return self._record(refusal(refused, decision.claims, ()), None)
         return decision
+
+    def check_chain(self, decision: Decision, badge_map: str | None) -> Decision:
+        """Deny what was allowed if a hop behind the caller is killed or false; see `hops`.
+
+        Never allows: a map is not signed. Freshness, audience and policy are the caller's alone.
+        """
+        if badge_map is None or not decision:
+            return decision
+        at = self._view.published
+        try:
+            hops.check(
+                hops.read(badge_map),
+                lambda token: self._verify_hop(token, at),
+                lambda claims: self.check_revocation(claims, at),
+                self._wall(),
+            )
+        except Refused as refused:
+            found = refusal(refused, decision.claims, decision.warnings)
+            return self._record(self._soften(found), None)
+        return decision
+
+    def _verify_hop(self, token: str, at: Published) -> Claims:
+        try:
+            return self.verify(self.read(token))
+        except Refused as refused:
+            claims = self.despite(token, refused)
+            if claims is not None:
+                self.check_revocation(claims, at)  # I3: no fault of form hides a kill
+            raise
 
     def admits_exempt(self, token: str | None) -> Decision:
         """Decide for a method that needs no badge: only a killed one is refused.

@@ -55,6 +55,12 @@ class ScriptedGuard:
         answer = self.answers.get(token, ALLOWED) if token is not None else ALLOWED
         return answer if answer is KILLED else ALLOWED
 
+    def check_chain(self, decision: Decision, badge_map: str | None) -> Decision:
+        """Refuse if the map is the name of a killed badge."""
+        if badge_map is not None:
+            self.asked.append(("check_chain", badge_map, None))
+        return KILLED if decision and self.answers.get(badge_map or "") is KILLED else decision
+
     def kill(self, token: str) -> None:
         """Change the script: `token` is killed."""
         self.answers[token] = KILLED

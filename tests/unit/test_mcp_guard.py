@@ -387,3 +387,35 @@ def test_mcp_loads_only_when_used() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert said.stdout.strip() == "False"
+
+
+async def test_a_hop_that_is_killed_refuses_before_and_after_the_call() -> None:
+    """The map is asked about at the start and at the end, and no handler sees it."""
+    guard = scripted()
+    headers = [("X-Capiscio-Badge", "good"), ("X-Capiscio-Badge-Map", "dead")]
+    ctx = message("tools/call", headers=headers, name="t")
+    assert (await refusal(guard, ctx)).data == {"code": "BADGE_REVOKED"}
+    headers[1] = ("X-Capiscio-Badge-Map", "hops")
+    seen = await passes(guard, message("tools/call", headers=headers, name="t"))
+    assert "x-capiscio-badge-map" not in headers_of(seen)
+    assert [each[0] for each in guard.asked[-4:]] == [
+        "check",
+        "check_chain",
+        "recheck",
+        "check_chain",
+    ]
+
+
+async def test_two_maps_are_refused() -> None:
+    """Of two, one would be judged and the other read."""
+    headers = [("X-Capiscio-Badge", "good")] + [("X-Capiscio-Badge-Map", "x")] * 2
+    error = await refusal(scripted(), message("tools/call", headers=headers))
+    assert "more than once" in str(error)
+
+
+async def test_the_guard_gets_the_parameters_for_its_evidence() -> None:
+    """A tool's arguments, and nothing of any other method."""
+    guard = scripted()
+    await passes(guard, message("tools/call", meta="good", name="t", arguments={"a": 1}))
+    await passes(guard, message("resources/read", meta="good", uri="x"))
+    assert guard.params == [{"a": 1}, None]

@@ -19,6 +19,7 @@ from rescind_guard.integrations.errors import BadCarriage
 from rescind_protocol.limits import MAX_BADGE_BYTES
 
 BADGE_HEADER = "x-capiscio-badge"
+MAP_HEADER = "x-capiscio-badge-map"
 AUTHORIZATION = "authorization"
 META_KEY = "capiscio_caller_badge"
 
@@ -42,10 +43,21 @@ def header_badge(headers: Iterable[tuple[str, str]], *, bearer: Bearer = "badge"
     return _sized(found[0]) if found else None
 
 
+def header_map(headers: Iterable[tuple[str, str]]) -> str | None:
+    """Return the badges of the hops behind the caller as they came (`hops.read`), None if absent.
+
+    Raises `BadCarriage` when two could be meant.
+    """
+    found = [value for name, value in headers if name.lower() == MAP_HEADER]
+    if len(found) > 1:
+        raise BadCarriage("X-Capiscio-Badge-Map is present more than once")
+    return found[0] if found else None
+
+
 def carries_badge(name: bytes, value: bytes, *, bearer: Bearer = "badge") -> bool:
-    """Return whether this raw HTTP header holds a badge, so that handlers must not see it."""
+    """Return whether this raw HTTP header holds badges, so that handlers must not see it."""
     plain = name.decode("latin-1").lower()
-    return plain == BADGE_HEADER or _is_lent(plain, value.decode("latin-1"), bearer)
+    return plain in (BADGE_HEADER, MAP_HEADER) or _is_lent(plain, value.decode("latin-1"), bearer)
 
 
 def _is_lent(name: str, value: str, bearer: Bearer) -> bool:

@@ -102,6 +102,9 @@ class Checks(Protocol):
     def recheck(self, decision: Decision) -> Decision:
         """Decide whether what was allowed still stands, now that the call returns."""
 
+    def check_chain(self, decision: Decision, badge_map: str | None) -> Decision:
+        """Deny what was allowed if a hop behind the caller is killed or false; never allow."""
+
     def admits_exempt(self, token: str | None) -> Decision:
         """Allow, unless `token` is known to be killed."""
 
@@ -144,8 +147,8 @@ class GuardMiddleware(ServerMiddleware[Any]):
     async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
         """Admit the message, run the rest of the chain, look again. Raises `MCPError`."""
         try:
-            badge = self._badge(ctx)
-            decision = self._admit(ctx, badge)
+            badge, hops = self._carried(ctx)
+            decision = self._admit(ctx, badge, hops)
         except MCPError as refused:
             if ctx.request_id is not None:
                 raise
@@ -155,25 +158,27 @@ class GuardMiddleware(ServerMiddleware[Any]):
         ctx = without_badge(ctx, bearer=self._bearer)
         if decision is None:
             return await call_next(ctx)
-        return await self._watched(ctx, call_next, decision, badge)
+        return await self._watched(ctx, call_next, decision, (badge, hops))
 
-    def _admit(self, ctx: Ctx, badge: str | None) -> Decision | None:
+    def _admit(self, ctx: Ctx, badge: str | None, hops: str | None) -> Decision | None:
         """Return the decision that lets `ctx` pass, None if it passes without one."""
         if _is_exempt(ctx):
             self._demand(lambda: self._guard.admits_exempt(badge))
             return None
-        return self._demand(lambda: self._ask(ctx, badge))
+        return self._demand(lambda: self._ask(ctx, badge, hops))
 
-    def _ask(self, ctx: Ctx, badge: str | None) -> Decision:
+    def _ask(self, ctx: Ctx, badge: str | None, hops: str | None) -> Decision:
         params = (ctx.params or {}).get("arguments")
-        return self._guard.check(badge, tool=_tool_called(ctx), params=params)
+        decision = self._guard.check(badge, tool=_tool_called(ctx), params=params)
+        return self._guard.check_chain(decision, hops)
 
-    def _badge(self, ctx: Ctx) -> str | None:
-        """Return the badge that `ctx` carries; two are refused in every mode of the guard."""
-        headers = getattr(ctx.request, "headers", None) or {}
+    def _carried(self, ctx: Ctx) -> tuple[str | None, str | None]:
+        """Return the badge of `ctx` and the hops behind it; two are refused in every mode."""
+        headers = _headers(ctx)
         try:
-            header = carriage.header_badge(headers.items(), bearer=self._bearer)
-            return carriage.one_badge(header, carriage.meta_badge(ctx.params))
+            header = carriage.header_badge(headers, bearer=self._bearer)
+            badge = carriage.one_badge(header, carriage.meta_badge(ctx.params))
+            return badge, carriage.header_map(headers)
         except BadCarriage as bad:
             raise MCPError(DENIED, str(bad), {"code": bad.code}) from None
 
@@ -191,12 +196,21 @@ class GuardMiddleware(ServerMiddleware[Any]):
         return decision
 
     async def _watched(
-        self, ctx: Ctx, call_next: CallNext, decision: Decision, badge: str | None
+        self,
+        ctx: Ctx,
+        call_next: CallNext,
+        decision: Decision,
+        carried: tuple[str | None, str | None],
     ) -> HandlerResult:
         """Run an admitted call; withhold what it sends, returns or raises once it is killed."""
         is_stream = ctx.method in OPEN_STREAMS
-        watch = Watch(lambda: self._demand(lambda: self._guard.recheck(decision)))
-        anew = partial(watch.look, lambda: self._demand(lambda: self._guard.check(badge)))
+        guard, (badge, hops) = self._guard, carried
+        watch = Watch(
+            lambda: self._demand(lambda: guard.check_chain(guard.recheck(decision), hops))
+        )
+        anew = partial(
+            watch.look, lambda: self._demand(lambda: guard.check_chain(guard.check(badge), hops))
+        )
         session = WatchedSession(ctx.session, anew if is_stream else watch.look)
         result: HandlerResult = None
         try:
@@ -211,6 +225,11 @@ class GuardMiddleware(ServerMiddleware[Any]):
 
 def _is_exempt(ctx: Ctx) -> bool:
     return ctx.method in (EXEMPT_NOTIFICATIONS if ctx.request_id is None else EXEMPT_REQUESTS)
+
+
+def _headers(ctx: Ctx) -> list[tuple[str, str]]:
+    headers = getattr(ctx.request, "headers", None) or {}
+    return list(headers.items())
 
 
 def _tool_called(ctx: Ctx) -> str | None:
