@@ -15,6 +15,7 @@ _HOMES = {
         "RevocationCache",
         "View",
     ),
+    "rescind_guard.admission": ("NotAdmitted", "WorkEnded"),
     "rescind_protocol.errors": ("RescindError",),
     "rescind_protocol.targets": ("agent", "badge", "everyone", "issuer", "key", "session"),
     "rescind_subscriber": ("State", "Subscriber"),

@@ -12,6 +12,8 @@ from rescind_guard import Mode as Mode
 from rescind_guard import Outcome as Outcome
 from rescind_guard import RevocationCache as RevocationCache
 from rescind_guard import View as View
+from rescind_guard.admission import NotAdmitted as NotAdmitted
+from rescind_guard.admission import WorkEnded as WorkEnded
 from rescind_protocol.errors import RescindError as RescindError
 from rescind_protocol.targets import agent as agent
 from rescind_protocol.targets import badge as badge

@@ -19,12 +19,14 @@ while the view's generation and both deadlines hold. Policy runs on every call.
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from math import inf
 
 import msgspec
 
 from rescind_guard import badges, didkey, enforcement, hops, jwk, parsing, policy
+from rescind_guard.admission import Admission
 from rescind_guard.badges import Claims
 from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.codes import Code, Outcome
@@ -33,6 +35,7 @@ from rescind_guard.enforcement import Enforcement
 from rescind_guard.errors import BadGuard, Refused
 from rescind_guard.exposition import Family
 from rescind_guard.freshness import Mode, Rule, SystemClock
+from rescind_guard.inflight import End, Work
 from rescind_guard.issuers import IssuerKey, Issuers, self_signed_key
 from rescind_guard.key_view import KeyView
 from rescind_guard.lookup import check_suspension, check_view, claims_despite
@@ -199,6 +202,49 @@ class Guard:
             if claims is not None:
                 self.check_revocation(claims, at)  # I3: no fault of form hides a kill
             raise
+
+    def watch(self, decision: Decision, end: End, *, until_expiry: bool = False) -> Work:
+        """Have `end` called once, in a thread of the view's, when `decision` falls to a kill.
+
+        With `until_expiry` also when its badge expires. Close what is returned when the work is
+        done. Costs the calls nothing: the writer's swap wakes one watcher for all.
+        """
+        claims = decision.claims
+        if claims is None or self._skip:
+            return self._view.inflight.unwatched(end)
+
+        def look() -> Decision | None:
+            if self._view.published.table.killer(claims.targets, claims.iat) is not None:
+                now = self.recheck(decision)
+                return None if now else now
+            return self._expired(decision) if until_expiry else None
+
+        left = partial(self._left_s, claims) if until_expiry else None
+        return self._view.inflight.add(look, end, left)
+
+    def admit(
+        self,
+        token: str | None,
+        *,
+        tool: str | None = None,
+        until_expiry: bool = False,
+        on_end: End | None = None,
+    ) -> Admission:
+        """Check, and run a block as `with` or `async with` that ends when the badge is killed.
+
+        Entering raises `NotAdmitted`, leaving `WorkEnded`. `on_end` hears of it as it happens.
+        """
+        return Admission(self, token, tool=tool, until_expiry=until_expiry, on_end=on_end)
+
+    def _left_s(self, claims: Claims) -> float:
+        return claims.exp + SKEW_S - self._wall()
+
+    def _expired(self, decision: Decision) -> Decision | None:
+        claims = decision.claims
+        if claims is None or self._left_s(claims) > 0 or self._rule.mode is Mode.OBSERVE:
+            return None
+        refused = Refused(Code.BADGE_EXPIRED, "badge expired while it was used")
+        return self._record(refusal(refused, claims, ()), None)
 
     def admits_exempt(self, token: str | None) -> Decision:
         """Decide for a method that needs no badge: only a killed one is refused.

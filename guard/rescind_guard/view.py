@@ -13,6 +13,7 @@ from math import inf
 from typing import NamedTuple
 
 from rescind_guard.errors import TwoWriters
+from rescind_guard.inflight import InFlight
 from rescind_guard.passed import PassedCalls
 from rescind_protocol.table import Table
 
@@ -37,12 +38,14 @@ class Published(NamedTuple):
 class View:
     """Holds the published tuple. Built empty and never synced, which is stale."""
 
-    __slots__ = ("_claimed", "passed", "published")
+    __slots__ = ("_claimed", "inflight", "passed", "published")
 
     def __init__(self) -> None:
         self.published = Published(0, Table(), -inf, -inf)
         self.passed = PassedCalls()
         """What the guards of this view allowed last."""
+        self.inflight = InFlight()
+        """What was admitted and is not done yet."""
         self._claimed: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -70,6 +73,7 @@ class View:
         self._check_writer()
         at = self.published
         self.published = Published(at.generation + 1, table, at.as_of_wall, at.as_of_boot)
+        self.inflight.changed()
 
     def freshen(self, as_of_wall: float, as_of_boot: float) -> None:
         """Publish a newer proof of freshness; decisions cached under it stay good."""

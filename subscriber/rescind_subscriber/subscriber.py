@@ -262,6 +262,7 @@ class Subscriber:
         self.view.distrust()
         self.view.release()
         self.view.passed.clear()
+        self.view.inflight.clear()
         if follower is not None:
             follower.abandon()
             # Kept for ever: as these die they would close the parent's sockets, and take them
