@@ -1,4 +1,5 @@
 from rescind.guarding import protect as protect
+from rescind.guarding import wrap as wrap
 from rescind.keeping import keep_badge as keep_badge
 from rescind.sidecar import Sidecar as Sidecar
 from rescind.switch import AsyncKillSwitch as AsyncKillSwitch
@@ -14,6 +15,7 @@ from rescind_guard import RevocationCache as RevocationCache
 from rescind_guard import View as View
 from rescind_guard.admission import NotAdmitted as NotAdmitted
 from rescind_guard.admission import WorkEnded as WorkEnded
+from rescind_guard.integrations.exempt import exempt as exempt
 from rescind_protocol.errors import RescindError as RescindError
 from rescind_protocol.targets import agent as agent
 from rescind_protocol.targets import badge as badge

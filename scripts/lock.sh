@@ -13,7 +13,8 @@ fi
 # No address of an index and no path of a machine may enter the lock.
 PATH="$PWD/.venv/bin:$PATH" CUSTOM_COMPILE_COMMAND="make lock" \
   pip-compile --quiet ${RENEW:+--upgrade} --generate-hashes --allow-unsafe --strip-extras \
-  --extra=dev --extra=grpc --extra=http --extra=jwt --extra=mcp --extra=otel --extra=redis --extra=rego --extra=registry \
+  --extra=authz --extra=dev --extra=fastmcp --extra=grpc --extra=http --extra=jwt --extra=mcp \
+  --extra=otel --extra=redis --extra=rego --extra=registry \
   --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
   --output-file=requirements/dev.txt pyproject.toml
 

@@ -241,7 +241,7 @@ class Guard:
 
     def _expired(self, decision: Decision) -> Decision | None:
         claims = decision.claims
-        if claims is None or self._left_s(claims) > 0 or self._rule.mode is Mode.OBSERVE:
+        if claims is None or self._left_s(claims) > 0 or self._observes:
             return None
         refused = Refused(Code.BADGE_EXPIRED, "badge expired while it was used")
         return self._record(refusal(refused, claims, ()), None)

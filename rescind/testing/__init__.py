@@ -5,6 +5,7 @@ fabric itself.
 """
 
 from rescind.testing.badges import TestBadge
+from rescind.testing.coverage import assert_guarded
 from rescind.testing.fabric import Fabric, Follower
 
-__all__ = ["Fabric", "Follower", "TestBadge"]
+__all__ = ["Fabric", "Follower", "TestBadge", "assert_guarded"]

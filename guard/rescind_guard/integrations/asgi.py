@@ -1,0 +1,208 @@
+"""A guard in front of an ASGI application: Starlette, FastAPI, Litestar, Django, any other.
+
+    app = GuardASGI(app, guard)
+
+- Every HTTP request and every WebSocket needs a badge, but for the exempt paths; whether the
+  application has such a route is found out after that.
+- Refusals are those of `http`. A WebSocket is refused before it is accepted, with the same answer
+  where the server can send one (extension `websocket.http.response`), else with 403.
+- What the handler sees has no badge in its headers; `scope["rescind"]` has the decision.
+- The second look (I3): nothing of a response leaves once the badge is killed. A handler is let run
+  to its end, and its caller gets the refusal. One that streams is cancelled, and so is a WebSocket.
+
+No framework is imported. Cancelling needs asyncio; on trio a stream ends with its next event.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from rescind_guard.decision import Decision
+from rescind_guard.integrations import http
+from rescind_guard.integrations.carriage import Bearer
+from rescind_guard.integrations.errors import CannotGuard
+from rescind_guard.integrations.exempt import Exemptions
+from rescind_guard.integrations.http import Guards
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SCOPE_KEY = "rescind"
+POLICY_VIOLATION = 1008
+"""RFC 6455 §7.4.1; also what a refused WebSocket is closed with."""
+WEBSOCKET = "WEBSOCKET"
+"""In place of a method, in exemptions and in what the policy is told."""
+EVENT_STREAM = b"text/event-stream"
+_DENIAL = "websocket.http.response"
+
+
+class GuardASGI:
+    """Checks each connection of `app`; the module's docstring has the rules."""
+
+    def __init__(
+        self,
+        app: App,
+        guard: Guards,
+        *,
+        bearer: Bearer = "badge",
+        exempt: Mapping[str, str] | Exemptions | None = None,
+    ) -> None:
+        """`exempt`: route → reason. Raises `CannotGuard` for an exemption that is none."""
+        self.app, self.guard, self.bearer = app, guard, bearer
+        self.exempt = exempt if isinstance(exempt, Exemptions) else Exemptions(exempt)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Admit the connection, run the application, look at all it sends."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] not in ("http", "websocket"):
+            raise CannotGuard(f"an ASGI connection of type {scope['type']!r} cannot be guarded")
+        exempt = self.exempt.covers(_method(scope), scope["path"])
+        decision = self._decide(scope, exempt=exempt)
+        if not decision:
+            await _refuse(scope, send, decision)
+            return
+        clean = self._clean(scope, decision)
+        if exempt:
+            await self.app(clean, receive, send)
+        else:
+            await _Flow(self.guard, decision, scope, send).run(partial(self.app, clean, receive))
+
+    def _decide(self, scope: Scope, *, exempt: bool) -> Decision:
+        headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
+        tool = f"{_method(scope)} {scope['path']}"
+        return http.decide(self.guard, headers, tool=tool, bearer=self.bearer, exempt=exempt)
+
+    def _clean(self, scope: Scope, decision: Decision) -> Scope:
+        kept = [each for each in scope["headers"] if http.is_kept(*each, bearer=self.bearer)]
+        return {**scope, "headers": kept, SCOPE_KEY: decision}
+
+
+def _method(scope: Scope) -> str:
+    method: str = scope.get("method", WEBSOCKET)
+    return method
+
+
+async def _refuse(scope: Scope, send: Send, decision: Decision) -> None:
+    answer = http.refused(decision)
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        if _DENIAL not in (scope.get("extensions") or {}):
+            await send(_closing(decision))
+            return
+        kind = _DENIAL
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
+    await send({"type": f"{kind}.start", "status": answer.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": answer.body})
+
+
+def _closing(decision: Decision) -> Message:
+    return {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": decision.code.value}
+
+
+class _Flow:
+    """One admitted connection: what it sends passes here, and ends here."""
+
+    def __init__(self, guard: Guards, decision: Decision, scope: Scope, send: Send) -> None:
+        self._guard, self._decision, self._scope, self._send = guard, decision, scope, send
+        self._held: Message | None = None
+        """The start of a response, until there is a first part of its body to look at."""
+        self._started = False
+        self._done = False
+        self._refusal: Decision | None = None
+        self._cancelled = False
+        self._task: asyncio.Task[Any] | None = None
+
+    async def run(self, app: Callable[[Send], Awaitable[None]]) -> None:
+        """Run the application to its end, or to the badge's."""
+        with suppress(RuntimeError):  # trio
+            self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop() if self._task else None
+        before = self._task.cancelling() if self._task else 0
+        work = self._guard.watch(self._decision, partial(self._tell, loop))
+        try:
+            await app(self.send)
+        except asyncio.CancelledError:
+            if not self._cancelled or (self._task and self._task.uncancel() > before):
+                raise
+        finally:
+            work.close()
+        await self._finish()
+
+    def _tell(self, loop: asyncio.AbstractEventLoop | None, refusal: Decision) -> None:
+        """In the watcher's thread."""
+        if loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._end, refusal)
+
+    def _end(self, refusal: Decision) -> None:
+        """In the loop: what is killed sends nothing more; what streams does not go on."""
+        self._refusal = self._refusal or refusal
+        if self._started and not self._done and not self._cancelled and self._task is not None:
+            self._cancelled = True
+            self._task.cancel()
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on, unless the badge is killed."""
+        if self._refusal is None and not (now := http.safely(self._recheck)):
+            self._end(now)
+        if self._refusal is not None:
+            await self._withhold()
+        elif message["type"] == "http.response.start":
+            self._held = message
+        else:
+            held, self._held = self._held, None
+            if held is not None:
+                await self._pass(held)
+            await self._pass(message)
+
+    def _recheck(self) -> Decision:
+        return self._guard.recheck(self._decision)
+
+    async def _pass(self, message: Message) -> None:
+        self._started = self._started or message["type"] != "websocket.close"
+        self._done = self._done or _is_last(message)
+        await self._send(message)
+        if message["type"] == "http.response.start":
+            self._is_events = _is_event_stream(message)
+
+    async def _withhold(self) -> None:
+        """Answer with the refusal if nothing was sent yet; say no more after that."""
+        if self._refusal is not None and not self._started:
+            self._started = self._done = True
+            await _refuse(self._scope, self._send, self._refusal)
+
+    async def _finish(self) -> None:
+        """End what was cut off so that it does not look complete; events have no end to miss."""
+        if self._refusal is None:
+            if self._held is not None:
+                await self._pass(self._held)
+            return
+        await self._withhold()
+        if self._done:
+            return
+        if self._scope["type"] == "websocket":
+            await self._send(_closing(self._refusal))
+        elif self._is_events:
+            await self._send({"type": "http.response.body", "body": b""})
+
+    _is_events = False
+
+
+def _is_last(message: Message) -> bool:
+    if message["type"] == "http.response.body":
+        return not message.get("more_body", False)
+    return message["type"] in ("websocket.close", "http.response.pathsend")
+
+
+def _is_event_stream(start: Message) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.startswith(EVENT_STREAM)
+        for name, value in start.get("headers", ())
+    )

@@ -1,0 +1,151 @@
+"""A guard in front of a WSGI application (PEP 3333): Flask, Django, any other.
+
+    app = GuardWSGI(app, guard)
+
+The rules are those of `asgi`, with two differences that threads make. The handler always runs to
+its end, and its answer is withheld when the badge was killed meanwhile. A response that streams
+ends with the next part that the application gives; an idle one cannot be interrupted.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from rescind_guard.decision import Decision
+from rescind_guard.integrations import carriage, http
+from rescind_guard.integrations.carriage import Bearer
+from rescind_guard.integrations.exempt import Exemptions
+from rescind_guard.integrations.http import Guards, Header
+from rescind_protocol.errors import RescindError
+
+Environ = dict[str, Any]
+Write = Callable[[bytes], object]
+StartResponse = Callable[..., Write]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+ENVIRON_KEY = "rescind.decision"
+_PREFIX = "HTTP_"
+_STATUS = {401: "401 Unauthorized", 403: "403 Forbidden", 503: "503 Service Unavailable"}
+
+
+class CutOff(RescindError):
+    """A response ends here, for its badge was killed; the server closes the connection."""
+
+    code = "BADGE_REVOKED"
+
+
+class GuardWSGI:
+    """Checks each request to `app`; the module's docstring has the rules."""
+
+    def __init__(
+        self,
+        app: App,
+        guard: Guards,
+        *,
+        bearer: Bearer = "badge",
+        exempt: Mapping[str, str] | Exemptions | None = None,
+    ) -> None:
+        """`exempt`: route → reason. Raises `CannotGuard` for an exemption that is none."""
+        self.app, self.guard, self.bearer = app, guard, bearer
+        self.exempt = exempt if isinstance(exempt, Exemptions) else Exemptions(exempt)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Admit the request, run the application, look at all it returns."""
+        path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"
+        path = path.encode("latin-1").decode("utf-8", "replace")  # PEP 3333: bytes as latin-1
+        method = str(environ.get("REQUEST_METHOD", ""))
+        exempt, tool = self.exempt.covers(method, path), f"{method} {path}"
+        headers = _headers(environ)
+        decision = http.decide(self.guard, headers, tool=tool, bearer=self.bearer, exempt=exempt)
+        if not decision:
+            return _refuse(decision, start_response)
+        clean = {name: said for name, said in environ.items() if self._is_kept(name, said)}
+        clean[ENVIRON_KEY] = decision
+        if exempt:
+            return self.app(clean, start_response)
+        answer = _Answer(self.guard, decision, start_response)
+        return answer.parts(self.app(clean, answer.start))
+
+    def _is_kept(self, name: str, said: Any) -> bool:
+        if not name.startswith(_PREFIX):
+            return True
+        raw = str(said).encode("latin-1", "replace")
+        return http.is_kept(_plain(name).encode("latin-1", "replace"), raw, bearer=self.bearer)
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix(_PREFIX).replace("_", "-").lower()
+
+
+def _headers(environ: Environ) -> list[Header]:
+    wanted = (carriage.BADGE_HEADER, carriage.AUTHORIZATION)
+    found = [(_plain(name), said) for name, said in environ.items() if name.startswith(_PREFIX)]
+    return [(name, str(said)) for name, said in found if name in wanted]
+
+
+def _refuse(decision: Decision, start_response: StartResponse, *exc: Any) -> list[bytes]:
+    answer = http.refused(decision)
+    start_response(_STATUS[answer.status], list(answer.headers), *exc)
+    return [answer.body]
+
+
+class _Answer:
+    """The response of one admitted request: held back until its first part is looked at."""
+
+    def __init__(self, guard: Guards, decision: Decision, start: StartResponse) -> None:
+        self._guard, self._decision, self._start = guard, decision, start
+        self._held: tuple[Any, ...] | None = None
+        self._write: Write | None = None
+
+    def start(self, status: str, headers: list[Header], *exc: Any) -> Write:
+        """Take what the application would start its response with."""
+        if self._write is not None:
+            return self._start(status, headers, *exc)
+        self._held = (status, headers, *exc)
+        return self.write
+
+    def write(self, part: bytes) -> None:
+        """Write as PEP 3333 has it for old applications; raises `CutOff`."""
+        if (refusal := self._refusal()) is not None:
+            raise CutOff(refusal.reason)
+        self._begin()(part)
+
+    def parts(self, found: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the parts of the body, or the refusal in place of the first."""
+        try:
+            for part in found:
+                if (refusal := self._refusal()) is not None:
+                    yield from self._withhold(refusal)
+                    return
+                self._begin()
+                yield part
+            if self._write is None and (refusal := self._refusal()) is not None:
+                yield from self._withhold(refusal)
+            elif self._held is not None:
+                self._begin()
+        finally:
+            if hasattr(found, "close"):
+                found.close()
+
+    def _refusal(self) -> Decision | None:
+        now = http.safely(lambda: self._guard.recheck(self._decision))
+        return None if now else now
+
+    def _withhold(self, refusal: Decision) -> list[bytes]:
+        if self._write is None:
+            return _refuse(refusal, self._start)
+        if _is_event_stream(self._held):
+            return []  # events have no end to miss
+        raise CutOff(refusal.reason)
+
+    def _begin(self) -> Write:
+        if self._write is None and self._held is not None:
+            self._write = self._start(*self._held)
+        if self._write is None:
+            raise CutOff("the application gave a body before it started its response")
+        return self._write
+
+
+def _is_event_stream(held: tuple[Any, ...] | None) -> bool:
+    headers = held[1] if held else ()
+    named = {str(name).lower(): str(value) for name, value in headers}
+    return named.get("content-type", "").startswith("text/event-stream")
