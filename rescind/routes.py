@@ -2,8 +2,8 @@
 
 `of(app)` reads what the application itself routes by, and walks from the outside to the inside: a
 route is guarded if a guard is passed on the way to it. Nothing is called, so it is safe to ask
-about a service that is in use. What cannot be looked into (a mounted application of an unknown kind) is
-one row for all it may answer.
+about a service that is in use. What cannot be looked into (a mounted application of an unknown
+kind) is one row for all it may answer.
 """
 
 import inspect
