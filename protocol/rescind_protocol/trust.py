@@ -157,6 +157,9 @@ class Trust:
     def _judges_otherwise(self, image: Image, version: int) -> bool:
         """Whether a key was changed since that has a say in the logs of others."""
         for signer in self.signers.values():
+            # A thief's snapshot drops kills of any log and leaves no trace in its own.
+            if signer.rights.snapshot and signer.cut_at > version:
+                return True
             if signer.rights.approve and max(signer.since, signer.cut_at) > version:
                 return True
             if signer.rights.retire and image.retired and signer.cut_at > version:

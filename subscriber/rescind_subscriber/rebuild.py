@@ -30,9 +30,9 @@ class Rebuild:
         self.replica = self._begin({})
 
     def _begin(self, retired: dict[str, dict[str, Position]]) -> Replica:
-        made = self._make(self._trust.cut, retired=retired, forked=self._forked)
-        made.horizons = dict(self._old.horizons)  # signed times, which stay true
-        return made
+        # Not the old horizons either: a revoked key's snapshot may have set them, to end all kills.
+        # Heads say the true ones every second.
+        return self._make(self._trust.cut, retired=retired, forked=self._forked)
 
     def restart(self) -> None:
         """Begin again with what was learned: retirements that came late, and histories that fork.

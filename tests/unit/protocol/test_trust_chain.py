@@ -209,7 +209,7 @@ def test_a_state_holds_while_the_keys_of_its_logs_are_read_the_same() -> None:
     """A new key, another quota, a head's right: nothing that has been read means anything else."""
     image, log = image_of(two_kills()), two_kills()
     new = trusted(STRANGER, "new")
-    more = msgspec.structs.replace(ALL_RIGHTS, quota=7, head=False)
+    more = msgspec.structs.replace(ALL_RIGHTS, quota=7, head=False, snapshot=False)
     at = chain(next_trust(make_trust(), keys={"new": new}))
     at = chain(next_trust(at, keys={SECOND.kid: trusted(SECOND, "soc-b", more)}), first=at)
     assert at.reads_alike(image, 1)

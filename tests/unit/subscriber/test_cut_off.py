@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from math import inf
 
+import msgspec
 import pytest
 
 from rescind_protocol import events, snapshots
@@ -13,6 +14,7 @@ from rescind_protocol.heads import Head
 from rescind_protocol.image import Image
 from rescind_protocol.join import Replica
 from rescind_protocol.keys import SigningKey
+from rescind_protocol.limits import MAX_UNIX_S
 from rescind_protocol.targets import Target, agent
 from rescind_protocol.trust import ALL_RIGHTS, Rights, Trust
 from rescind_subscriber.rebuild import Rebuild
@@ -472,13 +474,15 @@ def test_a_retired_publisher_that_speaks_on_is_void_until_it_begins_a_new_log(st
 
 
 def test_a_snapshot_that_holds_what_is_void_is_not_merged(step: Two) -> None:
-    """One that holds nothing beyond the cut is, whatever version its writer went by."""
+    """Nor one by who did not know of the revocation: a thief's snapshot may have been merged."""
     log = step.other
     whole, part = step.at.replica.image(), Replica()
     part.apply(events.authenticate(log.raws[0], step.at.joined.trust))
     step.publish(revoke(step, at=1))
     assert not step.at.joined.usable(whole, 2)
-    assert step.at.joined.usable(part.image(), 2)
+    assert not step.at.joined.usable(whole, 3)
+    assert not step.at.joined.usable(part.image(), 2)
+    assert step.at.joined.usable(part.image(), 3)
     assert not step.at.joined.usable(part.image(), 4)
 
 
@@ -492,3 +496,21 @@ def test_the_horizon_of_a_log_that_ended_goes_on_with_those_who_are_required(ste
     said: Head = head_of(step.log, time_s=now, horizon=int(now) - 60)
     step.at.head(sign_head(said))
     assert not step.denies(X)
+
+
+def test_what_a_stolen_key_took_away_by_a_snapshot_comes_back(step: Two) -> None:
+    """Its own log says nothing of it: kills dropped unnamed, and a horizon that ends them all."""
+    step.write(step.log, Kill(target=X, expires_at=int(step.clock.wall()) + 1000))
+    held = step.at.replica.image()
+    poison = msgspec.structs.replace(held, revocations=(), horizons={step.log.id: MAX_UNIX_S - 1})
+    assert step.at.joined.usable(poison, step.at.joined.trust.version)
+    step.at.merge(poison)
+    assert not any(map(step.denies, (X, Y, Z)))
+    step.publish(revoke(step, at=len(step.other.raws)))
+    assert step.rebuilding()
+    assert not step.at.joined.usable(poison, step.at.joined.trust.version - 1)
+    step.read()
+    step.beat("soc")
+    assert not step.rebuilding()
+    assert [step.denies(each) for each in (X, Y, Z)] == [True, True, True]
+    assert step.age_s == 0
