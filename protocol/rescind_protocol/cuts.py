@@ -35,6 +35,8 @@ class Cuts:
     def __init__(self, by_root: ByRoot = nowhere) -> None:
         self.by_root = by_root
         self._retired: dict[str, dict[str, Position]] = {}
+        self._ends: dict[str, Position] = {}
+        """Log to its deepest cut by any retirement: asked for with each event."""
 
     @property
     def retired(self) -> dict[str, dict[str, Position]]:
@@ -56,22 +58,13 @@ class Cuts:
 
     def of(self, log: str) -> Position | None:
         """Where a log ends, None if nowhere."""
-        if not self._retired:
-            return self.by_root(log)
-        return self.by_root(log) or self._by_retirement(log)
-
-    def _by_retirement(self, log: str) -> Position | None:
-        for key, logs in self._retired.items():
-            if log.startswith(key[:LOG_PREFIX_CHARS]) and log in logs:
-                return logs[log]
-        return None
+        return self.by_root(log) or self._ends.get(log)
 
     def retirements(self) -> Iterator[tuple[str, Position]]:
         """Every log that ends by a retirement, and where; the root's word is not among them."""
-        for logs in self._retired.values():
-            for log, at in logs.items():
-                if self.by_root(log) is None:
-                    yield log, at
+        for log, at in self._ends.items():
+            if self.by_root(log) is None:
+                yield log, at
 
     def voids(self, event: Event) -> bool:
         """Whether an event is beyond the cut of its log, as far as its number and digest show."""
@@ -86,11 +79,20 @@ class Cuts:
         for key, logs in retired.items():
             mine = self._retired.setdefault(key, {})
             for log, at in logs.items():
-                old = mine.get(log)
-                if old is None or (at.seq, at.digest) > (old.seq, old.digest):
-                    mine[log] = at
+                mine[log] = _deeper(mine.get(log), at)
+                # Whoever may retire may also name a key that nobody has, with another one's prefix.
+                end = _deeper(self._ends.get(log), at)
+                if log.startswith(key[:LOG_PREFIX_CHARS]) and end != self._ends.get(log):
+                    self._ends[log] = end
                     changed.append(log)
         return changed
+
+
+def _deeper(one: Position | None, other: Position) -> Position:
+    """Return the cut that decides of two."""
+    if one is None or (other.seq, other.digest) > (one.seq, one.digest):
+        return other
+    return one
 
 
 def said(retires: Iterable[Retire]) -> Retired:
@@ -99,8 +101,7 @@ def said(retires: Iterable[Retire]) -> Retired:
     for each in retires:
         logs = found.setdefault(each.key, {})
         for log, at in from_text(each.logs).items():
-            if log not in logs or (at.seq, at.digest) > (logs[log].seq, logs[log].digest):
-                logs[log] = at
+            logs[log] = _deeper(logs.get(log), at)
     return found
 
 
