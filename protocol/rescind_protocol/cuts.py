@@ -108,7 +108,8 @@ def said(retires: Iterable[Retire]) -> Retired:
 class Branch:
     """Of a log with two histories, the one that leads to its cut; read backwards from there.
 
-    An event waits until the one behind it names its digest.
+    An event waits until the one behind it names its digest. Of more than may wait, those nearest to
+    the cut stay: the others come again when all is read again, and it is their turn.
     """
 
     def __init__(self, cut: Position) -> None:
@@ -117,17 +118,14 @@ class Branch:
         self._waiting: dict[int, dict[bytes, Event]] = {}
         self._size = 0
 
-    @property
-    def full(self) -> bool:
-        """Whether no more events may wait."""
-        return self._size >= MAX_ABOVE
-
     def take(self, event: Event) -> list[Event] | None:
         """Return the events that are now known to be of it, None if this one has to wait."""
         if event.seq not in self._wanted:
             same = self._waiting.setdefault(event.seq, {})
             self._size += event.digest not in same
             same[event.digest] = event
+            if self._size > MAX_ABOVE:
+                self._forget_half()
             return None
         found: list[Event] = []
         next_one: Event | None = event
@@ -139,3 +137,12 @@ class Branch:
             self._size -= len(others)
             next_one = others.get(next_one.prev)
         return found
+
+    def _forget_half(self) -> None:
+        """Forget those with the lowest numbers; half, so that few events pay for the sorting."""
+        waiting = sorted((seq, digest) for seq, same in self._waiting.items() for digest in same)
+        for seq, digest in waiting[: len(waiting) // 2]:
+            del self._waiting[seq][digest]
+            if not self._waiting[seq]:
+                del self._waiting[seq]
+        self._size -= len(waiting) // 2

@@ -142,8 +142,6 @@ class Replica:
         if self.seen(RevocationId(event.log, event.seq, 0)):
             known = self.digest_of(event.log, event.seq)
             return Outcome.SEEN if known in (None, event.digest) else Outcome.VOID
-        if branch.full:
-            return Outcome.TOO_FAR
         found = branch.take(event)
         if found is None:
             return Outcome.WAITING
