@@ -12,6 +12,7 @@ from rescind_protocol.errors import RescindError
 from rescind_protocol.subjects import TRUST_LOG
 from rescind_protocol.trust import Trust
 from rescind_publisher.drain import Outlet
+from rescind_publisher.lane import limited
 from rescind_publisher.sinks.base import Record, Sink, Stored
 
 _log = logging.getLogger(__name__)
@@ -19,6 +20,8 @@ _log = logging.getLogger(__name__)
 FIRST_LOOK_AFTER_S = 10.0
 """A command that is a publisher for a moment has no part in this."""
 LOOK_EVERY_S = 60.0
+HOLD_TIMEOUT_S = 10.0
+"""For one version in one sink: some questions, each of which has a limit of its own."""
 
 
 class TrustPost:
@@ -64,9 +67,9 @@ class TrustPost:
         try:
             for version, raw in enumerate(self._trust.raws, first):
                 record = Record(TRUST_LOG, version, raw)
-                at = stored.get(raw)
-                if at is None or await outlet.sink.read_back(at) != raw:
-                    stored[raw] = await _append(outlet.sink, record, repair=at is not None)
+                call = _hold(outlet.sink, record, stored.get(raw))
+                # Whatever a sink does wrong, or not at all: the next look comes.
+                stored[raw] = await limited(call, name, HOLD_TIMEOUT_S)
         except RescindError as error:
             if self._problems.get(name) != str(error):
                 _log.error("the trust file is not in %s: %s", name, error)
@@ -74,6 +77,13 @@ class TrustPost:
             return str(error)
         self._problems.pop(name, None)
         return ""
+
+
+async def _hold(sink: Sink, record: Record, at: Stored | None) -> Stored:
+    """Have a sink hold a version, and return where; `at`: where it was."""
+    if at is not None and await sink.read_back(at) == record.raw:
+        return at
+    return await _append(sink, record, repair=at is not None)
 
 
 async def _append(sink: Sink, record: Record, *, repair: bool) -> Stored:

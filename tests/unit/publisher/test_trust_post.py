@@ -1,5 +1,6 @@
 """Trust versions on their way into brokers, and a publisher that goes by a newer one."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from rescind_protocol import trust as trusts
 from rescind_protocol.errors import TrustBroken
 from rescind_protocol.subjects import TRUST_LOG
 from rescind_protocol.trust import ALL_RIGHTS, Trust
+from rescind_publisher import trust_post
 from rescind_publisher.control_client import ControlClient
 from rescind_publisher.errors import NotPermitted, QuotaExceeded
 from rescind_publisher.requests import TrustRequest
@@ -85,6 +87,26 @@ def test_a_sink_that_is_away_is_named(tmp_path: Path) -> None:
         posted = engine.post_trust(request(SECOND_VERSION))
         assert posted.sinks["fake"]
         assert posted.version == 2
+
+
+def test_a_sink_that_fails_unforeseen_or_never_answers_is_named_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the looking for good, of all sinks, or held it up for ever."""
+    monkeypatch.setattr(trust_post, "HOLD_TIMEOUT_S", 0.01)
+    broken, silent, well = FakeSink("broken"), FakeSink("silent"), FakeSink("well")
+    engine = publisher(tmp_path, broken, silent, well)
+    with KillSwitch(engine):
+        wait_until(lambda: all(sink.heads for sink in (broken, silent, well)))
+        broken.broken, silent.hold = RuntimeError("a defect"), asyncio.Event()
+        sinks = engine.post_trust(request(SECOND_VERSION)).sinks
+        assert "unforeseen" in sinks["broken"]
+        assert "no answer" in sinks["silent"]
+        assert sinks["well"] == ""
+        broken.broken = silent.hold = None
+        monkeypatch.undo()
+        assert not any(engine.post_trust(request(SECOND_VERSION)).sinks.values())
+        assert versions(broken) == list(SECOND_VERSION.raws)
 
 
 def test_another_history_is_refused(tmp_path: Path) -> None:
