@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rescind_protocol import trust as trusts
-from rescind_protocol.errors import TrustBroken
+from rescind_protocol.errors import RescindError, TrustBroken
 from rescind_protocol.limits import MAX_TRUST_CHAIN_BYTES
 from rescind_protocol.trust import Trust
 from rescind_subscriber.durable import replace_durably
@@ -42,6 +42,8 @@ class TrustKept:
                 f"{error}; {self.path} has what this host went by so far: give the trust file with "
                 "all its versions, or remove that one to begin anew"
             ) from error
+        except RescindError as error:
+            raise TrustUnkept(f"{self.path} is damaged: {error}; remove it") from error
 
     def keep(self, trust: Trust) -> None:
         """Keep a trust, durably, unless a newer one is kept; raises as `newest`.

@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from rescind_guard.metrics import Counter
 from rescind_protocol import trust as trusts
 from rescind_protocol.changes import Kill, Retract, RevocationId
 from rescind_protocol.errors import TrustBroken
 from rescind_protocol.trust import Trust
-from rescind_subscriber.faults import Fault
+from rescind_subscriber.errors import TrustUnkept
+from rescind_subscriber.faults import Fault, Faults
+from rescind_subscriber.joined import Joined
 from rescind_subscriber.subscriber import Subscriber
 from rescind_subscriber.trust_file import FILE_NAME, TrustKept
+from tests.fakes.clock import FakeClock
 from tests.fakes.fabric import FABRIC, ROOT, SECOND, Log, make_trust, next_trust
 from tests.fakes.following import QUICK, following, victim
 from tests.fakes.source import ScriptedSource
@@ -72,8 +76,33 @@ def test_what_is_kept_is_private_and_whole(tmp_path: Path) -> None:
     path = tmp_path / FILE_NAME
     assert path.stat().st_mode & 0o077 == 0
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(Exception, match=r"base64url|signature|signed|JWS"):
+    with pytest.raises(TrustUnkept, match=r"trust\.jws is damaged"):
         TrustKept(tmp_path).newest(make_trust())
+
+
+@pytest.mark.parametrize("damage", [b"\xff\n", b"a.b.c\n", b"e30.e30.e30\n"])
+def test_a_damaged_file_keeps_no_version_from_being_gone_by(tmp_path: Path, damage: bytes) -> None:
+    """It ended the subscriber in the midst of the version that revokes a stolen key."""
+    first = make_trust()
+    kept = TrustKept(tmp_path)
+    kept.keep(first)
+    joined = Joined(first, Counter(), Faults(FakeClock()))
+    said: list[str] = []
+
+    def keep(trust: Trust) -> None:
+        try:
+            kept.keep(trust)
+        except TrustUnkept as error:  # as the subscriber does
+            said.append(str(error))
+
+    joined.on_trust = [keep]
+    (tmp_path / FILE_NAME).write_bytes(damage)
+    joined.take_version(next_trust(first, cuts={SECOND.kid: {}}))
+    assert joined.trust.version == 2
+    assert "is damaged" in said[0]
+    with Subscriber(first, list, config=QUICK, state_dir=tmp_path) as at:
+        assert at.trust.version == 1
+        assert at.status().faults[Fault.TRUST_UNKEPT]
 
 
 def test_a_subscriber_that_was_given_an_older_file_goes_by_what_it_had(tmp_path: Path) -> None:
