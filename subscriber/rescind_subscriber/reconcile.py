@@ -397,8 +397,11 @@ class Reconciler:
             return
         self._verified.clear()
         self._tell_versions()
-        for publisher in {*before.required, *self._heard}:
+        for publisher in {*before.required, *self._heard, *self._newest}:
             if before.heading(publisher) != self.joined.trust.heading(publisher):
+                # A thief's times, or a clock's that was wrong, say nothing of another key's heads.
+                self._newest.pop(publisher, None)
+                self._quickest.pop(publisher, None)
                 self._heard.pop(publisher, None)
                 self._proofs.pop(publisher, None)
                 self._uncovered.discard(publisher)

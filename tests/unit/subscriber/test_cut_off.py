@@ -14,7 +14,7 @@ from rescind_protocol.heads import Head
 from rescind_protocol.image import Image
 from rescind_protocol.join import Replica
 from rescind_protocol.keys import SigningKey
-from rescind_protocol.limits import MAX_UNIX_S
+from rescind_protocol.limits import MAX_HEAD_AHEAD_S, MAX_UNIX_S
 from rescind_protocol.targets import Target, agent
 from rescind_protocol.trust import ALL_RIGHTS, Rights, Trust
 from rescind_subscriber.rebuild import Rebuild
@@ -468,6 +468,22 @@ def test_a_retired_publisher_that_speaks_on_is_void_until_it_begins_a_new_log(st
     step.clock.pass_s(1)
     step.at.head(sign_head(head_of(back, time_s=step.clock.wall()), SECOND))
     assert step.at.replica.covers(head_of(back))
+
+
+def test_the_heads_of_a_publishers_new_key_are_not_measured_by_the_stolen_one() -> None:
+    """A thief's head from ahead made all later ones replays, and then old, until a restart."""
+    step, new = Step(), key_of("new")
+    assert not step.head(after_s=50)
+    keys = {"new": trusted(new, "soc")}
+    step.at.event(next_trust(step.trust, keys=keys, cuts={PUBLISHER.kid: {}}))
+    step.clock.pass_s(1)
+    said = head_of(Log(new), time_s=step.clock.wall(), trust=2)
+    step.at.head(sign_head(said, new))
+    step.clock.pass_s(MAX_HEAD_AHEAD_S)
+    assert step.at.newest_heads() == {"soc": said.time_s}
+    said = head_of(Log(new), time_s=step.clock.wall(), trust=2)
+    step.at.head(sign_head(said, new))
+    assert step.at.heard()["soc"].age_s == 0
 
 
 # --- snapshots ---
