@@ -63,7 +63,8 @@ class ColdStart:
 
         Raises `SourceUnavailable`.
         """
-        for found in readable(await store.list_snapshots(), self._trust, self.counts):
+        listed, trust = await store.list_snapshots(), self._trust
+        for found in readable(listed, trust, self.counts):
             statement = found.statement
             if statement in self._damaged:
                 continue
@@ -83,6 +84,8 @@ class ColdStart:
                     about=name,
                 )
                 continue
+            if self._trust is not trust:  # meanwhile: its writer may be revoked
+                return None
             if not self._usable(image, statement.trust):
                 self.counts.add("void")
                 self._damaged.add(statement)

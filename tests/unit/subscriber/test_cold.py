@@ -6,12 +6,26 @@ import logging
 import pytest
 
 from rescind_protocol import events, snapshots
+from rescind_protocol import trust as trusts
 from rescind_protocol.changes import Retract
 from rescind_protocol.image import Image
 from rescind_protocol.join import Replica
+from rescind_protocol.positions import Position
 from rescind_protocol.trust import ALL_RIGHTS, Rights
+from rescind_subscriber.cold import ColdStart
+from rescind_subscriber.faults import Faults
 from rescind_subscriber.sources.base import Cursor, SnapshotStore
-from tests.fakes.fabric import NOW, STRANGER, Log, key_of, make_trust, trusted
+from tests.fakes.clock import FakeClock
+from tests.fakes.fabric import (
+    NOW,
+    PUBLISHER,
+    STRANGER,
+    Log,
+    key_of,
+    make_trust,
+    next_trust,
+    trusted,
+)
 from tests.fakes.following import Followed, following, kills, victim
 from tests.fakes.shelf import ShelfSource, Slots
 from tests.fakes.source import ScriptedSource
@@ -229,3 +243,36 @@ async def test_kills_are_applied_while_a_snapshot_is_fetched() -> None:
         opened.set()
         await until(lambda: counts(at).get("taken"))
         assert knows(at, 1)
+
+
+class Overtaken(ShelfSource):
+    """A source of which a snapshot is read just when its writer is revoked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cold: ColdStart | None = None
+        self.newer = TRUST
+
+    async def read_snapshot(self, place: str, size: int) -> list[bytes]:
+        """Have a newer trust gone by before the answer is here."""
+        if self.cold is not None:
+            self.cold.begin(self.newer)
+        return await super().read_snapshot(place, size)
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+async def test_a_snapshot_whose_writer_is_revoked_while_it_is_read_is_not_taken(
+    *, revoked: bool
+) -> None:
+    """Its signature was checked before. Control: with the trust as it was, it is."""
+    source, log = Overtaken(), Log()
+    source.shelve(image_of(log, 0))
+    cold = ColdStart(TRUST, Faults(FakeClock()), lambda _image, _version: True)
+    keys = {"new": trusted(STRANGER, "new")}
+    cuts: dict[str, dict[str, Position]] = {PUBLISHER.kid: {}}
+    required = ("weak",)
+    if revoked:
+        raw = next_trust(TRUST, keys=keys, cuts=cuts, required=required)
+        source.cold, source.newer = cold, trusts.extend(TRUST, raw)
+    assert (await cold.take("memory", source) is None) == revoked
+    assert await cold.take("memory", source) is None or not revoked
