@@ -19,6 +19,8 @@ MAX_TARGETS = 10_000
 """In one request: 2.5 events' worth; more is a second request."""
 MAX_WAIT_S = 30.0
 MAX_TIME_CHARS = 40
+LAST_S = 253_402_300_799
+"""9999-12-31T23:59:59Z: a year has four digits (RFC 3339 §5.6)."""
 
 Seconds = Annotated[int, Meta(ge=0, lt=MAX_UNIX_S)]
 Moment = Seconds | Annotated[str, Meta(max_length=MAX_TIME_CHARS)]
@@ -224,8 +226,11 @@ class ReceiptDocument(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def rfc3339(seconds: float) -> str:
-    """Return unix seconds as UTC."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Return unix seconds as UTC; what RFC 3339 §5.6 cannot write, after the year 9999, as its end.
+
+    A kill may say any time up to `MAX_UNIX_S`, and must not take the whole list with it.
+    """
+    return datetime.fromtimestamp(min(int(seconds), LAST_S), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def unix(what: str, said: int | str | None) -> int | None:

@@ -16,6 +16,8 @@ import click
 
 Part = str | tuple[str, str]
 """A text, or a text and its colour."""
+LAST_S = 253_402_300_799
+"""9999-12-31T23:59:59Z, the last second that has a date."""
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """All but the line feed: C0, C1, and the marks that reverse a line's direction."""
 
@@ -112,8 +114,8 @@ def _set(columns: Sequence[str], rows: Iterable[Sequence[tuple[str, str]]]) -> N
 
 
 def utc(seconds: float) -> str:
-    """Return unix seconds as people write a time."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    """Return unix seconds as people write a time; a kill may say one after the year 9999."""
+    return datetime.fromtimestamp(min(seconds, LAST_S), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def lasting(seconds: float) -> str:

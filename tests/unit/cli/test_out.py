@@ -117,6 +117,7 @@ def test_json_is_one_line_and_nothing_else(capsys: pytest.CaptureFixture[str]) -
 def test_times_and_durations_are_written_for_people() -> None:
     """Times with their zone, durations in a unit of their size."""
     assert utc(0) == "1970-01-01 00:00:00 UTC"
+    assert utc(2**40) == "9999-12-31 23:59:59 UTC"  # the farthest expiry of a kill
     assert [lasting(s) for s in (0.04, 59, 119, 600, 7200, 200_000)] == [
         "0.0 s",
         "59 s",

@@ -70,6 +70,16 @@ def test_every_kind_of_target_can_be_killed(
     assert api.bench.node.look.entry(target)
 
 
+@pytest.mark.parametrize("when", [{"expires": 2**40 - 1}, {"expires_in_s": 2**39}])
+def test_a_kill_that_ends_after_the_year_9999_is_listed_with_the_others(
+    api: Api, when: dict[str, int]
+) -> None:
+    """No kill that somebody may say takes the list away from everybody."""
+    assert api.kill(AGENT, **when).status_code == 200
+    (listed,) = api.revocations(kind="all")["revocations"]
+    assert listed["expiresAt"] == "9999-12-31T23:59:59Z"
+
+
 def test_many_at_once_are_one_request(api: Api) -> None:
     """All of them are in force."""
     named = [{"kind": "agent", "id": f"did:web:a{n}.example"} for n in range(500)]
