@@ -18,8 +18,8 @@ from msgspec import Meta
 from rescind_registry.errors import AuditFailed
 
 GENESIS = "0" * 64
-MAX_LINE_BYTES = 4 * 1024 * 1024
-"""A request with thousands of targets is one line."""
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""A request is one line: 10,000 targets, each with two names of 512 characters of up to 4 bytes."""
 _TAIL_BYTES = 64 * 1024
 Hash = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from rescind_protocol.limits import MAX_ID_CHARS
 from rescind_registry.audit import Entry, Trail, verify
+from rescind_registry.bodies import MAX_TARGETS
 from rescind_registry.errors import AuditFailed
 
 
@@ -51,6 +53,14 @@ def test_a_line_that_was_touched_shows(trail: Trail, damage: object) -> None:
     trail.path.write_bytes(b"".join(damage(lines)))  # type: ignore[operator]
     with pytest.raises(AuditFailed, match="line"):
         verify(trail.entries())
+
+
+def test_the_largest_request_is_one_line_that_verifies(trail: Trail) -> None:
+    """Every target with the longest name, in characters of four bytes."""
+    most = ("\U0001f511" * 2 * MAX_ID_CHARS,) * MAX_TARGETS
+    trail.append(act(targets=most))
+    trail.append(act())
+    assert verify(trail.entries())[0] == 5
 
 
 def test_an_end_that_was_cut_shows_to_who_kept_the_last_hash(trail: Trail) -> None:
