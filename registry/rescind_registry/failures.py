@@ -1,4 +1,8 @@
-"""A limit on failures for each address: a good token or a good proof is never slowed down by it."""
+"""A limit on failures for each address: a good token or a good proof is never slowed down by it.
+
+So nothing asks whether an address is over its limit before it has judged what was said: behind a
+proxy all have one address, and a stranger's bad tokens would keep every agent from its next badge.
+"""
 
 import threading
 from collections import OrderedDict
@@ -30,13 +34,6 @@ class Failures:
             if len(self._counts) > MAX_ADDRESSES:
                 self._counts.popitem(last=False)
         self._check(since, count, now)
-
-    def check(self, address: str, now: float) -> None:
-        """Raise `TooManyFailures` if the address is over its limit: for work that costs much."""
-        with self._lock:
-            since, count = self._counts.get(address, (now, 0))
-        if 0 <= now - since < WINDOW_S:
-            self._check(since, count, now)
 
     def _check(self, since: float, count: int, now: float) -> None:
         if count >= MOST:

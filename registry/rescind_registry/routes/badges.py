@@ -58,7 +58,7 @@ def issue(
     "/v1/agents/{did:str}/badge/challenge",
     opt=PUBLIC,
     status_code=200,
-    responses=refusals(404, 415, 429, public=True),
+    responses=refusals(404, 415, public=True),
 )
 @in_thread
 def challenge(
@@ -66,7 +66,6 @@ def challenge(
 ) -> bodies.ChallengeDocument:
     """Ask what to sign, to prove that the agent holds its key (RFC-003)."""
     node, wanted = node_of(request), data or NO_BADGE
-    node.failures.check(address_of(request), node.clock.wall())
     agent = node.agents.get(did)
     wish = Wish(agent.did, node.issuer.check_ttl(wanted.ttl_s), wanted.aud)
     made = node.proofs.challenge(wish, node.clock.wall())
@@ -95,7 +94,6 @@ def pop(request: Asked, did: Did, data: JSONBody[bodies.ProofBody]) -> bodies.Ba
     """Issue a badge to an agent that proves its key (`ial` "1"); suspended or killed: 403."""
     node, address = node_of(request), address_of(request)
     now = node.clock.wall()
-    node.failures.check(address, now)
     agent = node.agents.get(did)
     try:
         wish = node.proofs.redeem(

@@ -17,13 +17,12 @@ def test_too_many_failures_are_refused_until_the_window_ends() -> None:
     """And the refusal says how long that is."""
     counted = Failures()
     fail(counted, "a", MOST - 1)
-    counted.check("a", 0)
     with pytest.raises(TooManyFailures) as raised:
         counted.failed("a", 10)
     assert raised.value.retry_after_s == WINDOW_S - 10 + 1
     with pytest.raises(TooManyFailures):
-        counted.check("a", WINDOW_S - 1)
-    counted.check("a", WINDOW_S)
+        counted.failed("a", WINDOW_S - 1)
+    counted.failed("a", WINDOW_S)
 
 
 def test_each_address_has_its_own() -> None:
@@ -31,7 +30,7 @@ def test_each_address_has_its_own() -> None:
     counted = Failures()
     with pytest.raises(TooManyFailures):
         fail(counted, "a", MOST)
-    counted.check("b", 0)
+    counted.failed("b", 0)
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
