@@ -12,6 +12,9 @@ WELL_KNOWN = "/.well-known/jwks.json"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """RFC 6052 §2.1: an IPv4 address in its last 32 bits."""
 
+_UNICAST = ipaddress.ip_network("2000::/3")
+"""What IANA has given out of IPv6 (RFC 4291 §2.4): all else is local, reserved or translated."""
+
 
 def url_of(iss: str) -> str:
     """Return where an issuer, as canonical origin, publishes its keys."""
@@ -33,6 +36,8 @@ def is_public(address: str) -> bool:
 
 
 def _is_global(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+        return address.is_global and (address in _UNICAST or address in _NAT64)
     return address.is_global and not address.is_multicast
 
 
