@@ -4,6 +4,7 @@ It signs only what its own registry asks of it: a challenge for another address 
 could be a stranger's, handed on.
 """
 
+import ssl
 import uuid
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -70,7 +71,15 @@ class RegistryClient:
         self._did, self._key, self._clock = canonical_did(did), key, clock
         wish = {"badge_ttl": ttl_s, "badge_aud": list(aud) or None}
         self._wish = {name: value for name, value in wish.items() if value is not None}
-        self._http = httpx.Client(timeout=TIMEOUT_S, transport=transport)
+        # No proxy and no `.netrc` of the environment, as in `http_address`: a badge to the loopback
+        # would go in the clear through a proxy that stands there.
+        self._http = httpx.Client(
+            timeout=TIMEOUT_S,
+            transport=transport,
+            headers={"Accept-Encoding": "identity"},
+            verify=ssl.create_default_context(),
+            trust_env=False,
+        )
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -120,6 +129,9 @@ class RegistryClient:
     def _post(self, path: str, body: dict[str, Any]) -> bytes | Answer:
         """Return the body of a good answer, or what another one means."""
         with self._http.stream("POST", self._url + path, json=body) as answer:
+            # Unasked (`identity`): a few bytes of it may unpack to any size.
+            if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+                return Unavailable("the registry answered in a coding that was not asked for")
             raw = b""
             for part in answer.iter_bytes():
                 raw += part

@@ -1,5 +1,7 @@
 """A badge keeper against a registry's real handlers: renewed, refused, replaced, not tricked."""
 
+import gzip
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -148,6 +150,28 @@ def test_nobody_there_is_weather(holder: Holder) -> None:
 
     answer = client_of(holder, transport=httpx.MockTransport(fail)).fetch()
     assert answer == Unavailable("the registry does not answer: ConnectError")
+
+
+def test_a_packed_answer_is_not_unpacked(holder: Holder) -> None:
+    """Nobody asked for one, and a kilobyte of it would fill the memory."""
+    pieces = iter([gzip.compress(b"0" * 1024 * 1024)])
+    packed = httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=pieces)
+    answer = client_of(holder, transport=httpx.MockTransport(lambda _: packed)).fetch()
+    assert answer == Unavailable("the registry answered in a coding that was not asked for")
+    assert next(pieces, None) is not None
+
+
+def test_no_proxy_of_the_environment_hears_the_badge(
+    holder: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry of this machine is asked itself, and here nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        proxy.settimeout(0)
+        client = client_of(holder, transport=None)
+        assert isinstance(client.fetch(), Unavailable)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 def test_a_registry_in_the_clear_is_refused(holder: Holder) -> None:
