@@ -6,12 +6,15 @@ from litestar.params import JSONBody
 from rescind_protocol import targets
 from rescind_protocol.errors import Malformed
 from rescind_protocol.targets import Kind, Target
+from rescind_protocol.trust import TWO_KEY_KINDS
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillSpec
 from rescind_registry import acts, bodies
+from rescind_registry.acts import Caller
 from rescind_registry.auth import caller_of, needs
 from rescind_registry.bodies import rfc3339, unix
-from rescind_registry.node import node_of
+from rescind_registry.errors import ScopeMissing
+from rescind_registry.node import Node, node_of
 from rescind_registry.routes.agents import Asked, Key
 from rescind_registry.routes.answering import accepted, in_thread, once, refusals
 from rescind_registry.tokens import Scope
@@ -68,14 +71,27 @@ def kill(
 ) -> Response[bodies.ReceiptDocument]:
     """Deny some targets everywhere, from now on; all of them are accepted, or none.
 
-    202: on this host's disk, and no broker has it yet.
+    A kill of an issuer or of everyone needs the scope `admin`. 202: on this host's disk, and no
+    broker has it yet.
     """
     del idempotency_key
     node, caller = node_of(request), caller_of(request)
+    _check_wide(node, caller, data)
     specs = tuple(_spec(data, each) for each in data.targets)
     return once(  # type: ignore[return-value]  # the document, encoded
         request, data, lambda: document(acts.kill(node, caller, specs, data.wait_s))
     )
+
+
+def _check_wide(node: Node, caller: Caller, data: bodies.KillBody) -> None:
+    """Raise `ScopeMissing` for a wide kill by a token that is no admin's.
+
+    The approver's key may lie on this host, and would approve whatever a stolen token asks (ADR 6).
+    """
+    wide = [each.kind for each in data.targets if each.kind in TWO_KEY_KINDS]
+    if wide and Scope.ADMIN not in caller.token.scopes:
+        acts.note(node, caller, "refused", f"kill of kind {wide[0]}")
+        raise ScopeMissing("a kill of an issuer or of everyone needs an API token of scope 'admin'")
 
 
 def _spec(body: bodies.KillBody, said: bodies.TargetBody) -> KillSpec:

@@ -23,7 +23,7 @@ def token() -> None:
 
     \b
     Scopes:
-      kill        kill and suspend
+      kill        kill and suspend; an issuer or everyone only with admin
       reinstate   reinstate and retract
       read        ask how agents and badges stand, and follow feeds
       issue       fetch badges for agents that do not prove their key

@@ -12,6 +12,7 @@ from rescind.testing.badges import ISSUER
 from rescind.testing.keys import key_of
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
+from rescind_protocol.trust import TWO_KEY_KINDS
 from rescind_registry.bodies import MAX_TARGETS
 from rescind_registry.tokens import Scope
 from tests.fakes.holder import DID, enrol
@@ -78,6 +79,18 @@ def test_a_kill_that_ends_after_the_year_9999_is_listed_with_the_others(
     assert api.kill(AGENT, **when).status_code == 200
     (listed,) = api.revocations(kind="all")["revocations"]
     assert listed["expiresAt"] == "9999-12-31T23:59:59Z"
+
+
+@pytest.mark.parametrize(("named", "target"), KINDS, ids=[str(target.kind) for _, target in KINDS])
+def test_a_wide_kill_needs_an_admin_s_token(
+    api: Api, named: dict[str, str], target: targets.Target
+) -> None:
+    """A stolen token of scope `kill` stops no fleet, also hidden among others; and it is noted."""
+    api.admin = api.bench.token(Scope.KILL)
+    wide = target.kind in TWO_KEY_KINDS
+    assert api.kill(AGENT, named).status_code == (403 if wide else 200)
+    assert [each.what for each in api.bench.node.trail.entries()] == ["refused" if wide else "kill"]
+    assert bool(api.bench.orders) is not wide
 
 
 def test_many_at_once_are_one_request(api: Api) -> None:
