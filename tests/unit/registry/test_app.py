@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 from litestar import Request, get
+from litestar.openapi.spec import OpenAPI
 from litestar.testing import TestClient
 
 from rescind_registry.app import build
@@ -31,3 +33,14 @@ def test_a_feed_brings_its_routes(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     with TestClient(build(bench.node, [feed])) as client:
         assert client.get("/feed").text == bench.node.config.issuer
+
+
+def test_the_document_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask for it, and making it holds up the loop."""
+    made: list[object] = []
+    whole = OpenAPI.to_schema
+    monkeypatch.setattr(OpenAPI, "to_schema", lambda self: (made.append(self), whole(self))[1])
+    with benched(tmp_path) as (_, client):
+        first, again = (client.get("/openapi.json") for _ in range(2))
+    assert "/v1/kills" in first.json()["paths"]
+    assert (first.content, len(made)) == (again.content, 1)
