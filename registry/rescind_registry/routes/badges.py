@@ -22,6 +22,8 @@ from rescind_registry.tokens import Scope
 
 Jti = Annotated[str, PathParameter(description="The badge's jti", max_length=512)]
 NO_BADGE = bodies.BadgeBody()
+MAX_PUBLIC_BODY_BYTES = 64 * 1024
+"""What a stranger may send: a proof of `bodies.ProofBody` takes a quarter of it."""
 
 
 def _document(minted: Minted) -> bodies.BadgeDocument:
@@ -58,6 +60,7 @@ def issue(
     "/v1/agents/{did:str}/badge/challenge",
     opt=PUBLIC,
     status_code=200,
+    request_max_body_size=MAX_PUBLIC_BODY_BYTES,
     responses=refusals(404, 415, public=True),
 )
 @in_thread
@@ -87,6 +90,7 @@ def _htu(node: Node, agent: Agent) -> str:
     "/v1/agents/{did:str}/badge/pop",
     opt=PUBLIC,
     status_code=200,
+    request_max_body_size=MAX_PUBLIC_BODY_BYTES,
     responses=refusals(403, 404, 415, 429, public=True),
 )
 @in_thread

@@ -10,6 +10,7 @@ from rescind_guard.parsing import read
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
 from rescind_registry.failures import MOST
+from rescind_registry.routes.badges import MAX_PUBLIC_BODY_BYTES
 from rescind_registry.tokens import Scope
 from tests.fakes.holder import DID, Holder, enrol
 from tests.fakes.registry import Bench, benched
@@ -160,6 +161,14 @@ def test_nobody_behind_the_same_address_can_keep_an_agent_from_its_next_badge(
         holder.client.get("/v1/agents", headers={"Authorization": "Bearer rsc_a_b"})
     assert holder.redeem(bad).status_code == 429
     assert holder.refresh().status_code == 200
+
+
+@pytest.mark.parametrize("step", ["challenge", "pop"])
+def test_a_stranger_can_send_little(holder: Holder, step: str) -> None:
+    """Without a token nothing is taken that would fill the memory."""
+    body = {"challenge_id": "c", "proof_jws": "p", "more": "x" * MAX_PUBLIC_BODY_BYTES}
+    answer = holder.client.post(f"/v1/agents/{DID}/badge/{step}", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (413, "TOO_LARGE")
 
 
 # --- suspended, killed, reinstated ---
