@@ -19,7 +19,7 @@ from litestar.types import ControllerRouterHandler
 from rescind_protocol.errors import RescindError
 from rescind_registry.auth import KEY_HEADER, authorize
 from rescind_registry.node import Node
-from rescind_registry.problems import answer, on_defect, on_error, on_http
+from rescind_registry.problems import answer, on_defect, on_error, on_http, on_nesting
 from rescind_registry.routes import agents, badges, document, health, kills, revocations, wellknown
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
@@ -47,6 +47,7 @@ def build(
         exception_handlers={
             RescindError: on_error,
             HTTPException: on_http,
+            RecursionError: on_nesting,
             Exception: on_defect,
         },
         state=State({"node": node}),

@@ -95,6 +95,12 @@ def on_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[A
     return answer(request.url.path, status, code, _sentence(request, error), headers)
 
 
+def on_nesting(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
+    """Answer to JSON that is nested deeper than it can be read (RFC 8259 §9)."""
+    del error
+    return answer(request.url.path, 400, "MALFORMED", "the body is nested too deep", {})
+
+
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Answer to what nobody foresaw, without a word of what it was."""
     _log.error("a request failed in an unforeseen way", exc_info=error)

@@ -171,6 +171,14 @@ def test_a_stranger_can_send_little(holder: Holder, step: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (413, "TOO_LARGE")
 
 
+def test_a_body_that_is_nested_too_deep_is_malformed(holder: Holder) -> None:
+    """Not a defect, whose traceback any stranger could write into the log again and again."""
+    raw = '{"more":' + "[" * 9999 + "]" * 9999 + "}"
+    path, kind = f"/v1/agents/{DID}/badge/challenge", {"Content-Type": "application/json"}
+    answer = holder.client.post(path, content=raw, headers=kind)
+    assert (answer.status_code, answer.json()["code"]) == (400, "MALFORMED")
+
+
 # --- suspended, killed, reinstated ---
 
 
