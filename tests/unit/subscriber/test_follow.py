@@ -182,7 +182,7 @@ async def test_what_a_store_left_out_once_is_read_from_the_beginning(*, live: bo
     good, source.stored[0 if live else 2] = source.stored[0 if live else 2], b"damaged"
     quick = replace(QUICK, reread_every_s=0.05)
     async with following(source, config=quick) as at:
-        await until(lambda: at.denies(victim(2)))
+        await until(lambda: at.denies(victim(2)) and "memory" in at.follower.cursors)
         source.stored[0 if live else 2] = good
         at.follower.cursors["memory"] = source.cursor(3)
         source.head(log)
