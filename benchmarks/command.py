@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from benchmarks import bundle, channels, guard, kill, readers, reports, start, view
+from benchmarks import authz, bundle, channels, guard, kill, readers, reports, start, view
 from benchmarks.stats import Row, table
 
 FLEET = (1, 50)
@@ -59,6 +59,10 @@ def _channels(args: argparse.Namespace) -> Result:
     return channels.run(channels.QUICK if args.quick else channels.Plan())
 
 
+def _authz(args: argparse.Namespace) -> Result:
+    return authz.run(authz.QUICK if args.quick else authz.Plan())
+
+
 BENCHMARKS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "guard": (_guard, "one check: cold, cached, beside the bare signature and PyJWT"),
     "kill": (_kill, "from kill() to the view of every subscriber, beside its floor"),
@@ -67,6 +71,7 @@ BENCHMARKS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "reports": (_reports, "a storm of thousands of subscribers that report one kill"),
     "bundle": (_bundle, "a bundle of 100,000 revocations: built, not modified, a kill by delta"),
     "readers": (_readers, "2,000 event streams of one node: their memory, a kill to all of them"),
+    "authz": (_authz, "a proxy's question over a Unix socket, beside an empty handler"),
     "channels": (_channels, "from POST /v1/kills to a guard's deny, by every channel"),
 }
 
@@ -90,7 +95,7 @@ def _one(name: str, args: argparse.Namespace) -> tuple[str, Result]:
     return name + extra, result
 
 
-_REST = ("view", "start", "reports", "bundle", "readers", "channels")
+_REST = ("view", "start", "reports", "bundle", "readers", "authz", "channels")
 
 
 def _all(args: argparse.Namespace) -> list[tuple[str, Result]]:

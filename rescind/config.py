@@ -144,6 +144,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     scrub_every_s: float = SCRUB_EVERY_S
     """Seconds between two comparisons of all that the brokers hold with the spool."""
 
+    authz_listen: str = "unix:authz.sock"
+    """Where `rescind sidecar` answers proxies: unix:PATH, or 127.0.0.1:PORT."""
+    authz_group: str | None = None
+    """A group of this machine that may connect to that socket, too (0660)."""
+
     registry_listen: str = "127.0.0.1:8410"
     """HOST:PORT where `rescind serve` listens; beyond the loopback only with TLS."""
     registry_grpc_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None

@@ -146,3 +146,11 @@ def test_verdicts() -> None:
     assert "reached" in Row("what", Spread(1.0, 9.0), limit=1.0).verdict
     assert "MISSED" in Row("what", 1.1, limit=1.0).verdict
     assert not Row("what", 1.1).verdict
+
+
+def test_authz() -> None:
+    """A proxy's question is answered, and set beside an empty handler."""
+    found = run("authz")
+    assert found["rounds"] == 1
+    assert found["known_share"] > 0
+    assert found["new_share"] > 0

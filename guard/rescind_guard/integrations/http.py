@@ -36,6 +36,7 @@ _FORBIDDEN = frozenset(
         Code.TOOL_TRUST_INSUFFICIENT,
         Code.TOOL_NOT_FOUND,
         Code.TOOL_POLICY_DENIED,
+        Code.TOOL_POLICY_FAILED,
         Code.TOOL_SCOPE_INSUFFICIENT,
     }
 )

@@ -1,0 +1,42 @@
+"""The example services do what they say, run as a person runs them, beside `rescind up`."""
+
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.fakes.terminal import Running, Terminal, did, free_port
+from tests.fakes.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+
+
+def asked(url: str, badge: str | None = None) -> tuple[int, str]:
+    """Return status and body; (0, "") while nobody listens."""
+    headers = {"X-Capiscio-Badge": badge} if badge else {}
+    try:
+        answer = httpx.get(url, headers=headers, timeout=20)
+    except httpx.TransportError:
+        return 0, ""
+    return answer.status_code, answer.text
+
+
+@pytest.mark.parametrize("name", ["asgi_orders", "wsgi_orders"])
+def test_one_line_guards_a_service(name: str, tmp_path: Path) -> None:
+    """`rescind.protect(app)`: an order for a good badge, none for a killed one, health for all."""
+    terminal, port = Terminal(tmp_path / "home"), free_port()
+    command = [sys.executable, str(ROOT / f"examples/{name}.py"), "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with terminal.start("up", "--port", "0", "--json") as running:
+        running.wait_for("state", state="LIVE")
+        badge = terminal.issue("x7")
+        with Running(command, terminal.environment()):
+            said = f"300 widgets, shipped (asked by {did('x7')})"
+            wait_until(lambda: asked(f"{url}/orders/7", badge) == (200, said), 30)
+            assert asked(f"{url}/orders/7")[0] == 401
+            assert asked(f"{url}/healthz") == (200, "up")
+            assert terminal.run("kill", "agent", did("x7")).code == 0
+            wait_until(lambda: asked(f"{url}/orders/7", badge)[0] == 401, 30)
+            assert "BADGE_REVOKED" in asked(f"{url}/orders/7", badge)[1]
+            assert asked(f"{url}/healthz", badge)[0] == 401
