@@ -48,6 +48,7 @@ COMMANDS = {
     "audit": (f"{_HERE}.audit:audit", "Show, export and verify the audit trail."),
     "bundle": (f"{_HERE}.bundle:bundle", "Write the revocations as a bundle, or look into one."),
     "sidecar": (f"{_HERE}.sidecar:sidecar", "Answer Envoy and nginx: who may pass."),
+    "audit-routes": (f"{_HERE}.audit_routes:audit_routes", "List the routes no guard is before."),
     "config": (f"{_HERE}.config:config", "Show the settings, and check that they work."),
     "demo": ("rescind.demo.command:demo", "Watch a kill reach every guard, with real servers."),
     "version": (f"{_HERE}.version:version", "Show the versions of rescind and what it runs on."),

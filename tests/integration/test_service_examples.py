@@ -40,3 +40,25 @@ def test_one_line_guards_a_service(name: str, tmp_path: Path) -> None:
             wait_until(lambda: asked(f"{url}/orders/7", badge)[0] == 401, 30)
             assert "BADGE_REVOKED" in asked(f"{url}/orders/7", badge)[1]
             assert asked(f"{url}/healthz", badge)[0] == 401
+
+
+def test_the_audit_finds_what_is_open_and_what_is_exempt(tmp_path: Path) -> None:
+    """The example before `protect`: its routes are open, but for the one that says why."""
+    terminal = Terminal(tmp_path / "home")
+    done = terminal.run(
+        "audit-routes", "asgi_orders:app", "--json", PYTHONPATH=str(ROOT / "examples")
+    )
+    assert done.code == 1, done
+    found = {each["path"]: each["exempt"] or each["open"] for each in done.document["routes"]}
+    assert found.pop("/orders/{number}") is True
+    assert "probe of the load balancer" in found.pop("/healthz")
+    assert not found
+    guarded = tmp_path / "guarded.py"
+    guarded.write_text(
+        "from asgi_orders import app as inner\n"
+        "from rescind.testing import Fabric\n"
+        "from rescind_guard.integrations.asgi import GuardASGI\n"
+        "app = GuardASGI(inner, Fabric().guard())\n"
+    )
+    path = f"{ROOT / 'examples'}:{tmp_path}"
+    assert terminal.run("audit-routes", "guarded:app", PYTHONPATH=path).code == 0
