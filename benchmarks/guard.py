@@ -4,9 +4,12 @@ Floor: one Ed25519 verification by libsodium of the same badge's bytes, already 
 Cold: `Guard.check` of a badge never seen before, of an agent never seen before, with every check in
 place: audience, issuer, times, claim rules, the view with kills in it, the freshness rule, a
 recorder. Cached: the same badges again, each time as a new string object, as a server gets them.
+Ruled: as cached, with built-in rules. Rego: as cold, with a small policy in Rego; regopy: that
+policy asked by the library alone, each time with new input. What Rego adds is taken from a
+cold check beside it: one after another they find as much, or as little, in the processor's caches.
 PyJWT: `jwt.decode` of the same badge with audience, issuer and required claims; no revocation.
 
-Blocks of the four alternate within each round, so that what disturbs one disturbs all. Each call is
+Blocks of these alternate within each round, so that what disturbs one disturbs all. Each call is
 timed by itself, and the timer's own cost taken off.
 """
 
@@ -15,16 +18,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 import msgspec
 from nacl.bindings import crypto_sign_open
 
+from benchmarks import policies
 from benchmarks.material import AUDIENCE, ISSUER, Publisher, Registry
 from benchmarks.stats import US, Row, Spread, over_rounds, progress, spread, timer_cost_ns
 from rescind_guard import Guard, View
 from rescind_guard.freshness import SystemClock
+from rescind_guard.policy import Policy
 from rescind_protocol.encoding import b64url_decode
 from rescind_protocol.join import Replica
 from rescind_protocol.keys import jwk
@@ -36,6 +41,10 @@ REPEATS = 20
 PYJWT_EVERY = 5
 COLD_OVER_FLOOR_US = 25.0
 CACHED_US = 1.5
+RULED_US = 2.0
+REGO_OVER_COLD = 1.3
+"""Times the library alone."""
+REGO_EVERY = 5
 _TIMER_NS = timer_cost_ns()
 
 
@@ -55,9 +64,17 @@ class Result(msgspec.Struct, frozen=True):
     """Times in microseconds; medians over the rounds."""
 
     cached_us: Spread
+    ruled_us: Spread
+    """Cached, with built-in rules."""
     cold_us: Spread
     floor_verify_us: Spread
     pyjwt_us: Spread
+    rego_us: Spread
+    """Cold, with a small policy in Rego."""
+    regopy_us: Spread
+    """That policy by the library alone."""
+    rego_over_cold: float
+    """(rego - a cold check beside it) / regopy, of the medians of a round; their median."""
     cold_minus_floor_us: float
     """Of the medians of a round; median over the rounds."""
     rounds: int
@@ -74,6 +91,12 @@ class Result(msgspec.Struct, frozen=True):
             Row("cold check: a badge never seen", self.cold_us, "µs"),
             Row(f"  {over}", self.cold_minus_floor_us, "µs", COLD_OVER_FLOOR_US),
             Row("repeated badge, a fresh string each time", self.cached_us, "µs", CACHED_US),
+            Row("  the same with built-in rules", self.ruled_us, "µs", RULED_US),
+            Row("cold check with a small policy in Rego", self.rego_us, "µs"),
+            Row(
+                "  what it adds, in times of regopy alone", self.rego_over_cold, "", REGO_OVER_COLD
+            ),
+            Row("regopy alone, new input each time", self.regopy_us, "µs"),
             Row("PyJWT decode of the same badge, no revocation", self.pyjwt_us, "µs"),
             Row(
                 f"  {self.rounds} rounds; samples: "
@@ -84,24 +107,38 @@ class Result(msgspec.Struct, frozen=True):
         ]
 
 
+class Guards(NamedTuple):
+    """Over one view; and the library alone."""
+
+    plain: Guard
+    ruled: Guard
+    rego: Guard
+    regopy: Callable[[dict[str, Any]], object]
+
+
 def run(plan: Plan) -> Result:
     """Measure."""
     registry, view = Registry(), _filled_view(plan.entries)
     log: deque[object] = deque(maxlen=1000)
-    guard = Guard(
-        view,
-        registry.issuers,
-        audience=AUDIENCE,
-        recorder=lambda decision, tool, _: log.append((decision, tool)),
-    )
+
+    def guard(policy: Policy | None) -> Guard:
+        return Guard(
+            view,
+            registry.issuers,
+            audience=AUDIENCE,
+            policy=policy,
+            recorder=lambda decision, tool, _: log.append((decision, tool)),
+        )
+
+    guards = Guards(guard(None), guard(policies.rules()), guard(policies.rego()), policies.bare())
     gc.collect()
     gc.freeze()  # as a subscriber that has loaded a snapshot
     rounds = []
     for number in range(plan.rounds):
         progress(f"guard: round {number + 1} of {plan.rounds}")
-        first = number * plan.badges
-        tokens = [registry.badge(first + i) for i in range(plan.badges)]
-        rounds.append(_round(guard, registry, tokens))
+        first = 2 * number * plan.badges
+        tokens = [registry.badge(first + i) for i in range(2 * plan.badges)]
+        rounds.append(_round(guards, registry, tokens[: plan.badges], tokens[plan.badges :]))
     progress()
     return _result(plan, rounds, view, len(registry.badge(0)))
 
@@ -118,13 +155,20 @@ def _filled_view(entries: int) -> View:
 Samples = dict[str, list[int]]
 
 
-def _round(guard: Guard, registry: Registry, tokens: Sequence[str]) -> Samples:
-    samples: Samples = {"cached": [], "cold": [], "floor": [], "pyjwt": []}
+def _round(
+    guards: Guards, registry: Registry, tokens: Sequence[str], others: Sequence[str]
+) -> Samples:
+    kinds = ("cached", "ruled", "cold", "floor", "pyjwt", "rego", "beside", "regopy")
+    samples: Samples = {kind: [] for kind in kinds}
+    guard = guards.plain
     key, decode = jwt.PyJWK(jwk(registry.key.public)), jwt.decode
     options: Any = {"require": ["exp", "iat", "nbf", "jti"]}
 
     def check(token: str) -> bool:
-        return bool(guard.check(token, tool="orders.create"))
+        return bool(guard.check(token, tool=policies.TOOL))
+
+    def check_rego(token: str) -> bool:
+        return bool(guards.rego.check(token, tool=policies.TOOL))
 
     def pyjwt(token: str) -> object:
         return decode(
@@ -143,6 +187,15 @@ def _round(guard: Guard, registry: Registry, tokens: Sequence[str]) -> Samples:
             samples["cold"] += _each(check, [token])
         samples["pyjwt"] += _each(pyjwt, block[::PYJWT_EVERY])
         samples["cached"] += _each_check(guard, again)
+        assert all(guards.ruled.check(token, tool=policies.TOOL) for token in block)
+        samples["ruled"] += _each_check(guards.ruled, list(map(_fresh, again)))
+        new = others[start : start + BLOCK : REGO_EVERY]
+        plain = others[start + 1 : start + BLOCK : REGO_EVERY]
+        for token, other, document in zip(new, plain, policies.documents(len(new)), strict=True):
+            samples["rego"] += _each(check_rego, [token])
+            samples["beside"] += _each(check, [other])
+            samples["regopy"] += _each(guards.regopy, [document])
+        assert all(map(check_rego, new)), "a good badge was denied by policy"
         assert all(check(token) for token in block), "a good badge was denied"
     return samples
 
@@ -169,9 +222,10 @@ def _each(call: Callable[[Any], object], arguments: Sequence[Any]) -> list[int]:
 def _each_check(guard: Guard, tokens: Sequence[str]) -> list[int]:
     """Do as `_each`, calling the guard itself: a wrapper would be a tenth of the figure."""
     clock, cost, taken, check = time.perf_counter_ns, _TIMER_NS, [], guard.check
+    tool = policies.TOOL
     for token in tokens:
         begun = clock()
-        check(token, tool="orders.create")
+        check(token, tool=tool)
         taken.append(clock() - begun - cost)
     return taken
 
@@ -184,6 +238,13 @@ def _result(plan: Plan, rounds: list[Samples], view: View, badge_bytes: int) -> 
         cold_us=over_rounds(each["cold"]),
         floor_verify_us=over_rounds(each["floor"]),
         pyjwt_us=over_rounds(each["pyjwt"]),
+        ruled_us=over_rounds(each["ruled"]),
+        rego_us=over_rounds(each["rego"]),
+        regopy_us=over_rounds(each["regopy"]),
+        rego_over_cold=median(
+            (rego.p50 - cold.p50) / bare.p50
+            for rego, cold, bare in zip(each["rego"], each["beside"], each["regopy"], strict=True)
+        ),
         cold_minus_floor_us=median(cold.p50 - floor.p50 for cold, floor in pairs),
         rounds=plan.rounds,
         samples={name: sum(len(r[name]) for r in rounds) for name in rounds[0]},

@@ -86,7 +86,7 @@ class Rego:
         answer = _read(self._evaluator()(document))
         txn_id: str = document["context"]["txn_id"]
         return Ruling(
-            None if answer.decision == ALLOW else answer.reason or "policy denies it",
+            None if answer.decision == ALLOW else _short(answer.reason) or "policy denies it",
             obligations=tuple(each.type for each in answer.obligations),
             decision_id=answer.decision_id or txn_id,
         )
@@ -110,7 +110,7 @@ def _read(value: Any) -> Answer:
         raise PolicyFailed(f"the policy's answer cannot be read: {error}") from error
     if answer.decision not in (ALLOW, DENY):
         raise PolicyFailed(f"decision is neither ALLOW nor DENY: {answer.decision[:40]!r}")
-    return msgspec.structs.replace(answer, reason=_short(answer.reason))
+    return answer
 
 
 def _interpreter(modules: Modules) -> Evaluate:
