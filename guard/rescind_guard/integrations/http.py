@@ -55,6 +55,9 @@ class Guards(Protocol):
     def recheck(self, decision: Decision) -> Decision:
         """Decide whether what was allowed still stands."""
 
+    def check_chain(self, decision: Decision, badge_map: str | None) -> Decision:
+        """Deny what was allowed if a hop behind the caller is killed or false; never allow."""
+
     def admits_exempt(self, token: str | None) -> Decision:
         """Allow, unless `token` is known to be killed."""
 
@@ -103,11 +106,15 @@ def decide(
     guard: Guards, headers: Iterable[Header], *, tool: str | None, bearer: Bearer, exempt: bool
 ) -> Decision:
     """Decide on a request by its headers. Never raises: what breaks is "cannot tell"."""
+    pairs = list(headers)
     try:
-        badge = carriage.header_badge(headers, bearer=bearer)
+        badge = carriage.header_badge(pairs, bearer=bearer)
+        hops = carriage.header_map(pairs)
     except BadCarriage as bad:
         return Decision(Outcome.DENY, Code.BADGE_MALFORMED, str(bad))
-    return safely(lambda: guard.admits_exempt(badge) if exempt else guard.check(badge, tool=tool))
+    if exempt:
+        return safely(lambda: guard.admits_exempt(badge))
+    return safely(lambda: guard.check_chain(guard.check(badge, tool=tool), hops))
 
 
 def safely(ask: Callable[[], Decision]) -> Decision:
