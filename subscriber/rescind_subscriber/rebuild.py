@@ -14,6 +14,7 @@ from collections.abc import Callable
 from math import inf
 
 from rescind_protocol.changes import RevocationId
+from rescind_protocol.image import Image
 from rescind_protocol.join import Replica
 from rescind_protocol.positions import START, Position
 from rescind_protocol.trust import Trust
@@ -32,7 +33,16 @@ class Rebuild:
     def _begin(self, retired: dict[str, dict[str, Position]]) -> Replica:
         # Not the old horizons either: a revoked key's snapshot may have set them, to end all kills.
         # Heads say the true ones every second.
-        return self._make(self._trust.cut, retired=retired, forked=self._forked)
+        made = self._make(self._trust.cut, retired=retired, forked=self._forked)
+        made.merge(self._split(made))
+        return made
+
+    def _split(self, made: Replica) -> Image:
+        """Return the kills of logs with two histories that nothing cuts: a store may have one."""
+        forked = {log for log in self._old.forked if made.cuts.of(log) is None}
+        held = (r for _, e in self._old.table.items() for r in e.revocations) if forked else ()
+        kills = tuple(each for each in held if each.id.log in forked)
+        return Image(revocations=kills, forked=tuple(sorted(forked)))
 
     def restart(self) -> None:
         """Begin again with what was learned: retirements that came late, and histories that fork.

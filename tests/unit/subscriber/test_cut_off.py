@@ -486,6 +486,26 @@ def test_the_heads_of_a_publishers_new_key_are_not_measured_by_the_stolen_one() 
     assert step.at.heard()["soc"].age_s == 0
 
 
+def test_a_fork_that_nothing_cuts_keeps_the_kills_of_both_histories(step: Two) -> None:
+    """Over-blocking until the root decides, also where no store has the second one any more."""
+    fork = step.other.branch(1)
+    step.at.event(fork.write(Kill(target=X)))
+    assert step.denies(X)
+    step.at.rebuild()
+    step.publish(next_trust(step.at.joined.trust, required=("soc",)))
+    step.read()
+    step.beat("soc")
+    assert not step.rebuilding()
+    assert step.denies(X)
+    assert step.at.replica.forked == {step.other.id}
+    step.publish(revoke(step, at=1))
+    for _ in range(3):
+        step.read()
+        step.beat("soc")
+    assert not step.rebuilding()
+    assert not step.at.replica.forked
+
+
 # --- snapshots ---
 
 
