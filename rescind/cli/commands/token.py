@@ -19,7 +19,7 @@ SCOPES = ("kill", "reinstate", "read", "issue", "admin")
 
 @click.group()
 def token() -> None:
-    r"""Make, list and revoke API tokens of this host's registry.
+    """Make, list and revoke API tokens of this host's registry.
 
     \b
     Scopes:
@@ -28,7 +28,7 @@ def token() -> None:
       read        ask how agents and badges stand, and follow feeds
       issue       fetch badges for agents that do not prove their key
       admin       all of it; enrol and remove agents
-    """
+    """  # noqa: D301 - click's own mark, a backspace
 
 
 @token.command(short_help="Make a token, and show it once.")
