@@ -35,6 +35,7 @@ class Fault(StrEnum):
     VOID = "void"
     OVER_QUOTA = "over_quota"
     HEAD_AHEAD = "head_ahead"
+    CLOCK_WENT_BACK = "clock_went_back"
     HEAD_KEY_EXPIRED = "head_key_expired"
     HEAD_NEWER_TRUST = "head_newer_trust"
     BEYOND_CUT = "beyond_cut"
@@ -111,6 +112,12 @@ TABLE = (
         "when some have ended, or the trust file grants more",
     ),
     Row(Fault.HEAD_AHEAD, "a head is signed over 60 s from now", "set the clock that is wrong"),
+    Row(
+        Fault.CLOCK_WENT_BACK,
+        "a head is older than one that counted and is over 60 s from now: this host's clock was "
+        "ahead, or is behind",
+        "set the clock; where it was ahead, remove this host's local snapshots and start anew",
+    ),
     Row(Fault.HEAD_KEY_EXPIRED, "a head is signed by a key after its end", "a new trust file"),
     Row(
         Fault.HEAD_NEWER_TRUST,

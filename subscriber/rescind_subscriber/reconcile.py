@@ -47,6 +47,7 @@ from rescind_subscriber.joined import Joined
 _IN_FORCE = (Outcome.APPLIED, Outcome.FORK)
 _HEAD_FAULTS = {
     "ahead": Fault.HEAD_AHEAD,
+    "clock_went_back": Fault.CLOCK_WENT_BACK,
     "key_expired": Fault.HEAD_KEY_EXPIRED,
     "newer_trust": Fault.HEAD_NEWER_TRUST,
     "beyond_cut": Fault.BEYOND_CUT,
@@ -315,9 +316,10 @@ class Reconciler:
 
     def _admit(self, head: Head) -> bool:
         """Whether the head may speak at all; a reason is counted for each that may not."""
-        wall = self._clock.wall()
+        wall, newest = self._clock.wall(), self._newest.get(head.publisher, -inf)
         reasons = {
-            "replayed": head.time_s <= self._newest.get(head.publisher, -inf),
+            "clock_went_back": head.time_s <= newest and newest > wall + MAX_HEAD_AHEAD_S,
+            "replayed": head.time_s <= newest,
             "ahead": head.time_s > wall + MAX_HEAD_AHEAD_S,
             "key_expired": head.not_after is not None and max(head.time_s, wall) > head.not_after,
             "newer_trust": head.trust > self.joined.trust.version,

@@ -264,6 +264,13 @@ EXPIRES = trust_of(
     )
 )
 
+
+def clock_was_ahead(world: World) -> None:
+    """Heads of years ahead counted, for this host agreed; then its clock was set right."""
+    world.at.follower.reconciler.remember_heads({head_of(world.log).publisher: NOW + 9e7})
+    world.bent_head()
+
+
 CASES = {
     Fault.GAP: Case(gap, "the one before it did not"),
     Fault.LOST_TAIL: Case(lost_tail, "names events that have not come", show),
@@ -280,6 +287,7 @@ CASES = {
     Fault.VOID: Case(void, "no right to", trust=NARROW),
     Fault.OVER_QUOTA: Case(over_quota, "over its quota", make_room, trust=FEW),
     Fault.HEAD_AHEAD: Case(lambda w: w.bent_head(time_s=NOW + 9e5), "do not count: ahead"),
+    Fault.CLOCK_WENT_BACK: Case(clock_was_ahead, "do not count: clock_went_back", heals=False),
     Fault.HEAD_KEY_EXPIRED: Case(
         lambda w: w.bent_head(time_s=NOW + 30), "key_expired", trust=EXPIRES
     ),
