@@ -52,6 +52,8 @@ _HEAD_FAULTS = {
     "newer_trust": Fault.HEAD_NEWER_TRUST,
     "beyond_cut": Fault.BEYOND_CUT,
 }
+DRIFT = 200e-6
+"""Two ordinary oscillators, each off by 100 ppm at most: 17 s a day, where nobody corrects them."""
 VERIFIED_DIGESTS = 16_384
 """Events whose bytes are remembered as verified; the same comes up to four times."""
 
@@ -127,8 +129,8 @@ class Reconciler:
         self._heard: dict[str, Heard] = {}
         self._proofs: dict[str, Proof] = {}
         self._newest: dict[str, float] = {}
-        self._quickest: dict[str, float] = {}
-        """Least difference seen between our boot clock and a publisher's time, in seconds."""
+        self._quickest: dict[str, tuple[float, float]] = {}
+        """Least difference of our boot clock and a publisher's time, and when it was seen (s)."""
         self._uncovered: set[str] = set()
         """Publishers whose newest head names events that have not come."""
         self._verified: OrderedDict[bytes, None] = OrderedDict()
@@ -306,12 +308,13 @@ class Reconciler:
         """How old a head is by the wall clock, and by how much later it came than the quickest did.
 
         A wall clock that was set back would make heads young that a broker held up; the boot clock
-        goes on, and shows that they took longer than others have.
+        goes on, and shows that they took longer than others have. What two oscillators drift apart
+        by is granted, or every view would be stale in the end.
         """
         took = boot - head.time_s
-        quickest = self._quickest[head.publisher] = min(
-            took, self._quickest.get(head.publisher, took)
-        )
+        before, at = self._quickest.get(head.publisher, (took, boot))
+        quickest = min(took, before + DRIFT * (boot - at))
+        self._quickest[head.publisher] = quickest, boot
         return max(0.0, self._clock.wall() - head.time_s, took - quickest)
 
     def _admit(self, head: Head) -> bool:

@@ -13,8 +13,10 @@ from rescind_protocol import targets
 from rescind_protocol.changes import Kill
 from rescind_protocol.limits import BADGE_KILL_MARGIN_S, MAX_STALENESS_S, SKEW_S
 from rescind_publisher.clock import Horizon
+from rescind_subscriber import reconcile
 from rescind_subscriber.reconcile import Reconciler
 from tests.fakes.badges import ISSUER, Scene, read_jti
+from tests.fakes.clock import FakeClock
 from tests.fakes.fabric import NOW, Log, head_of, make_trust, sign_head
 
 TTL_S = 300
@@ -217,3 +219,38 @@ def test_the_real_boot_clock_goes_on_during_suspend(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(time, "clock_gettime", asked.append)
     SystemClock().boot()
     assert asked == [time.CLOCK_BOOTTIME]
+
+
+def years_of_drift(ppm: float) -> float:
+    """Return how old the newest head is to a host whose boot clock drifts for three years."""
+    view = View()
+    view.claim()
+    log, drifting = Log(), FakeClock(NOW)
+    at = Reconciler(make_trust(), view, drifting)
+    for _ in range(3 * 365):
+        drifting.wall_s += 86_400
+        drifting.boot_s += 86_400 * (1 + ppm * 1e-6)
+        at.head(sign_head(head_of(log, time_s=drifting.wall())))
+    return view.published.age_s(drifting.wall(), drifting.boot())
+
+
+def test_oscillators_that_drift_apart_make_no_view_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 ppm for three years. Control: without an allowance, days of it are taken for age."""
+    assert years_of_drift(100) == pytest.approx(0, abs=1e-3)
+    assert years_of_drift(-100) == pytest.approx(0, abs=1e-3)
+    monkeypatch.setattr(reconcile, "DRIFT", 0.0)
+    assert years_of_drift(100) > MAX_STALENESS_S
+
+
+def test_a_clock_that_was_ahead_for_a_while_costs_no_age_for_ever() -> None:
+    """A publisher that began 50 s ahead and was set right: its heads seem late, for three days."""
+    view, log, clock = View(), Log(), FakeClock(NOW)
+    view.claim()
+    at = Reconciler(make_trust(), view, clock)
+    at.head(sign_head(head_of(log, time_s=clock.wall() + 50)))
+    ages = []
+    for _ in range(4):
+        clock.pass_s(86_400)
+        at.head(sign_head(head_of(log, time_s=clock.wall())))
+        ages.append(view.published.age_s(clock.wall(), clock.boot()))
+    assert ages == pytest.approx([32.72, 15.44, 0, 0], abs=0.01)
