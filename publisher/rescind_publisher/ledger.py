@@ -105,6 +105,8 @@ class Ledger:
         self.moves = 0
         """How often old kills got new ids; an order to end kills is planned for one such state."""
         self._unjoined: list[Numbered] = []
+        self._doubted = 0
+        """Kills whose commit failed in this run: the disk has them or not, a start finds out."""
         self._horizon = Horizon(clock, spool.horizon)
         self._chain = Chain(voice)
         for log, at in self._positions.items():
@@ -192,8 +194,11 @@ class Ledger:
         try:
             self._spool.append(made)
         except SpoolFailed:
-            # Whether the disk has it is not known: the number may not be used again.
+            # Whether the disk has it is not known: the number may not be used again, and the next
+            # start may find kills there that count. They have a place in the quota until then.
             self._chain = Chain(self._voice)
+            said = (change for each in made for _, change in each.event.changes)
+            self._doubted += sum(isinstance(change, Kill) for change in said)
             raise
         hand_over.committed()
         self._chain.advance(made)
@@ -212,9 +217,10 @@ class Ledger:
         Taking kills back is never refused: it makes room.
         """
         held, more = self._held(), sum(isinstance(change, Kill) for change in changes)
-        if more and held + more > self._voice.quota:
+        if more and held + self._doubted + more > self._voice.quota:
+            doubt = f", and {self._doubted} may lie on the disk" if self._doubted else ""
             raise QuotaExceeded(
-                f"this key holds {held} of {self._voice.quota} revocations; "
+                f"this key holds {held} of {self._voice.quota} revocations{doubt}; "
                 f"{more} more are beyond its quota in the trust file"
             )
 
@@ -341,7 +347,7 @@ class Ledger:
             return []
         with self._lock:
             self._join()
-            room = self._voice.quota - self._held()
+            room = self._voice.quota - self._held() - self._doubted
             some = moving.chosen(moving.in_force(self._replica.table), self.log, room)
             batches = list(chain.bundles(moving.groups(some, followed, permit)))
             if not batches:

@@ -235,6 +235,32 @@ def test_the_quota_is_refused_before_the_spool(tmp_path: Path) -> None:
     bench.spool.close()
 
 
+def test_what_may_lie_on_the_disk_has_a_place_in_the_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that failed and is there at the next start must not be one kill too many.
+
+    The subscribers would refuse whichever comes last, each another one, for ever (found by chaos).
+    """
+    bench = Bench(tmp_path, msgspec.structs.replace(VOICE, quota=2))
+    bench.say(Kill(target=target(1)))
+    append = bench.spool.append
+
+    def fail_late(made: list[Numbered]) -> None:
+        append(made)
+        raise SpoolFailed("disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.spool, "append", fail_late)
+        with pytest.raises(SpoolFailed):
+            bench.say(Kill(target=target(2)))
+    with pytest.raises(QuotaExceeded, match="holds 1 of 2 revocations, and 1 may lie on the disk"):
+        bench.say(Kill(target=target(3)))
+    bench.reopen()
+    assert bench.ledger.live_count == 2
+    bench.spool.close()
+
+
 def test_a_key_at_its_quota_can_take_back(tmp_path: Path) -> None:
     """Ending kills makes room, and is never refused for want of it."""
     bench = Bench(tmp_path, msgspec.structs.replace(VOICE, quota=1))
