@@ -122,7 +122,7 @@ def test_all_is_one_document() -> None:
     """`all --json` holds every benchmark under its command, and the machine."""
     found = run("all")
     parts = {"guard", "kill --subscribers 2", "view", "start", "reports", "bundle"}
-    assert set(found) == {"machine", *parts, "readers", "channels"}
+    assert set(found) == {"machine", *parts, "readers", "channels", "authz"}
 
 
 def test_unknown_is_one_sentence() -> None:

@@ -203,11 +203,23 @@ class Checker:
 
     def _judge_old(self, guard: str, badge: TestBadge, now: float, *, fresh: bool) -> None:
         memory = self._memory(guard)
-        denied = (memory.ever if fresh else memory.known).get(badge.jti, ())
+        known = memory.known.get(badge.jti, ())
+        denied = memory.ever.get(badge.jti, ()) if fresh else known
         for cause in sorted(denied, key=str):
+            if cause not in known and self._may_be_hidden(cause, now):
+                continue
             if not isinstance(cause, RevocationId) or not self._over_for(cause, badge, now):
                 self.verdict.resurrected += 1
                 self._note(f"{guard} allows what it denied as revoked by {cause}", now)
+
+    def _may_be_hidden(self, cause: object, now: float) -> bool:
+        """Whether a broker may still hide a kill from a guard whose disk has lost it (I6).
+
+        Such a guard knows no more than a new one, and old heads prove it fresh for so long.
+        """
+        accepted = (each for found in self._by_target.values() for each in found)
+        at = next((each.at for each in accepted if each.revocation.id == cause), None)
+        return at is not None and now <= at + self._limit_s + SKEW_S
 
     def _over_for(self, cause: RevocationId, badge: TestBadge, now: float) -> bool:
         """Whether a kill no longer kills this badge; one that should outlive it never does (I8).
