@@ -23,7 +23,7 @@ from tests.fakes.following import kills
 from tests.fakes.terminal import Terminal, did
 from tests.fakes.waiting import until, wait_until
 
-DOCUMENT = Path(__file__).parents[3] / "docs/feeds.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/feeds.md"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WITHIN_S = 60.0
 
