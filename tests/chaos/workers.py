@@ -42,7 +42,7 @@ class Worker:
         self._answers: dict[int, msgspec.Raw] = {}
         self._news = threading.Condition()
         self._log = Path(host.folder).parent / f"{host.name}.log"
-        python = [sys.executable, "-P", "-m", module, wire.encode(host).decode()]
+        python = [sys.executable, "-m", module, wire.encode(host).decode()]
         with self._log.open("ab") as errors:
             self.process = subprocess.Popen(
                 bound(*before, *python),
