@@ -35,6 +35,7 @@ from tests.fakes.nats import RecordingFeed
 from tests.fakes.waiting import until
 
 TOKEN = "rsc_1_secret"
+WITHIN_S = 60.0
 INVALID, GONE = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE
 
 
@@ -103,7 +104,7 @@ async def read(source: Source, after: Cursor | None = None) -> tuple[list[bytes]
 
 async def called(at: Serving, *said: WatchRequest, token: str = TOKEN) -> list[WatchResponse]:
     """Return all that one call is told until it ends; raises what it ends with."""
-    async with aio.insecure_channel(f"127.0.0.1:{at.port}") as channel:
+    async with asyncio.timeout(WITHIN_S), aio.insecure_channel(f"127.0.0.1:{at.port}") as channel:
         call = stubs.watch(channel, (("authorization", f"Bearer {token}"),))
         for each in said:
             await call.write(each)
@@ -258,17 +259,19 @@ def _report() -> reports.Report:
 async def test_a_reader_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flow control reaches the node, which ends the call; the reader can resume."""
     monkeypatch.setattr(module, "WRITE_WITHIN_S", 0.2)
-    async with serving() as at:
-        async with aio.insecure_channel(f"127.0.0.1:{at.port}") as channel:
-            call = stubs.watch(channel, (("authorization", f"Bearer {TOKEN}"),))
-            await call.write(WatchRequest(begin=Begin(cursor="v1")))
-            await until(lambda: at.service.readers == 1)
-            log = Log()
-            while not at.service.cut:
-                at.node.say(log.write(*_large()))
-                await asyncio.sleep(0.01)
-                assert len(log.raws) < 500
-            await until(lambda: at.service.readers == 0)
+    async with (
+        serving() as at,
+        aio.insecure_channel(f"127.0.0.1:{at.port}") as channel,
+    ):
+        call = stubs.watch(channel, (("authorization", f"Bearer {TOKEN}"),))
+        await call.write(WatchRequest(begin=Begin(cursor="v1")))
+        await until(lambda: at.service.readers == 1)
+        log = Log()
+        while not at.service.cut:
+            at.node.say(log.write(*_large()))
+            await asyncio.sleep(0.01)
+            assert len(log.raws) < 500
+        await until(lambda: at.service.readers == 0)
         begin = Begin(cursor=encode(Position()), stored_only=True)
         again = await called(at, WatchRequest(begin=begin))
         assert [each.event.signed for each in again[1:]] == log.raws

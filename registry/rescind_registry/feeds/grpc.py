@@ -37,7 +37,10 @@ log = logging.getLogger("rescind.registry")
 MAX_READERS = 10_000
 BEGIN_WITHIN_S = 10.0
 WRITE_WITHIN_S = 10.0
-"""A reader that takes nothing for so long is cut off; it can resume."""
+"""A reader that takes nothing for so long is cut off; it can resume.
+
+Its status stands behind what it does not take, and a server cannot reset a call in grpc.aio: the
+call is gone only with its connection, and counts for `max_readers` until then."""
 LIFE_S = 900.0
 """A call ends after this, more or less: a token that was revoked follows no longer than that."""
 STOP_WITHIN_S = 2.0
@@ -110,6 +113,9 @@ class WatchService:
         try:
             await self._authorize(*_caller(context))
             begin = await _begin(said)
+            # Before any write: one that is ended while it carries the metadata along leaves grpc
+            # to send them again with the status, which then never arrives.
+            await context.send_initial_metadata(())
             if self.hub.stopping:
                 raise Ended("this node is stopping: ask another")
             if self.readers >= self._max_readers:
@@ -122,8 +128,9 @@ class WatchService:
 
     async def _refuse(self, context: Context, error: RescindError) -> None:
         status = _STATUS.get(error.code, grpc.StatusCode.UNAVAILABLE)
-        now = ((stubs.CURSOR_KEY, encode(self.hub.position)),)
-        await context.abort(status, str(error), now if isinstance(error, GoneCursor) else ())
+        gone = isinstance(error, GoneCursor)
+        now = ((stubs.CURSOR_KEY, encode(self.hub.position)),) if gone else ()
+        await context.abort(status, str(error), now)
 
     async def _serve(
         self, reader: Reader, begin: Begin, said: AsyncIterator[WatchRequest], context: Context
