@@ -6,6 +6,9 @@
 - of several retirements of one key the deepest cut of each log decides: what somebody has seen,
   and relied upon, is not taken back by one who had seen less. Of equal numbers the greater digest.
   So retirements are joined like everything else: any order, any number of times
+- a state remembers the deepest cuts there are, up to a number (`MAX_CUTS`): a choice that no order
+  changes, and who wants to push others out has to name events that nobody has, so that nothing is
+  fresh until the root revokes the key that does
 - a retirement counts wherever its log is cut by another retirement: else of two publishers that
   retire each other the one that is heard first would win, here this one and there that one
 """
@@ -14,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rescind_protocol.changes import Retire
 from rescind_protocol.events import Event
-from rescind_protocol.limits import MAX_ABOVE
+from rescind_protocol.limits import MAX_ABOVE, MAX_CUTS, MAX_RETIRED_KEYS
 from rescind_protocol.positions import Position, from_text
 from rescind_protocol.rights import LOG_PREFIX_CHARS
 
@@ -51,10 +54,9 @@ class Cuts:
         """Whether a key's publisher is gone."""
         return key in self._retired
 
-    @property
-    def size(self) -> int:
-        """How many keys are retired."""
-        return len(self._retired)
+    def has_room(self, retired: Retired) -> bool:
+        """Whether these are not too many keys; one that is known takes no room."""
+        return len(self._retired.keys() | retired.keys()) <= MAX_RETIRED_KEYS
 
     def of(self, log: str) -> Position | None:
         """Where a log ends, None if nowhere."""
@@ -75,17 +77,39 @@ class Cuts:
 
     def join(self, retired: Retired) -> list[str]:
         """Join retirements in; return the logs that end elsewhere by it."""
-        changed: list[str] = []
         for key, logs in retired.items():
             mine = self._retired.setdefault(key, {})
             for log, at in logs.items():
                 mine[log] = _deeper(mine.get(log), at)
-                # Whoever may retire may also name a key that nobody has, with another one's prefix.
-                end = _deeper(self._ends.get(log), at)
-                if log.startswith(key[:LOG_PREFIX_CHARS]) and end != self._ends.get(log):
-                    self._ends[log] = end
-                    changed.append(log)
-        return changed
+        self._forget_shallow()
+        before, self._ends = self._ends, {}
+        for log, at in self._named():
+            self._ends[log] = _deeper(self._ends.get(log), at)
+        both = {**before, **self._ends}
+        return [log for log in both if before.get(log) != self._ends.get(log)]
+
+    def _named(self) -> Iterator[tuple[str, Position]]:
+        # Whoever may retire may also name a key that nobody has, with another one's prefix.
+        for key, logs in self._retired.items():
+            for log, at in logs.items():
+                if log.startswith(key[:LOG_PREFIX_CHARS]):
+                    yield log, at
+
+    def _forget_shallow(self) -> None:
+        """Keep the deepest cuts only. A cut is never pushed out by one that is less deep.
+
+        So whatever is pushed out of one state is pushed out of every state that it is joined into.
+        """
+        named = sum(map(len, self._retired.values()))
+        if named <= MAX_CUTS:
+            return
+        ranked = sorted(
+            (at.seq, at.digest, log, key)
+            for key, logs in self._retired.items()
+            for log, at in logs.items()
+        )
+        for _, _, log, key in ranked[: named - MAX_CUTS]:
+            del self._retired[key][log]
 
 
 def _deeper(one: Position | None, other: Position) -> Position:

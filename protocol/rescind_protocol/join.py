@@ -26,7 +26,6 @@ from rescind_protocol.limits import (
     BADGE_KILL_MARGIN_S,
     MAX_ABOVE,
     MAX_BADGE_TTL_S,
-    MAX_RETIRED_KEYS,
     RECENT_DIGESTS,
     SKEW_S,
 )
@@ -131,9 +130,10 @@ class Replica:
         branch = self._branches.get(event.log)
         # Of a log that the root has ended, only what is known to be of the true history retires.
         if event.retires and (branch is None or self.cuts.by_root(event.log) is None):
-            if self.cuts.size >= MAX_RETIRED_KEYS:
+            said = cuts.said(event.retires)
+            if not self.cuts.has_room(said):
                 return Outcome.OVER_QUOTA
-            self._retire(cuts.said(event.retires))
+            self._retire(said)
         if self.cuts.voids(event):
             return Outcome.VOID
         return self._apply(event) if branch is None else self._apply_branch(branch, event)

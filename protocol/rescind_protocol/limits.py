@@ -65,6 +65,8 @@ MAX_NAMES = 1024
 """Revocations that one reinstatement may name."""
 MAX_CUT_LOGS = 1024
 """Logs that one retirement, or one revoked key in the trust file, may name; a head holds 700."""
+MAX_CUTS = 16 * MAX_CUT_LOGS
+"""Cuts by retirements that a state remembers, over all keys: sixteen publishers at their limit."""
 MAX_RETIRED_KEYS = 4096
 """Keys that a state remembers as retired; a trust file holds some 700."""
 MAX_TRUST_VERSIONS = 1024

@@ -4,14 +4,19 @@ A state cannot forget, so what must converge is the state with its rebuilding: a
 a replica that holds what has become void is built anew from everything that is stored.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 
 import msgspec
+import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
+from rescind_protocol import cuts
 from rescind_protocol.changes import Kill, Retire, Retract, RevocationId
+from rescind_protocol.cuts import Cuts, Retired
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Position
 from rescind_protocol.join import Outcome, Replica
@@ -56,8 +61,8 @@ def retiring(draw: st.DrawFn) -> list[Event]:
         if seq > MAX_EVENTS:
             continue
         ends = draw(st.dictionaries(st.sampled_from(KEYS[key]), st.integers(1, MAX_EVENTS)))
-        cuts = {log: Position(at, digest(log, at)) for log, at in ends.items()}
-        said = Retire(publisher="x", key=key, logs=to_text(cuts))
+        at = {log: Position(seq, digest(log, seq)) for log, seq in ends.items()}
+        said = Retire(publisher="x", key=key, logs=to_text(at))
         events[log, seq] = msgspec.structs.replace(event_of(log, seq), retires=(said,))
     return list(events.values())
 
@@ -255,6 +260,103 @@ def test_who_retires_each_other_are_both_retired() -> None:
         one.heal(told)
         assert set(one.replica.cuts.retired) == {PUBLISHER.kid, SECOND.kid}
         assert {log: at.seq for log, at in one.replica.vector.items()} == {a: 1, b: 1}
+
+
+# --- more cuts than a state remembers ---
+
+FEW = 3
+_INVENTED = [f"{key[:LOG_PREFIX_CHARS]}-{n:022}" for key in KEYS for n in range(3)]
+_said = st.lists(
+    st.tuples(st.sampled_from(_INVENTED), st.integers(1, 4), st.sampled_from(["", "other"])),
+    max_size=20,
+)
+
+
+def _retired_by(said: list[tuple[str, int, str]]) -> list[Retired]:
+    keys = {key[:LOG_PREFIX_CHARS]: key for key in KEYS}
+    return [
+        {keys[log[:LOG_PREFIX_CHARS]]: {log: Position(seq, digest(log, seq, branch))}}
+        for log, seq, branch in said
+    ]
+
+
+@contextmanager
+def few_cuts(most: int = FEW) -> Iterator[None]:
+    """Have a state remember only so many cuts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuts, "MAX_CUTS", most)
+        yield
+
+
+@given(_said, st.randoms(use_true_random=False), st.integers(0, 20))
+def test_more_cuts_than_are_remembered_leave_the_same_ones_in_any_order(
+    said: list[tuple[str, int, str]], random: Random, split: int
+) -> None:
+    """In any order, twice, and joined from two states: a few, the deepest, and always the same."""
+    told = _retired_by(said)
+    with few_cuts():
+        one, other, left, right = Cuts(), Cuts(), Cuts(), Cuts()
+        for each in told:
+            one.join(each)
+        for each in random.sample(told + told, 2 * len(told)):
+            other.join(each)
+        for number, each in enumerate(told):
+            (left if number < split else right).join(each)
+        left.join(right.retired)
+        assert sum(map(len, one.retired.values())) <= FEW
+        assert one.retired == other.retired == left.retired
+        assert set(one.retirements()) == set(other.retirements()) == set(left.retirements())
+
+
+class FirstCuts(Cuts):
+    """A bound that lets those in that are heard first."""
+
+    def join(self, retired: Retired) -> list[str]:
+        """Take what there is room for."""
+        room = FEW - sum(map(len, self.retired.values()))
+        new = {k: logs for k, logs in retired.items() if len(logs) <= room}
+        return super().join(new)
+
+
+def test_with_a_bound_that_goes_by_the_order_the_same_cuts_find_a_difference() -> None:
+    """The negative control: the first ones heard are kept, here these and there those."""
+
+    def differs(said: list[tuple[str, int, str]]) -> bool:
+        one, other = FirstCuts(), FirstCuts()
+        for each in _retired_by(said):
+            one.join(each)
+        for each in reversed(_retired_by(said)):
+            other.join(each)
+        return one.retired != other.retired
+
+    assert differs(find(_said, differs, settings=settings(max_examples=2000, database=None)))
+
+
+def test_what_pushes_a_cut_out_is_deeper_than_it() -> None:
+    """Cuts of logs that nobody has, at low numbers, do not undo a retirement."""
+    genuine = _retired_by([(_INVENTED[0], 4, "")])[0]
+    flood = _retired_by([(log, 1, "") for log in _INVENTED[1:]])
+    with few_cuts():
+        known = Cuts()
+        for each in [genuine, *flood]:
+            known.join(each)
+        assert known.of(_INVENTED[0]) == Position(4, digest(_INVENTED[0], 4))
+
+
+def test_a_retirement_that_is_known_takes_no_room_and_one_more_is_refused() -> None:
+    """Said again it is applied, also where as many keys are retired as a state remembers."""
+
+    def by(seq: int, *names: str) -> Event:
+        said = [Retire(publisher="x", key=key_of(name).kid, logs={}) for name in names]
+        return msgspec.structs.replace(event_of(LOGS[0], seq), retires=tuple(said))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuts, "MAX_RETIRED_KEYS", 2)
+        replica = Replica()
+        assert replica.apply(by(1, "a", "b")) is Outcome.APPLIED
+        assert replica.apply(by(2, "b", "a")) is Outcome.APPLIED
+        assert replica.apply(by(3, "a", "c")) is Outcome.OVER_QUOTA
+        assert not replica.cuts.has_retired(key_of("c").kid)
 
 
 def test_a_log_that_no_retirement_names_goes_on() -> None:
