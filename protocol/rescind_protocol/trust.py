@@ -130,6 +130,17 @@ class Trust:
         """Return the id of the key that signs a publisher's heads."""
         return self._heading.get(publisher)
 
+    def holds_root(self, raw: bytes, version: int) -> bool:
+        """Whether a root of this chain has signed these bytes as that version of the file."""
+        roots = {to_type(check_json(_payload(known)), TrustFile).root for known in self.raws}
+        try:
+            tokens = [jws.read(each, limit=MAX_TRUST_BYTES) for each in _tokens(raw)[:2]]
+            named = _version_of(raw)
+        except (Malformed, TooLarge):
+            return False
+        keys = [public_from_text(root) for root in roots if root]
+        return named == version and any(jws.verify(t, key) for t in tokens for key in keys)
+
     # --- cuts ---
 
     def cut(self, log: str) -> Position | None:

@@ -9,6 +9,12 @@ class SinkUnavailable(RescindError):
     code = "SINK_UNAVAILABLE"
 
 
+class SinkMoved(SinkUnavailable):
+    """The store has the log at another place than we thought: append it again, it goes there."""
+
+    code = "SINK_MOVED"
+
+
 class SinkLost(SinkUnavailable):
     """The store lacks events that it had: it is to be sent the whole log again."""
 

@@ -8,16 +8,20 @@ import pytest
 
 from rescind.embedded import EmbeddedRedis
 from rescind_protocol import events, subjects
+from rescind_protocol import trust as trusts
 from rescind_protocol.changes import Kill
+from rescind_protocol.trust import Trust
 from rescind_publisher import engine as module
 from rescind_publisher import metrics
+from rescind_publisher.engine import Publisher
 from rescind_publisher.receipts import Receipt
+from rescind_publisher.requests import TrustRequest
 from rescind_publisher.switch import KillSwitch
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.sources.redis import RedisSource
 from rescind_subscriber.subscriber import Subscriber
 from tests.fakes import redis as on_redis
-from tests.fakes.fabric import FABRIC, NOW, PUBLISHER, make_trust
+from tests.fakes.fabric import FABRIC, NOW, PUBLISHER, SECOND, make_trust, next_trust
 from tests.fakes.publishing import publisher, target
 from tests.fakes.waiting import wait_until
 
@@ -83,6 +87,53 @@ def test_a_true_fork_stays_refused(
         assert "other bytes lie at event 2" in str(receipt)
         wait_until(lambda: "a fork" in str(engine.status().sinks[0].problem))
         assert engine.status().counters[metrics.FOREIGN] == 0
+
+
+@pytest.mark.parametrize("healed", [True, False])
+def test_garbage_at_the_next_number_of_the_trust_log_holds_no_version_up(
+    redis: EmbeddedRedis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    healed: bool,  # noqa: FBT001 - with the judgement, and without
+) -> None:
+    """The versions go on at a new key, by a publisher that knows of no move too."""
+    first = make_trust()
+    second = trusts.extend(first, next_trust(first))
+    third = trusts.extend(second, next_trust(second))
+    if not healed:  # negative control: as before, whatever lies there is the root's
+        monkeypatch.setattr(Trust, "holds_root", lambda *_: True)
+    with publisher(tmp_path / "one", on_redis.sink_of(redis)) as engine:
+        wait_until(lambda: not any(post(engine, first).values()))
+        add(redis, subjects.redis_log(FABRIC, subjects.TRUST_LOG), 2, b"garbage")
+        problem = post(engine, second)["redis"]
+        assert ("other bytes lie at event 2" in problem) == (not healed)
+    if not healed:
+        return
+    with (
+        publisher(tmp_path / "two", on_redis.sink_of(redis)) as another,
+        following(redis) as subscriber,
+    ):
+        wait_until(lambda: not any(post(another, third).values()))
+        wait_until(lambda: subscriber.trust.version == 3)
+
+
+def test_what_the_root_has_signed_as_that_version_is_left_to_people(
+    redis: EmbeddedRedis, tmp_path: Path
+) -> None:
+    """Two histories by one root: nobody but people can decide which is to be gone by."""
+    first = make_trust()
+    second = trusts.extend(first, next_trust(first))
+    other = next_trust(first, keys={SECOND.kid: None})
+    with publisher(tmp_path, on_redis.sink_of(redis)) as engine:
+        wait_until(lambda: not any(post(engine, first).values()))
+        add(redis, subjects.redis_log(FABRIC, subjects.TRUST_LOG), 2, other)
+        assert "other bytes lie at event 2" in post(engine, second)["redis"]
+
+
+def post(engine: Publisher, trust: Trust) -> dict[str, str]:
+    """Have a publisher's sinks hold these versions; return what is wrong by sink."""
+    said = TrustRequest(tuple(raw.decode() for raw in trust.raws))
+    return engine.post_trust(said).sinks
 
 
 def refused(switch: KillSwitch) -> Receipt:

@@ -17,7 +17,13 @@ from typing import Any, TypeVar
 from rescind_protocol import subjects
 from rescind_protocol.errors import RescindError
 from rescind_protocol.limits import MAX_EVENT_BYTES
-from rescind_publisher.errors import SinkForked, SinkLost, SinkRefused, SinkUnavailable
+from rescind_publisher.errors import (
+    SinkForked,
+    SinkLost,
+    SinkMoved,
+    SinkRefused,
+    SinkUnavailable,
+)
 from rescind_publisher.redis_check import Persistence, check, fsync_of
 from rescind_publisher.sinks import contents
 from rescind_publisher.sinks.base import Record, Stored
@@ -168,14 +174,14 @@ class RedisSink:
             return self.leave(f"{log}/{moves}/0", f"has a hole ({detail.decode()})")
         if self._moves.get(log, 0) == moves:
             self._moves[log] = int(detail)
-        return SinkUnavailable(f"{self.name}: log {log} lies at its key number {int(detail)}")
+        return SinkMoved(f"{self.name}: log {log} lies at its key number {int(detail)}")
 
     def leave(self, position: str, why: str) -> SinkUnavailable | SinkRefused:
         """Go on at the log's next key; see `Movable.leave`."""
         log, at, _ = position.split("/")
         moves, where = int(at), f"{self.name}: log {log}"
         if self._moves.get(log, 0) != moves:  # it was under way beside the one that found out
-            return SinkUnavailable(f"{where} has moved meanwhile")
+            return SinkMoved(f"{where} has moved meanwhile")
         if moves >= subjects.MAX_MOVES:
             return SinkRefused(f"{where} {why}, and was damaged {moves} times before: by whom?")
         self._moves[log] = moves + 1
