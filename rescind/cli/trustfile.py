@@ -106,6 +106,22 @@ def _kinds(where: str, said: list[Kind] | str) -> tuple[Kind, ...]:
     return tuple(said)
 
 
+def check_snapshot_rights(before: TrustFile, after: TrustFile) -> None:
+    """See that no key loses the right `snapshot`; raises `BadConfig` naming the one that would.
+
+    A snapshot by a thief drops kills of any log and leaves no trace in its own. What it has left is
+    built anew where a key is revoked that has the right in its line, and nowhere else (ADR 15).
+    """
+    stay = {key.x for key in after.keys if key.rights.snapshot}
+    for key in before.keys:
+        if key.rights.snapshot and key.x not in stay:
+            raise BadConfig(
+                f"the key of {key.publisher!r} would lose the right `snapshot` or its line, and no "
+                "subscriber would build anew what its snapshots may have changed: leave the line "
+                f"with `snapshot = true`, and revoke it (`rescind trust revoke {key.publisher}`)"
+            )
+
+
 def describe_rights(rights: Rights) -> str:
     """Return what a key may do, in words."""
     parts = [

@@ -139,7 +139,10 @@ def thumbprint(session: Session, file: Path) -> int:
 @common
 def sign(session: Session, description: Path, root: Path, out: Path) -> int:
     """Sign a trust file from a description in TOML (see `rescind keys --help`)."""
-    from rescind.cli.trustfile import read_description  # noqa: PLC0415 - help needs none
+    from rescind.cli.trustfile import (  # noqa: PLC0415 - help needs none
+        check_snapshot_rights,
+        read_description,
+    )
     from rescind_protocol import trust  # noqa: PLC0415
     from rescind_publisher.keyfiles import read_private, read_trust, write_trust  # noqa: PLC0415
 
@@ -153,6 +156,7 @@ def sign(session: Session, description: Path, root: Path, out: Path) -> int:
                 f"{out} has version {before.version} already: write version "
                 f"{before.version + 1} into {description}"
             )
+        check_snapshot_rights(before.file, file)
     signed = trust.sign(file, key, before=before)
     write_trust(out, signed)
     session.out.note(f"signed {out}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rescind_protocol import trust
+from rescind_protocol.image import Image
 from rescind_protocol.trust import Trust
 from rescind_publisher.keyfiles import read_private, read_public, read_trust
 from tests.fakes.fabric import log_id
@@ -91,6 +92,34 @@ def test_bad_cuts_are_one_sentence(run: Run, desk: Path, cuts: str | None, why: 
         (desk / "cuts.json").write_text(cuts)
     assert why in extend(run, desk, "revoke", "west", "--cuts", str(desk / "cuts.json"))
     assert found(desk).version == 2
+
+
+WEST = """
+[[keys]]
+publisher = "west"
+file = "west.key.pub.json"
+kill = "all"
+snapshot = true
+"""
+
+
+@pytest.mark.parametrize(
+    "line", ["", WEST.replace("snapshot = true", ""), WEST.replace("snapshot = true", "cuts = {}")]
+)
+@pytest.mark.parametrize("revoked", [False, True])
+def test_the_right_to_make_snapshots_is_ended_by_a_revocation_alone(
+    run: Run, desk: Path, line: str, *, revoked: bool
+) -> None:
+    """What a thief has dropped is built anew by the line of a revoked key that has the right."""
+    assert sign(run, desk, DESCRIPTION.replace("version = 1", "version = 2") + WEST) == ""
+    next_one = DESCRIPTION.replace("version = 1", f"version = {3 + revoked}")
+    if revoked:
+        assert extend(run, desk, "revoke", "west", "--all") == ""
+    assert "'west' would lose the right `snapshot`" in sign(run, desk, next_one + line)
+    assert found(desk).version == 2 + revoked
+    assert sign(run, desk, f"{next_one}{WEST}cuts = {{}}") == ""
+    before, after = found(desk).version - 1, Image()
+    assert found(desk).reads_alike(after, before) == revoked
 
 
 def test_the_last_required_publisher_is_not_revoked(run: Run, desk: Path) -> None:
