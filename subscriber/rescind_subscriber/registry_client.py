@@ -25,9 +25,9 @@ from rescind_subscriber.renewal import Answer, Issued, Refused, Unavailable
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 4 * MAX_BADGE_BYTES
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_FORBIDDEN = 403
-_GONE = (404, 410)
-_FINAL = (400, 401, 405, 409, 413, 415, 422)
+_FINAL = {403: ("AGENT_DISABLED",), 404: ("AGENT_UNKNOWN",), 400: ("MALFORMED", "BAD_REQUEST")}
+"""What a registry of ours means for good, by status and its stable name of the error: the agent is
+refused, or what is asked for. The same status by a proxy, with a page of its own, is weather."""
 
 
 class _Challenge(msgspec.Struct, frozen=True):
@@ -165,10 +165,8 @@ def _judge(answer: httpx.Response, raw: bytes) -> Answer:
     except msgspec.MsgspecError:
         problem = _Problem()
     why = f"the registry answered {status}: {problem.error[:200] or 'no reason given'}"
-    if status == _FORBIDDEN and problem.code == "PROOF_FAILED":
-        # Not a word about the agent: a clock that is wrong, or a challenge that came too late.
-        return Unavailable(why)
-    if status == _FORBIDDEN or status in _GONE or status in _FINAL:
+    # Of the others none is a word about the agent, as PROOF_FAILED: its clock is wrong.
+    if problem.code in _FINAL.get(status, ()):
         return Refused(why)
     after = answer.headers.get("Retry-After", "")
     return Unavailable(why, float(after) if after.isdecimal() and len(after) < 6 else None)  # noqa: PLR2004

@@ -2,8 +2,8 @@
 
     answer                      the badge in hand      next
     issued                      replaced               60 s before its end
-    refused (403)               dropped                nothing: stopped
-    unavailable (5xx, 429)      kept until its end     1 s * 2^n, 300 s at most, +-25 %
+    refused by the registry     dropped                nothing: stopped
+    anything else               kept until its end     1 s * 2^n, 300 s at most, +-25 %
 
 (INTEROP §2, RFC-002 §7.5.) A badge that was killed while its agent was not is renewed at once.
 """

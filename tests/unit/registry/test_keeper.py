@@ -75,7 +75,7 @@ def test_it_proves_its_key_and_gets_a_badge(holder: Holder) -> None:
 
 
 def test_a_refusal_is_told_from_weather(holder: Holder) -> None:
-    """403 and 404 are final, 5xx and 429 are not."""
+    """What the registry says of the agent is final; that it cannot tell is not."""
     holder.bench.fresh = False
     weather = client_of(holder).fetch()
     assert isinstance(weather, Unavailable)
@@ -133,6 +133,16 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
         httpx.Response(200, content=b"x" * 100_000),
         httpx.Response(302, headers={"Location": "http://127.0.0.1:1/"}),
         httpx.Response(502),
+        httpx.Response(400, content=b"<html>400 Bad Request</html>"),
+        httpx.Response(401, json={"error": "sign in", "code": "TOKEN_INVALID"}),
+        httpx.Response(403, content=b"<html>403 Forbidden</html>"),
+        httpx.Response(403, json={"error": "blocked by the gateway"}),
+        httpx.Response(403, json={"error": "x", "code": "AGENT_UNKNOWN"}),
+        httpx.Response(403, json={"code": 403, "message": "RBAC: access denied"}),
+        httpx.Response(404, content=b"404 page not found"),
+        httpx.Response(404, json={"error": "there is no path", "code": "NOT_FOUND"}),
+        httpx.Response(410),
+        httpx.Response(503, json={"error": "x", "code": "AGENT_DISABLED"}),
         httpx.Response(429, headers={"Retry-After": "soon"}),
     ],
 )
@@ -140,6 +150,19 @@ def test_whatever_else_is_answered_is_weather(holder: Holder, answer: httpx.Resp
     """The badge in hand is kept, and it asks again."""
     client = client_of(holder, transport=httpx.MockTransport(lambda _: answer))
     assert isinstance(client.fetch(), Unavailable)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(403, "AGENT_DISABLED"), (404, "AGENT_UNKNOWN"), (400, "MALFORMED"), (400, "BAD_REQUEST")],
+)
+def test_only_what_the_registry_says_by_name_is_final(
+    holder: Holder, status: int, code: str
+) -> None:
+    """The negative control: the same statuses, with the registry's own names for why."""
+    answer = httpx.Response(status, json={"error": "no", "code": code})
+    client = client_of(holder, transport=httpx.MockTransport(lambda _: answer))
+    assert isinstance(client.fetch(), Refused)
 
 
 def test_nobody_there_is_weather(holder: Holder) -> None:
