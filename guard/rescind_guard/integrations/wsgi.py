@@ -77,7 +77,7 @@ def _plain(name: str) -> str:
 
 
 def _headers(environ: Environ) -> list[Header]:
-    wanted = (carriage.BADGE_HEADER, carriage.AUTHORIZATION)
+    wanted = (carriage.BADGE_HEADER, carriage.MAP_HEADER, carriage.AUTHORIZATION)
     found = [(_plain(name), said) for name, said in environ.items() if name.startswith(_PREFIX)]
     return [(name, str(said)) for name, said in found if name in wanted]
 
