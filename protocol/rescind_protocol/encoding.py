@@ -13,10 +13,16 @@ from rescind_protocol.errors import Malformed
 
 T = TypeVar("T")
 
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+"""RFC 4648 §5."""
+_OTHERS = bytes(set(range(256)).difference(_ALPHABET))
+_TO_STANDARD = bytes.maketrans(_ALPHABET + _OTHERS, _ALPHABET[:-2] + b"+/" + b"!" * len(_OTHERS))
+"""What is not in the alphabet becomes what no alphabet has."""
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-_PADDING = (b"", b"===", b"==", b"=")
-_text_of = msgspec.json.Encoder()
+_PADDING = (b"", b"!", b"==", b"=")
+"""By length modulo 4; one character alone is no byte."""
+_LAST = (_ALPHABET, b"", _ALPHABET[::16], _ALPHABET[::4])
+"""The last characters that leave no bit over (RFC 4648 §3.5), by length modulo 4."""
 _bytes_of = msgspec.json.Decoder(bytes)
 
 
@@ -28,17 +34,17 @@ def b64url_encode(raw: bytes) -> str:
 def b64url_decode(text: bytes) -> bytes:
     """Return the bytes of canonical unpadded base64url, else raise `Malformed`.
 
-    Encoding the result again must give the same text: this one comparison refuses padding, white
-    space, the standard alphabet and stray trailing bits (RFC 4648 §3.5). msgspec writes bytes as
-    base64 in a JSON string, and reads it in less than half of the time that binascii takes.
+    Encoding the result again gives the same text: padding, white space and the standard alphabet
+    are refused, and so are stray trailing bits. msgspec reads base64 in a JSON string in less than
+    half of the time that binascii takes.
     """
-    try:
-        raw = _bytes_of.decode(b'"%b%b"' % (text.translate(_TO_STANDARD), _PADDING[len(text) & 3]))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Malformed("not base64url") from error
-    if _text_of.encode(raw).translate(_TO_URL).rstrip(b'="')[1:] != text:
+    over = len(text) & 3
+    if text[-1:] not in _LAST[over]:
         raise Malformed("base64url is not canonical")
-    return raw
+    try:
+        return _bytes_of.decode(b'"%b%b"' % (text.translate(_TO_STANDARD), _PADDING[over]))
+    except msgspec.MsgspecError as error:
+        raise Malformed("not base64url") from error
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

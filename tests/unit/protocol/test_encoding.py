@@ -60,6 +60,42 @@ def test_what_decodes_is_the_only_spelling(text: bytes) -> None:
         assert b64url_encode(b64url_decode(text)).encode() == text
 
 
+def encodes_back(text: bytes) -> bytes | None:
+    """Return what text stands for, by the standard library and by encoding it again."""
+    try:
+        padded = text.translate(bytes.maketrans(b"-_", b"+/")) + b"=" * (-len(text) % 4)
+        raw = base64.b64decode(padded, validate=True)
+    except ValueError:
+        return None
+    return raw if base64.urlsafe_b64encode(raw).rstrip(b"=") == text else None
+
+
+def decoded(text: bytes) -> bytes | None:
+    """Return what the reader makes of it."""
+    try:
+        return b64url_decode(text)
+    except Malformed:
+        return None
+
+
+LETTERS = base64.urlsafe_b64encode(bytes(range(256))).replace(b"=", b"").decode()
+SPELLINGS = st.text(LETTERS, max_size=40).map(str.encode)
+
+
+@given(SPELLINGS | st.text(LETTERS + '=+/ \n"\\!', max_size=12).map(str.encode))
+def test_the_last_letter_tells_what_encoding_again_would(text: bytes) -> None:
+    """The reader looks at the spare bits alone, and answers as one that encodes again."""
+    assert decoded(text) == encodes_back(text)
+
+
+def test_every_short_text_is_answered_as_by_encoding_again() -> None:
+    """All texts of up to two bytes, and each last letter after each length."""
+    texts = [b"", *(bytes((a,)) for a in range(256))]
+    texts += [bytes((a, b)) for a in range(256) for b in range(256)]
+    texts += [b"A" * length + bytes((last,)) for length in range(8) for last in range(256)]
+    assert [decoded(each) for each in texts] == [encodes_back(each) for each in texts]
+
+
 @pytest.mark.parametrize(
     "raw",
     [
