@@ -2,6 +2,8 @@
 
 - Under `/envoy`, Envoy's `path_prefix`: method and path are the caller's, after the prefix.
 - `/nginx`: method and path come in `X-Original-Method` and `X-Original-URI`, which nginx must set.
+- Rules of paths see the path decoded, as a framework's would. One that can be read in two ways is
+  refused with 403, for the service might read it in the other (RFC 3986 §6.2.2).
 - 200 with `X-Rescind-*`, all of them always, so that a proxy writes over what a caller sent; else
   the refusals of `rescind_guard.integrations.http`. Any other path is refused: a proxy that asks
   in a way that is not known gets no yes.
@@ -20,6 +22,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote
 
 import uvicorn
 
@@ -34,6 +37,8 @@ ENVOY, NGINX = "/envoy", "/nginx"
 REMOVE_HEADER = "x-envoy-auth-headers-to-remove"
 """What Envoy takes out of the request before the service sees it."""
 ORIGINAL_METHOD, ORIGINAL_URI = "x-original-method", "x-original-uri"
+_NOT_IN_PATHS = ("\\", *map(chr, range(0x20)), "\x7f")
+"""Some read a backslash as a slash; control characters end a path for others."""
 MAX_HEAD_BYTES = 64 * 1024
 """Envoy passes 60 KiB on at most (max_request_headers_kb), nginx 32 KiB."""
 MAX_PORT = 65_535
@@ -75,7 +80,8 @@ class Authz:
             and carriage.carries_badge(name, value, bearer=self._bearer)
             for name, value in scope["headers"]
         )
-        return ",".join([carriage.BADGE_HEADER, *([carriage.AUTHORIZATION] if lent else [])])
+        own = [carriage.BADGE_HEADER, carriage.MAP_HEADER]
+        return ",".join([*own, *([carriage.AUTHORIZATION] if lent else [])])
 
 
 def _asked(scope: Message, headers: list[Header]) -> str | Decision:
@@ -85,13 +91,28 @@ def _asked(scope: Message, headers: list[Header]) -> str | Decision:
         return Decision(Outcome.DENY, Code.BADGE_MALFORMED, "the head of the request is too long")
     path = str(scope["path"])
     if path.startswith(f"{ENVOY}/"):
-        return f"{scope['method']} {path.removeprefix(ENVOY)}"
+        return _question(scope["method"], path.removeprefix(ENVOY))
     if path != NGINX:
         return _misconfigured(f"the proxy must ask under {ENVOY} or {NGINX}")
     methods, uris = ([v for n, v in headers if n == x] for x in (ORIGINAL_METHOD, ORIGINAL_URI))
     if len(methods) != 1 or len(uris) != 1:
         return _misconfigured("nginx must set X-Original-Method and X-Original-URI, once each")
-    return f"{methods[0]} {uris[0].partition('?')[0]}"
+    return _question(methods[0], unquote(uris[0].partition("?")[0]))
+
+
+def _question(method: str, path: str) -> str | Decision:
+    """Return what a policy is asked about; the refusal of a path that can be read in two ways.
+
+    nginx passes on what the caller wrote, and Envoy leaves an escaped slash: `/orders/..%2fadmin`
+    is one path to this rule and another to that service.
+    """
+    first, *segments = path.split("/")
+    names = [segment.partition(";")[0] for segment in segments]  # `..;x`: parameters of a segment
+    one_way = first == "" and segments and not {".", ".."} & set(names) and "" not in segments[:-1]
+    if not one_way or any(each in path for each in _NOT_IN_PATHS):
+        reason = "the path must be in its plain form: no dot or empty segments, no backslash"
+        return Decision(Outcome.DENY, Code.TOOL_POLICY_DENIED, reason)
+    return f"{method} {path}"
 
 
 def _misconfigured(sentence: str) -> Decision:
