@@ -4,12 +4,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from regopy import Input, Interpreter
 
-from rescind_guard.policy_input import VERSION
-from rescind_guard.rego import PACKAGE, Rego
+from rescind_guard.badges import Claims
+from rescind_guard.enforcement import Enforcement
+from rescind_guard.freshness import SystemClock
+from rescind_guard.policy_input import VERSION, Context, Document, document
+from rescind_guard.rego import Rego
+from rescind_guard.rego_engine import PACKAGE
 from rescind_guard.rules import Rules
 
 TOOL = "orders.create"
@@ -46,36 +49,26 @@ def rego() -> Rego:
     return policy
 
 
-def documents(count: int) -> list[dict[str, Any]]:
-    """Return input documents as fresh as those of new badges."""
-    return [
-        {
-            "pip_version": VERSION,
-            "subject": {
-                "did": f"did:web:acme.example:{number}",
-                "badge_jti": str(uuid4()),
-                "ial": "0",
-                "trust_level": "2",
-            },
-            "action": {"operation": TOOL, "mcp_tool": TOOL},
-            "resource": {"identifier": ""},
-            "context": {"txn_id": str(uuid4()), "enforcement_mode": "EM-STRICT"},
-            "environment": {"time": "2026-01-01T00:00:00+00:00"},
-        }
-        for number in range(count)
-    ]
+def document_of(claims: Claims) -> Document:
+    """Return what a guard asks about a call of this badge, as fresh as if it asked now."""
+    return document(claims, TOOL, Context(Enforcement.STRICT, None), SystemClock().wall())[0]
 
 
-def bare() -> Callable[[dict[str, Any]], Sequence[Any]]:
-    """Return the library alone: set the input, ask the bundle's entry point, read the answer."""
+def bare() -> Callable[[Document], Sequence[Any]]:
+    """Return the library alone: set the input, ask the bundle's entry point, read the answer.
+
+    By its documented functions, as whoever has no guard would use it.
+    """
     interpreter: Any = Interpreter()  # type: ignore[no-untyped-call]  # has no types
     interpreter.add_module("policy.rego", SMALL)
     bundle = interpreter.build("data.capiscio.policy", [PACKAGE])
 
-    def ask(document: dict[str, Any]) -> Sequence[Any]:
+    def ask(document: Document) -> Sequence[Any]:
         interpreter.set_input(Input(document))
         results: Sequence[Any] = interpreter.query_bundle_entrypoint(bundle, PACKAGE).results
         return results
 
-    assert ask(documents(1)[0])[0].expressions[0]["decision"] == "ALLOW"
+    asked: Document = {"pip_version": VERSION, "subject": {"trust_level": "2"}}
+    asked = {**asked, "action": {"operation": TOOL, "mcp_tool": TOOL}}
+    assert ask(asked)[0].expressions[0]["decision"] == "ALLOW"
     return ask

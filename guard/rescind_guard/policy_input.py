@@ -3,8 +3,8 @@
 What is not set is absent: a rule that asks for it is undefined, and does not match by accident.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -13,6 +13,8 @@ from rescind_guard.badges import Claims
 from rescind_guard.policy import PolicyFailed
 
 VERSION = "capiscio.pip.v1"
+Document = Mapping[str, str | Mapping[str, str]]
+"""An input document: text, or text by name."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -23,17 +25,17 @@ class Context(msgspec.Struct, frozen=True):
     """What this service is called; the resource's identifier."""
 
 
-def document(claims: Claims, tool: str | None, context: Context, now: float) -> dict[str, Any]:
-    """Return the document of one call, with a transaction id of its own; `now` in unix seconds.
+def document(
+    claims: Claims, tool: str | None, context: Context, now: float
+) -> tuple[Document, str]:
+    """Return the document of one call, and the transaction id in it; `now` in unix seconds.
 
     Raises `PolicyFailed` for names with a NUL, which the interpreter would cut off there: the
     policy would judge another name than the one that is called.
     """
-    if any("\0" in name for name in (tool or "", claims.sub, claims.jti)):
+    if "\0" in claims.sub or "\0" in claims.jti or (tool is not None and "\0" in tool):
         raise PolicyFailed("a name has a NUL in it")
-    action = {"operation": tool or ""}
-    if tool is not None:
-        action["mcp_tool"] = tool
+    txn_id = str(uuid4())
     return {
         "pip_version": VERSION,
         "subject": {
@@ -42,8 +44,8 @@ def document(claims: Claims, tool: str | None, context: Context, now: float) -> 
             "ial": claims.ial,
             "trust_level": str(claims.level),
         },
-        "action": action,
+        "action": {"operation": ""} if tool is None else {"operation": tool, "mcp_tool": tool},
         "resource": {"identifier": context.audience or ""},
-        "context": {"txn_id": str(uuid4()), "enforcement_mode": context.enforcement},
+        "context": {"txn_id": txn_id, "enforcement_mode": context.enforcement},
         "environment": {"time": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")},
-    }
+    }, txn_id

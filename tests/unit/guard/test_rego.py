@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from regopy import Interpreter
+from regopy.rego_shared import rego as shared
 
-from rescind_guard import Code, Outcome
-from rescind_guard import rego as rego_module
+from rescind_guard import Code, Outcome, rego_engine
 from rescind_guard.decision import Decision
 from rescind_guard.enforcement import Enforcement
 from rescind_guard.policy_files import MAX_DATA_BYTES
@@ -190,32 +189,30 @@ def test_threads_do_not_get_each_others_answers(tmp_path: Path) -> None:
     assert crossed_answers(Rego(folder(tmp_path, LEVEL_3))) == 0
 
 
-class OneAtATime(Interpreter):
-    """Each call has the interpreter for itself, so that sharing it is no data race."""
-
-    alone = threading.Lock()
-
-    def set_input(self, value: Any) -> None:
-        """Set the input, and let others run."""
-        with self.alone:
-            super().set_input(value)
-
-    def query_bundle_entrypoint(self, *args: Any) -> Any:
-        """Ask."""
-        with self.alone:
-            return super().query_bundle_entrypoint(*args)
-
-
 def test_a_shared_interpreter_would_mix_answers_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same with one interpreter for all: or the test above could not fail."""
-    monkeypatch.setattr(rego_module, "Interpreter", OneAtATime)
+    monkeypatch.setattr(rego_engine, "_c", OneAtATime())
     policy = Rego(folder(tmp_path, LEVEL_3))
     policy._local = SimpleNamespace(  # type: ignore[assignment]
-        evaluate=rego_module._interpreter(policy._modules)
+        evaluate=rego_engine.load(policy._modules)
     )
     assert crossed_answers(policy) > 0
+
+
+class OneAtATime:
+    """The library's functions; each call has it for itself, so that sharing is no data race."""
+
+    def __init__(self) -> None:
+        self.alone = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any) -> Any:
+            with self.alone:
+                return getattr(shared, name)(*args)
+
+        return call
 
 
 def test_a_policy_that_allows_everything_allows_no_killed_badge(tmp_path: Path) -> None:
