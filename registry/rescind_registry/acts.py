@@ -1,4 +1,4 @@
-"""What an API token's holder does to others: kill, suspend, reinstate, and the audit of it.
+"""What an API token's holder does to others: kill, reinstate, enrol, issue, and the audit of it.
 
 The kill goes through the publisher, as every kill does; the answer waits until this node's own view
 has it too, so that the next refresh is refused here.
@@ -6,17 +6,22 @@ has it too, so that the next refresh is refused here.
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
+from rescind_protocol import targets
 from rescind_protocol.changes import Effect
 from rescind_protocol.errors import RescindError
 from rescind_protocol.targets import Kind, Target
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, KillSpec, Order
+from rescind_registry.agents import Agent
 from rescind_registry.audit import Entry
 from rescind_registry.errors import AuditFailed
 from rescind_registry.floors import floor_of
+from rescind_registry.issuing import Minted
 from rescind_registry.node import Node
 from rescind_registry.tokens import Token
 
@@ -74,31 +79,69 @@ def status_of(receipt: Receipt) -> int:
     return PENDING if pending else 200
 
 
-def note(node: Node, caller: Caller, what: str, *targets: str, why: str | None = None) -> None:
+def note(node: Node, caller: Caller, what: str, *named: str, why: str | None = None) -> None:
     """Write an act into the audit trail; raises `AuditFailed`."""
-    node.trail.append(_entry(node, caller, what, targets, why))
+    node.trail.append(_entry(node, caller, what, named, why))
 
 
-def _entry(
-    node: Node, caller: Caller, what: str, targets: tuple[str, ...], why: str | None
-) -> Entry:
+def _entry(node: Node, caller: Caller, what: str, named: tuple[str, ...], why: str | None) -> Entry:
     return Entry(
         at=round(node.clock.wall(), 3),
         who=caller.actor,
         where=caller.address,
         what=what,
-        targets=targets,
+        targets=named,
         why=why,
     )
 
 
-def _submit(node: Node, order: Order, entry: Entry) -> Receipt:
-    """Let it be done, and write down that it was, or why not."""
+def enrol(node: Node, caller: Caller, agent: Agent) -> Agent:
+    """Put an agent in; unlike a kill, not without a line in the audit trail."""
+    entry = _entry(node, caller, "enrol", (agent.did,), None)
+    with _refusal_noted(node, entry):
+        node.agents.check(agent)
+    node.trail.append(entry)
+    with _refusal_noted(node, entry):  # somebody else was quicker
+        return node.agents.enrol(agent)
+
+
+def remove(node: Node, caller: Caller, did: str) -> Agent:
+    """Take an agent out, as `enrol` puts it in."""
+    entry = _entry(node, caller, "remove", (did,), None)
+    with _refusal_noted(node, entry):
+        found = node.agents.get(did)
+    node.trail.append(entry)
+    return node.agents.remove(found.did)
+
+
+def issue(
+    node: Node, caller: Caller, did: str, *, ttl_s: int | None, aud: tuple[str, ...] | None
+) -> Minted:
+    """Mint a badge on an API token's word; it is given out when the audit trail names it."""
+    entry = _entry(node, caller, "issue", (did,), None)
+    with _refusal_noted(node, entry):
+        agent = node.agents.get(did)
+        ttl_s = node.issuer.check_ttl(ttl_s)
+        minted = node.issuer.mint(agent, ttl_s=ttl_s, aud=aud, ial="0")
+    badge = str(targets.badge(node.config.iss, minted.issued.jti))
+    node.trail.append(msgspec.structs.replace(entry, targets=(agent.did, badge)))
+    return minted
+
+
+@contextmanager
+def _refusal_noted(node: Node, entry: Entry) -> Iterator[None]:
+    """Write down that an act was refused, and why."""
     try:
-        receipt = node.engine.submit(order)
+        yield
     except RescindError as error:
         node.trail.append(msgspec.structs.replace(entry, outcome=f"refused: {error.code}"))
         raise
+
+
+def _submit(node: Node, order: Order, entry: Entry) -> Receipt:
+    """Let it be done, and write down that it was, or why not."""
+    with _refusal_noted(node, entry):
+        receipt = node.engine.submit(order)
     done = tuple(map(str, receipt.ended or receipt.ids))
     try:
         node.trail.append(msgspec.structs.replace(entry, ids=done))

@@ -1,6 +1,7 @@
 """Agents that may have badges: enrolled with a public key, a domain and a level."""
 
 import re
+from contextlib import suppress
 
 import msgspec
 
@@ -65,6 +66,13 @@ def _domain_of(did: str) -> str | None:
     return rest.partition(":")[0].partition("%")[0] if method == "web" else None
 
 
+def _check_same(agent: Agent, found: Agent) -> None:
+    if found != msgspec.structs.replace(agent, enrolled_at=found.enrolled_at):
+        raise AgentExists(
+            f"agent {agent.did} is enrolled with another key, domain or level: remove it first"
+        )
+
+
 class Agents:
     """The table of agents."""
 
@@ -73,17 +81,18 @@ class Agents:
 
     def enrol(self, agent: Agent) -> Agent:
         """Put an agent in; the same one twice is one. Raises `AgentExists` for another key."""
-        added = self._store.change(
+        self._store.change(
             f"INSERT INTO agents ({_COLUMNS}) VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING",  # noqa: S608 - a constant
             (agent.did, agent.public_key, agent.domain, agent.level, agent.enrolled_at),
         )
         found = self.get(agent.did)
-        same = msgspec.structs.replace(agent, enrolled_at=found.enrolled_at)
-        if not added and found != same:
-            raise AgentExists(
-                f"agent {agent.did} is enrolled with another key, domain or level: remove it first"
-            )
+        _check_same(agent, found)
         return found
+
+    def check(self, agent: Agent) -> None:
+        """See that nobody else is enrolled by this name; raises `AgentExists`."""
+        with suppress(AgentUnknown):
+            _check_same(agent, self.get(agent.did))
 
     def get(self, did: str) -> Agent:
         """Return an agent, or raise `AgentUnknown`."""

@@ -50,8 +50,7 @@ def enrol(
     )
 
     def do() -> tuple[int, bodies.AgentDocument]:
-        acts.note(node, caller, "enrol", made.did)
-        return 201, document(node.agents.enrol(made))
+        return 201, document(acts.enrol(node, caller, made))
 
     return once(request, data, do)  # type: ignore[return-value]  # the document, encoded
 
@@ -89,10 +88,7 @@ def one_agent(request: Asked, did: Did) -> bodies.AgentDocument:
 @in_thread
 def remove(request: Asked, did: Did) -> bodies.AgentDocument:
     """Take an agent out: it is given no badge any more; the last one lives until it expires."""
-    node = node_of(request)
-    found = node.agents.get(did)
-    acts.note(node, caller_of(request), "remove", found.did)
-    return document(node.agents.remove(did))
+    return document(acts.remove(node_of(request), caller_of(request), did))
 
 
 @get("/v1/agents/{did:str}/status", opt=needs(Scope.READ), responses=refusals(404))

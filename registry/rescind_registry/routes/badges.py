@@ -50,10 +50,8 @@ def issue(
     request: Asked, did: Did, data: JSONBody[bodies.BadgeBody | None] = None
 ) -> bodies.BadgeDocument:
     """Issue a badge to an agent on the word of an API token (`ial` "0")."""
-    node, wanted = node_of(request), data or NO_BADGE
-    agent = node.agents.get(did)
-    ttl_s = node.issuer.check_ttl(wanted.ttl_s)
-    return _document(node.issuer.mint(agent, ttl_s=ttl_s, aud=wanted.aud, ial="0"))
+    node, caller, wanted = node_of(request), caller_of(request), data or NO_BADGE
+    return _document(acts.issue(node, caller, did, ttl_s=wanted.ttl_s, aud=wanted.aud))
 
 
 @post(

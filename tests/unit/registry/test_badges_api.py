@@ -61,6 +61,27 @@ def test_a_badge_is_said_in_both_spellings(holder: Holder) -> None:
     assert (answer["success"], answer["data"]["trustLevel"]) == (True, "2")
 
 
+def test_a_badge_on_a_token_s_word_stands_in_the_audit_trail(holder: Holder) -> None:
+    """By its jti, before it is given out; so does the one that was refused, and no badge itself."""
+    given = issue(holder).json()
+    issue(holder, ttl=1)
+    holder.bench.fabric.kill(AGENT)
+    assert issue(holder).status_code == 403
+    done, malformed, refused = holder.bench.node.trail.entries()
+    badge = targets.badge(holder.bench.node.config.iss, given["jti"])
+    assert (done.what, done.outcome, done.targets) == ("issue", "done", (DID, str(badge)))
+    assert (malformed.outcome, malformed.targets) == ("refused: MALFORMED", (DID,))
+    assert refused.outcome == "refused: AGENT_DISABLED"
+    assert given["badge"] not in holder.bench.node.trail.path.read_text()
+
+
+def test_without_an_audit_trail_no_token_gets_a_badge(holder: Holder) -> None:
+    """An agent that proves its key does: that is no act of anybody else."""
+    holder.bench.node.trail.path.mkdir(parents=True)
+    assert issue(holder).status_code == 503
+    assert holder.refresh().status_code == 200
+
+
 @pytest.mark.parametrize("spelled", ["badge_aud", "badgeAud"])
 def test_what_is_asked_for_is_read_in_both_spellings(holder: Holder, spelled: str) -> None:
     """And `aud` in a badge is a list."""

@@ -10,6 +10,7 @@ from litestar.testing import TestClient
 
 from rescind.testing.badges import ISSUER
 from rescind.testing.keys import key_of
+from rescind_guard.didkey import from_public
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
 from rescind_protocol.trust import TWO_KEY_KINDS
@@ -18,6 +19,7 @@ from rescind_registry.tokens import Scope
 from tests.fakes.holder import DID, enrol
 from tests.fakes.registry import Bench, benched
 
+KEY_DID = from_public(key_of("agent").public)
 AGENT = {"kind": "agent", "id": DID}
 KINDS: list[tuple[dict[str, str], targets.Target]] = [
     ({"kind": "badge", "iss": ISSUER, "id": "ABC"}, targets.badge(ISSUER, "ABC")),
@@ -374,6 +376,37 @@ def test_the_audit_has_who_what_why_and_from_where(api: Api) -> None:
     assert (refused.what, refused.targets) == ("refused", ("POST /v1/kills",))
     secret = api.admin["Authorization"].split("_")[-1]
     assert secret not in api.bench.node.trail.path.read_text()
+
+
+def test_what_was_refused_is_not_audited_as_done(api: Api) -> None:
+    """Who is enrolled otherwise is not enrolled again, and whom nobody knows is not removed."""
+    for level in (1, 1, 2):
+        api.post("/v1/agents", {"did": KEY_DID, "level": level, "domain": "acme.example"})
+    for _ in range(2):
+        api.client.delete(f"/v1/agents/{KEY_DID}", headers=api.admin)
+    assert [(each.what, each.outcome) for each in api.bench.node.trail.entries()] == [
+        ("enrol", "done"),
+        ("enrol", "done"),
+        ("enrol", "refused: AGENT_EXISTS"),
+        ("remove", "done"),
+        ("remove", "refused: AGENT_UNKNOWN"),
+    ]
+    assert {each.targets for each in api.bench.node.trail.entries()} == {(KEY_DID,)}
+
+
+def test_nobody_is_enrolled_or_removed_unwritten(api: Api) -> None:
+    """Unlike a kill, it can wait until the trail can be written."""
+    body = {"did": KEY_DID, "domain": "acme.example"}
+    trail = api.bench.node.trail.path
+    trail.mkdir(parents=True)
+    assert api.post("/v1/agents", body).status_code == 503
+    trail.rmdir()
+    assert api.client.delete(f"/v1/agents/{KEY_DID}", headers=api.admin).status_code == 404
+    assert api.post("/v1/agents", body).status_code == 201
+    trail.rename(trail.with_suffix(".kept"))
+    trail.mkdir()
+    assert api.client.delete(f"/v1/agents/{KEY_DID}", headers=api.admin).status_code == 503
+    assert api.client.get(f"/v1/agents/{KEY_DID}", headers=api.admin).status_code == 200
 
 
 def test_a_kill_is_not_held_up_by_the_audit(api: Api) -> None:
