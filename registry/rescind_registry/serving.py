@@ -12,6 +12,7 @@ from litestar import Litestar
 
 from rescind_registry.config import RegistryConfig
 from rescind_registry.errors import BadRegistryConfig
+from rescind_registry.patience import Patience, most_connections
 
 BACKLOG = 2048
 UNREAD_MS = 20_000
@@ -83,6 +84,9 @@ def listen(config: RegistryConfig) -> socket.socket:
 def _settings(app: Litestar, config: RegistryConfig) -> uvicorn.Config:
     settings = uvicorn.Config(
         app,
+        http=Patience,
+        ws="none",
+        limit_concurrency=most_connections(),
         lifespan="on",
         log_config=None,
         access_log=False,
