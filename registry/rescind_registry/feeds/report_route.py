@@ -7,7 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody
 
 from rescind_protocol.limits import MAX_REPORT_BYTES
-from rescind_registry.auth import needs
+from rescind_registry.auth import address_of, needs
 from rescind_registry.feeds.applied import Reports
 from rescind_registry.routes.answering import refusals
 from rescind_registry.tokens import Scope
@@ -29,6 +29,6 @@ def route(reports: Reports) -> HTTPRouteHandler:
     async def take_report(request: Request[Any, Any, Any], data: JSONBody[dict[str, Any]]) -> None:
         """Hand a subscriber's report on to the publishers: a claim, which may be lost."""
         del data  # read as it was sent, once more: what a later version says is handed on too
-        reports.take(await request.body())
+        reports.take(await request.body(), address_of(request))
 
     return take_report
