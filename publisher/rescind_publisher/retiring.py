@@ -59,6 +59,11 @@ def _doubts(name: str, key: str, known: Known) -> tuple[str, ...]:
     """Return what may be missing here of what it has said."""
     found = list(known.problems)
     heard = known.heads.get(name)
+    if heard is None:
+        found.append(
+            f"no head of {name!r} was heard since this publisher started: it cannot tell what was "
+            "said last, nor who is gone"
+        )
     for log, at in heard.head.logs.items() if heard is not None else ():
         mine = known.positions.vector.get(log)
         if at.seq and (mine is None or mine.seq < at.seq):

@@ -12,8 +12,9 @@ The publisher that runs here says so to all: nothing waits for PUBLISHER's heads
 the last event of each of its logs that is known here; beyond that all is void, everywhere alike.
 Kills before it stay in force. Needs the right `retire`.
 
-Refused while PUBLISHER is heard, and where its last head names events that are not here: they may
-lie in its spool alone. Should it come back, it says its own again in a new log.
+Refused while PUBLISHER is heard, and where its last head names events that are not here, or none
+was heard since the publisher here started: events may lie in its spool alone. Should it come back,
+it says its own again in a new log.
 """
 
 

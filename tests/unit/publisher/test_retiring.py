@@ -68,6 +68,7 @@ def test_a_retirement_names_the_last_known_event_of_each_log() -> None:
         (known(), "soc", "cannot retire itself"),
         (known(), "nobody", "knows no publisher"),
         (msgspec.structs.replace(known(), problems=("nats: away",)), "soc-b", "nats: away"),
+        (msgspec.structs.replace(known(), heads={}), "soc-b", "no head of 'soc-b' was heard"),
     ],
 )
 def test_what_may_be_a_mistake_is_refused(at: Known, name: str, why: str) -> None:
