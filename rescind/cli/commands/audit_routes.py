@@ -14,7 +14,7 @@ from rescind.errors import EXIT_FAILED, EXIT_OK
 @click.argument("app", metavar="MODULE:APP")
 @common
 def audit_routes(session: Session, *, app: str) -> int:
-    r"""List every route, method and tool of a service, and whether a guard stands before it.
+    """List every route, method and tool of a service, and whether a guard stands before it.
 
     Imports the module, as a server would, and calls no handler. A guard counts if it is there after
     the import. Exit code 1 if any route is open: neither guarded nor exempt with a reason.
@@ -22,7 +22,7 @@ def audit_routes(session: Session, *, app: str) -> int:
     \b
     Example:
       rescind audit-routes orders.main:app
-    """
+    """  # noqa: D301 - click's own mark, a backspace
     from rescind import routes  # noqa: PLC0415 - help needs none
 
     found = routes.of(_load(app))

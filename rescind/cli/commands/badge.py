@@ -37,12 +37,12 @@ def badge() -> None:
 def issue(
     session: Session, *, sub: str, level: int, ttl_s: int, aud: tuple[str, ...], sid: str | None
 ) -> int:
-    r"""Write a new badge of the local issuer to standard output, for trying things out.
+    """Write a new badge of the local issuer to standard output, for trying things out.
 
     \b
     Example:
       rescind badge issue --sub did:web:acme.example:x7 | rescind explain
-    """
+    """  # noqa: D301 - click's own mark, a backspace
     from rescind.cli.issuing import LocalIssuer  # noqa: PLC0415 - help needs none
 
     issuer = LocalIssuer(session.loaded)

@@ -49,12 +49,12 @@ def write(
     scope: str,
     timeout_s: float,
 ) -> int:
-    r"""Follow the fabric until the view is proven, and write it to FILE.
+    """Follow the fabric until the view is proven, and write it to FILE.
 
     \b
     Example:
       rescind bundle write revocations.tar.gz --key bundle.pem
-    """
+    """  # noqa: D301 - click's own mark, a backspace
     _need_registry()
     from rescind import bundling  # noqa: PLC0415 - help needs none
     from rescind.cli.following import following, wait_fresh  # noqa: PLC0415

@@ -23,7 +23,7 @@ DETAIL_CHARS = 44
 @timeout(5, "How long to wait for a fresh view.")
 @common
 def explain(session: Session, *, tool: str | None, timeout_s: float) -> int:
-    r"""Show each numbered step of a guard's decision on the badge on standard input.
+    """Show each numbered step of a guard's decision on the badge on standard input.
 
     Follows the fabric and decides by the settings of this host, as a guard in a server would. The
     badge itself is never shown. Exit code 0 if it is allowed, 1 if not.
@@ -31,7 +31,7 @@ def explain(session: Session, *, tool: str | None, timeout_s: float) -> int:
     \b
     Example:
       rescind badge issue --sub did:web:acme.example:x7 | rescind explain
-    """
+    """  # noqa: D301 - click's own mark, a backspace
     from rescind import compose, policies  # noqa: PLC0415 - help needs none
     from rescind.cli.following import following, wait_fresh  # noqa: PLC0415
     from rescind_guard.explain import Explanation  # noqa: PLC0415

@@ -1,8 +1,10 @@
 """The root of the command line: help, bad input, exit codes."""
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 import click
@@ -55,6 +57,26 @@ def test_every_command_has_help_and_so_has_each_of_its_options() -> None:
         for param in command.params:
             if isinstance(param, click.Option):
                 assert param.help or param.show_default, (command.name, param.name)
+
+
+def pages(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command and group."""
+    yield path
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from pages(command, *path, name)
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("words", list(pages(cli)), ids=" ".join)
+def test_help_reads_well(run: Run, words: tuple[str, ...]) -> None:
+    """No mark of click's is left in it, and an example stands below its heading, whole."""
+    shown = run(*words, "--help").stdout
+    assert not {char for char in shown if char == "\\" or (ord(char) < 32 and char != "\n")}
+    assert not re.findall(r"(?m)Example\w*:.+$", shown)
 
 
 def test_help_names_every_command_and_every_exit_code(run: Run) -> None:
