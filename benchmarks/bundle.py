@@ -95,13 +95,13 @@ class Node:
         self._view.claim()
         self.at = Reconciler(publisher.trust, self._view, SystemClock())
         self.at.relay = self.hub
-        author = signed.Author(publisher.key, PUBLISHER, FABRIC, 1, time.time)
+        author = signed.Author(publisher.key, PUBLISHER, FABRIC, time.time)
         self.bundles = Bundles(FABRIC, self.hub, self, author=author)
 
     def capture(self, *, proven: bool = True) -> Captured | None:
         """Return what is known; nothing else writes meanwhile."""
         del proven
-        return Captured(positions_of(self.at.replica), self.at.replica.table, {})
+        return Captured(positions_of(self.at.replica), self.at.replica.table, {}, 1)
 
 
 def run(plan: Plan) -> Result:

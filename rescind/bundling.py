@@ -36,7 +36,7 @@ def make_author(loaded: Loaded, trust: Trust, clock: Clock) -> Author | None:
         return None
     if not signer.rights.snapshot:
         return None
-    return Author(key, signer.publisher, trust.fabric, trust.version, clock.wall)
+    return Author(key, signer.publisher, trust.fabric, clock.wall)
 
 
 def write(
@@ -55,5 +55,5 @@ def write(
             f"{loaded.path(loaded.settings.publisher_key)} is no key that may sign snapshots: "
             "give it the right 'snapshot' in the trust file"
         )
-    member = author.write(captured.image())
+    member = author.write(captured.image(), captured.trust)
     return Body(document.revision, signed.pack(document.revision, member, []), "")

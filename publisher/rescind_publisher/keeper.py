@@ -11,7 +11,7 @@ the way of a kill: a store that fails is tried again a while later, and counted.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -144,9 +144,7 @@ class Keeper:
             return
         image = await asyncio.to_thread(captured.image)
         body = await asyncio.to_thread(snapshots.body_of, image)
-        await asyncio.gather(
-            *(self._write(each, image, body, captured.cursors) for each in wanting)
-        )
+        await asyncio.gather(*(self._write(each, image, body, captured) for each in wanting))
 
     def _is_due(self, each: Shelf, captured: Captured) -> bool:
         if each.kept is None:
@@ -199,13 +197,11 @@ class Keeper:
                 break
         return tuple(whole)
 
-    async def _write(
-        self, each: Shelf, image: Image, body: Body, cursors: Mapping[str, Cursor]
-    ) -> None:
+    async def _write(self, each: Shelf, image: Image, body: Body, captured: Captured) -> None:
         """Write one, and count it when it was read back."""
         have = each.have[: shelf.KEEP]
         place = shelf.next_place(self._voice.key.kid, have)
-        manifest = self._sign(body, cursors.get(each.store.name))
+        manifest = self._sign(body, captured.trust, captured.cursors.get(each.store.name))
         try:
             await self._within(each, each.store.write_snapshot(place, body.parts, manifest))
             new = [one for one in await self._within(each, self._own(each)) if one.place == place]
@@ -220,7 +216,7 @@ class Keeper:
         each.problem = ""
         each.kept = (shelf.kept(place, new[0].statement, image), *have)[: shelf.KEEP]
 
-    def _sign(self, body: Body, cursor: Cursor | None) -> bytes:
+    def _sign(self, body: Body, trust: int, cursor: Cursor | None) -> bytes:
         voice = self._voice
         place = None if cursor is None else Place(cursor.position, b64url_encode(cursor.digest))
         return snapshots.sign(
@@ -228,7 +224,7 @@ class Keeper:
             key=voice.key,
             publisher=voice.publisher,
             fabric=voice.fabric,
-            trust=self._trust.version,
+            trust=trust,
             at=int(self._clock.wall()),
             cursor=place,
         )

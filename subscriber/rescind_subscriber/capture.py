@@ -18,6 +18,8 @@ class Captured(msgspec.Struct, frozen=True):
     table: Table
     cursors: Mapping[str, Cursor]
     """By source; everything up to there is part of the state."""
+    trust: int
+    """The version of the trust file by which the state came about: a newer one may void some."""
 
     def image(self) -> Image:
         """Return the whole as data; takes a while, and may run in any thread."""

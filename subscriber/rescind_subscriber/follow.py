@@ -411,10 +411,10 @@ class Follower:
         """Return the state of this moment, None where it may not be relied upon."""
         if self._failure is not None or self.reconciler.unreadable is not None:
             return None
-        if self.reconciler.joined.rebuilding:
+        replica, joined = self.reconciler.replica, self.reconciler.joined
+        if joined.rebuilding:
             return None
-        replica = self.reconciler.replica
-        return Captured(positions_of(replica), replica.table, dict(self.cursors))
+        return Captured(positions_of(replica), replica.table, dict(self.cursors), joined.read_by)
 
     def observed(self) -> Observed:
         """Return what the state is derived from."""

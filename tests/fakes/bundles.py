@@ -22,7 +22,7 @@ from tests.fakes.feeds import Node, noded
 from tests.fakes.waiting import until
 
 PATH = f"/v1/bundles/{FABRIC}"
-AUTHOR = Author(PUBLISHER, "soc", FABRIC, 1, lambda: NOW)
+AUTHOR = Author(PUBLISHER, "soc", FABRIC, lambda: NOW)
 
 
 class BundleNode:
@@ -40,7 +40,7 @@ class BundleNode:
         if proven and not self.fresh:
             return None
         replica = self.node.at.replica
-        return Captured(positions_of(replica), replica.table, {})
+        return Captured(positions_of(replica), replica.table, {}, self.node.at.joined.read_by)
 
     async def say(self, *raws: bytes) -> None:
         """Let events be heard, and wait for the bundle to have them."""

@@ -60,7 +60,7 @@ class Bench:
     def capture(self) -> Captured | None:
         """Return the state of now."""
         replica = self._follower._reconciler.replica
-        return Captured(positions_of(replica), replica.table, {}) if self.fresh else None
+        return Captured(positions_of(replica), replica.table, {}, 1) if self.fresh else None
 
     def token(self, *scopes: Scope) -> dict[str, str]:
         """Make an API token, and return the header that says it."""

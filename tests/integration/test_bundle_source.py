@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from rescind_protocol import bundles
+from rescind_protocol import bundles, snapshots
+from rescind_protocol import trust as trusts
 from rescind_protocol.image import Image
 from rescind_registry.bundle import signed
 from rescind_registry.bundle.asking import Ask
@@ -169,6 +170,23 @@ async def test_versions_of_the_trust_file_come_by_the_bundle_alone() -> None:
             await until(lambda: late.denies(victim(6)))
 
 
+async def test_the_signed_form_names_the_trust_that_is_gone_by_now() -> None:
+    """A version that a node hears of while it runs counts for what it signs then."""
+    first = make_trust()
+    version = next_trust(first)
+    second = trusts.extend(first, version)
+    async with bundled() as node:
+
+        def signed_by() -> int:
+            written = node.bundles._write_snapshot()
+            assert written is not None
+            return snapshots.read_statement(written.split(b"\n")[0], second).trust
+
+        assert signed_by() == 1
+        node.node.say(version)
+        assert signed_by() == 2
+
+
 async def test_a_node_without_the_right_to_sign_says_so() -> None:
     """No key with the right 'snapshot', no signed form: the source is told, and stays unlinked."""
     async with bundled(author=None) as node, following(source_of(node.url)) as followed:
@@ -249,15 +267,15 @@ def image_of(log: Log, *, sees: int) -> Image:
 def forged(log: Log) -> dict[str, bytes]:
     """Return bundles whose parts are not by who may say them."""
     by_stranger = Log(STRANGER, "soc")
-    thief = Author(STRANGER, "soc", FABRIC, 1, lambda: NOW)
-    elsewhere = Author(PUBLISHER, "soc", "another", 1, lambda: NOW)
+    thief = Author(STRANGER, "soc", FABRIC, lambda: NOW)
+    elsewhere = Author(PUBLISHER, "soc", "another", lambda: NOW)
     lie = image_of(log, sees=len(log.raws))
-    bent = bytearray(Author(PUBLISHER, "soc", FABRIC, 1, lambda: NOW).write(lie))
+    bent = bytearray(Author(PUBLISHER, "soc", FABRIC, lambda: NOW).write(lie, 1))
     bent[-1] ^= 1
     return {
         "events by a stranger": signed.pack("r1", b"", kills(by_stranger, 3)),
-        "snapshot by a stranger": signed.pack("r1", thief.write(lie), []),
-        "snapshot for another fabric": signed.pack("r1", elsewhere.write(lie), []),
+        "snapshot by a stranger": signed.pack("r1", thief.write(lie, 1), []),
+        "snapshot for another fabric": signed.pack("r1", elsewhere.write(lie, 1), []),
         "snapshot bent": signed.pack("r1", bytes(bent), []),
     }
 

@@ -289,4 +289,4 @@ class Bundles:
         captured = self._following.capture()
         if captured is None or self._author is None:
             return None
-        return self._author.write(captured.image())
+        return self._author.write(captured.image(), captured.trust)

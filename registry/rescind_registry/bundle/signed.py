@@ -35,20 +35,21 @@ class Author(msgspec.Struct, frozen=True):
     key: SigningKey
     publisher: str
     fabric: str
-    trust: int
-    """Version of the trust file."""
     wall: Callable[[], float]
     """Gives unix seconds."""
 
-    def write(self, image: Image) -> bytes:
-        """Return a signed snapshot; takes a while, raises `TooLarge`."""
+    def write(self, image: Image, trust: int) -> bytes:
+        """Return a signed snapshot; takes a while, raises `TooLarge`.
+
+        `trust`: the version of the trust file by which the state came about.
+        """
         body = snapshots.body_of(image)
         statement = snapshots.sign(
             body,
             key=self.key,
             publisher=self.publisher,
             fabric=self.fabric,
-            trust=self.trust,
+            trust=trust,
             at=int(self.wall()),
         )
         return b"".join((statement, b"\n", *body.parts))

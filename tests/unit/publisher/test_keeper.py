@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rescind_protocol import events, snapshots
+from rescind_protocol import trust as trusts
 from rescind_protocol.errors import Malformed
 from rescind_protocol.heads import Position
 from rescind_protocol.join import Replica
@@ -22,7 +23,7 @@ from rescind_subscriber.cold import readable
 from rescind_subscriber.memory import positions_of
 from rescind_subscriber.sources.base import Cursor
 from tests.fakes.clock import FakeClock
-from tests.fakes.fabric import Log, make_trust
+from tests.fakes.fabric import Log, make_trust, next_trust
 from tests.fakes.following import kills
 from tests.fakes.publishing import VOICE, config
 from tests.fakes.shelf import ShelfSink
@@ -30,6 +31,7 @@ from tests.fakes.sink import FakeSink
 from tests.fakes.waiting import until
 
 TRUST = make_trust()
+NEXT_TRUST = trusts.extend(TRUST, next_trust(TRUST))
 
 
 class Bench:
@@ -37,7 +39,7 @@ class Bench:
 
     def __init__(self, *sinks: FakeSink) -> None:
         self.log, self.replica, self.clock = Log(), Replica(), FakeClock()
-        self.fresh = True
+        self.fresh, self.read_by = True, TRUST.version
         self.own: dict[str, Position] = {}
         self.counters = Counters()
         self.view = None
@@ -67,7 +69,7 @@ class Bench:
         if not self.fresh:
             return None
         at = Cursor(str(len(self.log.raws)), bytes(32))
-        return Captured(positions_of(self.replica), self.replica.table, {"fake": at})
+        return Captured(positions_of(self.replica), self.replica.table, {"fake": at}, self.read_by)
 
     def write(self, count: int = 1) -> None:
         """Let the followed state grow."""
@@ -141,6 +143,21 @@ async def test_only_a_proven_state_is_written() -> None:
         bench.write()
         await bench.look()
         assert sink.written != []
+
+
+async def test_a_snapshot_names_the_trust_by_which_its_state_came_about() -> None:
+    """Not a newer one that was heard of since, and that may void some of it."""
+    sink = ShelfSink()
+    async with keeping(sink) as bench:
+        bench.write()
+        bench.keeper.believe(NEXT_TRUST)
+        await bench.look()
+        (written,) = readable(sink.slots.listed(), NEXT_TRUST)
+        assert written.statement.trust == 1
+        bench.read_by = 2
+        await bench.look()
+        names = {each.statement.trust for each in readable(sink.slots.listed(), NEXT_TRUST)}
+        assert names == {1, 2}
 
 
 async def test_a_writer_that_dies_leaves_two() -> None:

@@ -49,7 +49,7 @@ def anything(change: Change) -> bool:
 
 def captured(replica: Replica) -> Captured:
     """What a subscriber with this state knows."""
-    return Captured(positions_of(replica), replica.table, {})
+    return Captured(positions_of(replica), replica.table, {}, 1)
 
 
 def move(bench: Bench, followed: Replica | None = None) -> list[Numbered]:

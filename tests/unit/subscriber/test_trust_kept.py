@@ -136,6 +136,9 @@ async def test_a_running_subscriber_takes_the_next_version_and_what_was_void_by_
         assert not at.follower.trouble
         source.say(thief.write(Kill(target=victim(3))))
         assert not at.denies(victim(3))
+        captured = at.follower.capture()
+        assert captured is not None
+        assert captured.trust == 2
 
 
 async def test_a_restart_in_the_middle_of_rebuilding_rebuilds_again(tmp_path: Path) -> None:
