@@ -70,16 +70,16 @@ def nodes(home: Terminal) -> Iterator[tuple[Node, Node]]:
     words = ("serve", "--listen", "127.0.0.1:0", "--json")
     with home.start(*words) as one, home.start(*words) as two:
         made = Node(one, token), Node(two, token)
-        wait_until(lambda: all(_is_healthy(each) for each in made))
+        wait_until(lambda: all(_is_ready(each) for each in made))
         for agent in AGENTS.values():
             body = {"did": agent, "public_key": jwk(key_of(agent).public), "level": 2}
             made[0].post("/v1/agents", body)
         yield made
 
 
-def _is_healthy(node: Node) -> bool:
+def _is_ready(node: Node) -> bool:
     try:
-        with urllib.request.urlopen(f"{node.url}/healthz", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{node.url}/readyz", timeout=5) as answer:  # noqa: S310
             return bool(answer.status == 200)
     except OSError:
         return False

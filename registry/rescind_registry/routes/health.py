@@ -1,6 +1,6 @@
-"""`GET /healthz`: whether this node can answer, for load balancers."""
+"""`GET /healthz`, whether this node lives, and `/readyz`, whether it can answer: as a sidecar's."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from litestar import Request, Response, get
@@ -10,24 +10,36 @@ from rescind_registry.auth import PUBLIC
 from rescind_registry.node import node_of
 
 
-class Health(msgspec.Struct, frozen=True):
+class Alive(msgspec.Struct, frozen=True):
+    """The node answers; a restart would make no view fresher."""
+
+    alive: Literal[True] = True
+
+
+class Ready(msgspec.Struct, frozen=True):
     """Whether the node's view is proven fresh; if not, it issues nothing."""
 
-    fresh: bool
+    ready: bool
+
+
+@get("/healthz", opt=PUBLIC, sync_to_thread=False)
+def alive() -> Alive:
+    """Return 200 while the node answers: for *is it to be started again*."""
+    return Alive()
 
 
 @get(
-    "/healthz",
+    "/readyz",
     opt=PUBLIC,
     responses={
-        503: ResponseSpec(Health, description="the view is not fresh", generate_examples=False)
+        503: ResponseSpec(Ready, description="the view is not fresh", generate_examples=False)
     },
     sync_to_thread=False,
 )
-def health(request: Request[Any, Any, Any]) -> Response[Health]:
-    """Return 200 while the view is fresh, 503 while it is not."""
+def ready(request: Request[Any, Any, Any]) -> Response[Ready]:
+    """Return 200 while the view is fresh, 503 while it is not: for load balancers."""
     fresh = node_of(request).followed.fresh
-    return Response(Health(fresh), status_code=200 if fresh else 503)
+    return Response(Ready(fresh), status_code=200 if fresh else 503)
 
 
-ROUTES = [health]
+ROUTES = [alive, ready]

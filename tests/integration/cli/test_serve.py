@@ -76,7 +76,7 @@ def test_with_no_publisher_here_the_node_is_one(own: Terminal) -> None:
     loaded = config.load({"home": str(own.home)}, env={})
     with make_server(loaded), serve(own, RESCIND_HEARTBEAT_S="0.1") as serving:
         node = Node(serving.wait_for("serving"))
-        wait_until(lambda: node.ask("/healthz")[0] == 200)
+        wait_until(lambda: node.ask("/readyz")[0] == 200)
         body = {"targets": [{"kind": "agent", "id": did("alone")}]}
         assert node.ask("/v1/kills", body)[0] == 200
         assert own.killed("agent", did("alone"))
@@ -181,7 +181,7 @@ def test_up_serves_a_node_too(own: Terminal) -> None:
     registry = {"RESCIND_REGISTRY_LISTEN": "127.0.0.1:0", "RESCIND_HEARTBEAT_S": "0.1"}
     with own.start("up", "--serve", "--port", "0", "--json", **registry) as up:
         node = Node(up.wait_for("serving"))
-        wait_until(lambda: node.ask("/healthz")[0] == 200)
+        wait_until(lambda: node.ask("/readyz")[0] == 200)
         body = {"targets": [{"kind": "agent", "id": did("by-up")}]}
         assert node.ask("/v1/kills", body)[0] == 200
         assert own.killed("agent", did("by-up"))

@@ -19,7 +19,7 @@ EXAMPLES = 15
 DID = "did:web:acme.example:x7"
 BEYOND_SCHEMA = [checks.positive_data_acceptance]
 """A DID, a cursor, a proof have rules that JSON Schema cannot say: such requests are refused."""
-WITHOUT_INPUT = [("GET", "/healthz"), ("GET", "/.well-known/jwks.json")]
+WITHOUT_INPUT = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/.well-known/jwks.json")]
 OPERATIONS = [
     ("GET", "/v1/agents"),
     ("POST", "/v1/agents"),

@@ -14,12 +14,16 @@ from rescind_registry.node import node_of
 from tests.fakes.registry import Bench, benched
 
 
-def test_health_says_whether_the_view_is_fresh(tmp_path: Path) -> None:
-    """A node that cannot tell is not healthy: it issues nothing."""
+def test_a_node_is_ready_while_its_view_is_fresh_and_alive_in_any_case(tmp_path: Path) -> None:
+    """One that cannot tell issues nothing, and a restart would not help it."""
     with benched(tmp_path) as (bench, client):
-        assert client.get("/healthz").status_code == 200
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (200, {"ready": True})
         bench.fresh = False
-        assert client.get("/healthz").status_code == 503
+        ready = client.get("/readyz")
+        assert (ready.status_code, ready.json()) == (503, {"ready": False})
+        alive = client.get("/healthz")
+        assert (alive.status_code, alive.json()) == (200, {"alive": True})
 
 
 @get("/feed", opt=PUBLIC, sync_to_thread=False)
