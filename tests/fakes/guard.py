@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
+from rescind_guard.inflight import End, InFlight, Work
 
 ALLOWED = Decision(outcome=Outcome.ALLOW, code=Code.OK, reason="the badge is good")
 MISSING = Decision(outcome=Outcome.DENY, code=Code.TOOL_AUTH_MISSING, reason="no badge was sent")
@@ -60,6 +61,10 @@ class ScriptedGuard:
         if badge_map is not None:
             self.asked.append(("check_chain", badge_map, None))
         return KILLED if decision and self.answers.get(badge_map or "") is KILLED else decision
+
+    def watch(self, _: Decision, end: End, *, until_expiry: bool = False) -> Work:  # noqa: ARG002
+        """Tell nobody anything."""
+        return InFlight().unwatched(end)
 
     def kill(self, token: str) -> None:
         """Change the script: `token` is killed."""

@@ -17,9 +17,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from rescind_guard.decision import Decision
+from rescind_guard.inflight import End
 from rescind_guard.integrations import http
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.errors import CannotGuard
@@ -66,13 +67,13 @@ class GuardASGI:
         exempt = self.exempt.covers(_method(scope), scope["path"])
         decision = self._decide(scope, exempt=exempt)
         if not decision:
-            await _refuse(scope, send, decision)
+            await refuse(scope, send, decision)
             return
         clean = self._clean(scope, decision)
         if exempt:
             await self.app(clean, receive, send)
         else:
-            await _Flow(self.guard, decision, scope, send).run(partial(self.app, clean, receive))
+            await Flow(self.guard, decision, scope, send).run(partial(self.app, clean, receive))
 
     def _decide(self, scope: Scope, *, exempt: bool) -> Decision:
         headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
@@ -89,7 +90,8 @@ def _method(scope: Scope) -> str:
     return method
 
 
-async def _refuse(scope: Scope, send: Send, decision: Decision) -> None:
+async def refuse(scope: Scope, send: Send, decision: Decision) -> None:
+    """Send a refusal in place of what was asked for."""
     answer = http.refused(decision)
     kind = "http.response"
     if scope["type"] == "websocket":
@@ -106,13 +108,32 @@ def _closing(decision: Decision) -> Message:
     return {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": decision.code.value}
 
 
-class _Flow:
+class Watches(Protocol):
+    """What `Flow` asks; a guard answers."""
+
+    def recheck(self, decision: Decision) -> Decision:
+        """Decide whether what was allowed still stands."""
+
+    def watch(self, decision: Decision, end: End) -> "Closes":
+        """Tell when it does not stand any more."""
+
+
+class Closes(Protocol):
+    """What is watched."""
+
+    def close(self) -> None:
+        """Watch it no more."""
+
+
+class Flow:
     """One admitted connection: what it sends passes here, and ends here."""
 
-    def __init__(self, guard: Guards, decision: Decision, scope: Scope, send: Send) -> None:
+    def __init__(self, guard: Watches, decision: Decision, scope: Scope, send: Send) -> None:
         self._guard, self._decision, self._scope, self._send = guard, decision, scope, send
         self._held: Message | None = None
-        """The start of a response, until there is a first part of its body to look at."""
+        """The start of a response, until there is a first part of its body to look at. That of an
+        event stream is not held: its first event may be hours away, its reader waits for the start.
+        """
         self._started = False
         self._done = False
         self._refusal: Decision | None = None
@@ -154,7 +175,7 @@ class _Flow:
             self._end(now)
         if self._refusal is not None:
             await self._withhold()
-        elif message["type"] == "http.response.start":
+        elif message["type"] == "http.response.start" and not _is_event_stream(message):
             self._held = message
         else:
             held, self._held = self._held, None
@@ -176,7 +197,7 @@ class _Flow:
         """Answer with the refusal if nothing was sent yet; say no more after that."""
         if self._refusal is not None and not self._started:
             self._started = self._done = True
-            await _refuse(self._scope, self._send, self._refusal)
+            await refuse(self._scope, self._send, self._refusal)
 
     async def _finish(self) -> None:
         """End what was cut off so that it does not look complete; events have no end to miss."""

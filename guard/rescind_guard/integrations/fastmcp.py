@@ -9,7 +9,7 @@ Needs `rescind[fastmcp]`; importing this module without it raises `CannotGuard`.
 
 from typing import Any
 
-from rescind_guard.integrations import mcp
+from rescind_guard.integrations import mcp, mcp_streams
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.errors import CannotGuard
 from rescind_guard.integrations.mcp import Checks
@@ -33,4 +33,5 @@ def server_under(server: Any) -> Any:
 
 def install(server: Any, guard: Checks, *, bearer: Bearer = "badge") -> None:
     """Put `guard` in front of `server`; raises as `rescind_guard.integrations.mcp.install` does."""
-    mcp.install(server_under(server), guard, bearer=bearer)
+    sessions = mcp.install(server_under(server), guard, bearer=bearer)
+    mcp_streams.cover(server, "http_app", guard, sessions, bearer=bearer)

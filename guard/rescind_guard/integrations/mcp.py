@@ -11,6 +11,7 @@ or looked up. (The hook around tool calls alone would let a killed badge read re
   data like any other.
 - A refusal is a JSON-RPC error in HTTP 200. Bare 401 or 403 hang or end MCP clients (INTEROP §1).
 - The badge is taken out of what the handler sees, so that no tool can log it or pass it on.
+- The GET streams of a session, which are no messages: see `mcp_streams`.
 - The second look (I3): while a call runs, whatever it sends, and when it returns, its result or
   its error, is withheld if the badge was killed meanwhile. An open subscription stream ends.
 
@@ -27,9 +28,11 @@ from typing import Any, NoReturn, Protocol
 
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
-from rescind_guard.integrations import carriage
+from rescind_guard.inflight import End, Work
+from rescind_guard.integrations import carriage, mcp_streams
 from rescind_guard.integrations.carriage import META_KEY, Bearer
 from rescind_guard.integrations.errors import AlreadyGuarded, BadCarriage, CannotGuard
+from rescind_guard.integrations.mcp_streams import Sessions
 
 
 def _version_found() -> str:
@@ -108,22 +111,34 @@ class Checks(Protocol):
     def admits_exempt(self, token: str | None) -> Decision:
         """Allow, unless `token` is known to be killed."""
 
+    def watch(self, decision: Decision, end: End, *, until_expiry: bool = False) -> Work:
+        """Tell when what was allowed does not stand any more."""
 
-def install(server: MCPServer | Server[Any], guard: Checks, *, bearer: Bearer = "badge") -> None:
+
+def install(
+    server: MCPServer | Server[Any], guard: Checks, *, bearer: Bearer = "badge"
+) -> Sessions:
     """Put `guard` in front of `server`, inside the SDK's own middleware, outside everyone else's.
 
     A cache or any other middleware that answers by itself therefore answers only guarded calls.
-    `bearer`: see `carriage`. Raises `CannotGuard` for a server without this kind of middleware
-    (mcp 1.x, the separate `fastmcp` package) and `AlreadyGuarded` for a second guard.
+    `bearer`: see `carriage`. Returns the book of its HTTP sessions. Raises `CannotGuard` for a
+    server without this kind of middleware (mcp 1.x, the separate `fastmcp` package) or one whose
+    HTTP application is made already, and `AlreadyGuarded` for a second guard.
     """
     if not isinstance(server, MCPServer | Server):
         raise CannotGuard(f"{type(server).__name__} is not a server of mcp 2.x; {_version_found()}")
     chain = server.middleware
     if any(isinstance(one, GuardMiddleware) for one in chain):
         raise AlreadyGuarded("this server is guarded already; one guard is enough")
+    under: Any = getattr(server, "_lowlevel_server", server)
+    if getattr(under, "_session_manager", None) is not None:
+        raise CannotGuard("guard the server before its HTTP application is made")
     builtin = (type(one).__module__.partition(".")[0] == "mcp" for one in chain)
     place = next((i for i, is_builtin in enumerate(builtin) if not is_builtin), len(chain))
-    chain.insert(place, GuardMiddleware(guard, bearer=bearer))
+    sessions = Sessions(guard)
+    chain.insert(place, GuardMiddleware(guard, bearer=bearer, sessions=sessions))
+    mcp_streams.cover(under, "streamable_http_app", guard, sessions, bearer=bearer)
+    return sessions
 
 
 class GuardMiddleware(ServerMiddleware[Any]):
@@ -140,9 +155,10 @@ class GuardMiddleware(ServerMiddleware[Any]):
     gets no new badge, cannot go on listening with the old one.
     """
 
-    def __init__(self, guard: Checks, *, bearer: Bearer = "badge") -> None:
-        self._guard = guard
-        self._bearer = bearer
+    def __init__(
+        self, guard: Checks, *, bearer: Bearer = "badge", sessions: Sessions | None = None
+    ) -> None:
+        self._guard, self._bearer, self._sessions = guard, bearer, sessions
 
     async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
         """Admit the message, run the rest of the chain, look again. Raises `MCPError`."""
@@ -155,6 +171,7 @@ class GuardMiddleware(ServerMiddleware[Any]):
             # A notification has no answer to put an error in (JSON-RPC 2.0 §4.1): it is dropped.
             log.debug("dropped %s: %s", ctx.method, refused.message)
             return None
+        self._note(ctx, decision)
         ctx = without_badge(ctx, bearer=self._bearer)
         if decision is None:
             return await call_next(ctx)
@@ -166,6 +183,14 @@ class GuardMiddleware(ServerMiddleware[Any]):
             self._demand(lambda: self._guard.admits_exempt(badge))
             return None
         return self._demand(lambda: self._ask(ctx, badge, hops))
+
+    def _note(self, ctx: Ctx, decision: Decision | None) -> None:
+        """Remember who called in an HTTP session: its GET streams are theirs."""
+        if decision is None or self._sessions is None:
+            return
+        for name, said in _headers(ctx):
+            if name.lower() == mcp_streams.SESSION_HEADER:
+                self._sessions.note(said, decision)
 
     def _ask(self, ctx: Ctx, badge: str | None, hops: str | None) -> Decision:
         params = (ctx.params or {}).get("arguments")
