@@ -1,4 +1,4 @@
-"""Run a benchmark: `python -m benchmarks guard|kill|view|start|all`."""
+"""Run a benchmark: `python -m benchmarks --help` lists them."""
 
 import sys
 

@@ -216,9 +216,9 @@ def _world(folder: Path, plan: Plan) -> Iterator[World]:
             "RESCIND_PUBLISHER_REDIS_URL": redis.url_for("publisher"),
             "RESCIND_REGISTRY_GRPC_PORT": "0",
         }
-        stack.enter_context(_command(home, env, "up", "--port", "0", until="state"))
+        stack.enter_context(command(home, env, "up", "--port", "0", until="state"))
         said = stack.enter_context(
-            _command(home, env, "serve", "--listen", "127.0.0.1:0", until="serving")
+            command(home, env, "serve", "--listen", "127.0.0.1:0", until="serving")
         )
         yield World(
             home=str(home),
@@ -231,7 +231,7 @@ def _world(folder: Path, plan: Plan) -> Iterator[World]:
 
 
 @contextmanager
-def _command(home: Path, env: dict[str, str], *words: str, until: str) -> Iterator[dict[str, Any]]:
+def command(home: Path, env: dict[str, str], *words: str, until: str) -> Iterator[dict[str, Any]]:
     """Run a command of ours until the end; give what it said of that kind."""
     script = str(Path(sys.executable).with_name("rescind"))
     process = subprocess.Popen(

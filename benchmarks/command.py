@@ -12,7 +12,19 @@ from typing import Any, Protocol
 
 import msgspec
 
-from benchmarks import authz, bundle, channels, guard, kill, readers, reports, start, view
+from benchmarks import (
+    authz,
+    bundle,
+    channels,
+    guard,
+    kill,
+    memory,
+    online,
+    readers,
+    reports,
+    start,
+    view,
+)
 from benchmarks.stats import Row, table
 
 FLEET = (1, 50)
@@ -63,6 +75,16 @@ def _authz(args: argparse.Namespace) -> Result:
     return authz.run(authz.QUICK if args.quick else authz.Plan())
 
 
+def _online(args: argparse.Namespace) -> Result:
+    return online.run(online.QUICK if args.quick else online.Plan())
+
+
+def _memory(args: argparse.Namespace) -> Result:
+    plan = memory.QUICK if args.quick else memory.Plan()
+    checks = getattr(args, "checks", None)  # `all` has no such option: its run is the short one
+    return memory.run(msgspec.structs.replace(plan, checks=checks) if checks else plan)
+
+
 BENCHMARKS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "guard": (_guard, "one check: cold, cached, beside the bare signature and PyJWT"),
     "kill": (_kill, "from kill() to the view of every subscriber, beside its floor"),
@@ -72,6 +94,8 @@ BENCHMARKS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "bundle": (_bundle, "a bundle of 100,000 revocations: built, not modified, a kill by delta"),
     "readers": (_readers, "2,000 event streams of one node: their memory, a kill to all of them"),
     "authz": (_authz, "a proxy's question over a Unix socket, beside an empty handler"),
+    "online": (_online, "three questions to a registry for each call, beside the local check"),
+    "memory": (_memory, "what checks leave in memory, with a kill every second"),
     "channels": (_channels, "from POST /v1/kills to a guard's deny, by every channel"),
 }
 
@@ -88,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _one(name: str, args: argparse.Namespace) -> tuple[str, Result]:
     extra = f" --subscribers {args.subscribers}" if name == "kill" else ""
+    if checks := getattr(args, "checks", None):
+        extra = f" --checks {checks}"
     command = name + extra + (" --quick" if args.quick else "")
     result = BENCHMARKS[name][0](args)
     if not args.json:
@@ -95,7 +121,7 @@ def _one(name: str, args: argparse.Namespace) -> tuple[str, Result]:
     return name + extra, result
 
 
-_REST = ("view", "start", "reports", "bundle", "readers", "authz", "channels")
+_REST = ("view", "start", "reports", "bundle", "readers", "authz", "online", "memory", "channels")
 
 
 def _all(args: argparse.Namespace) -> list[tuple[str, Result]]:
@@ -122,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure rescind on this machine. Every figure in docs/ comes from here.",
-        epilog="`all` takes about four minutes. See docs/benchmarks.md for what each figure means.",
+        epilog="`all` takes about five minutes. See docs/benchmarks.md for what each figure means.",
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON document")
@@ -136,8 +162,21 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--subscribers", type=_count, default=1, metavar="N", help="how many (default 1)"
             )
+        if name == "memory":
+            sub.add_argument(
+                "--checks",
+                type=_checks,
+                metavar="N",
+                help=f"how many (default {memory.Plan().checks}; the whole is {memory.LONG})",
+            )
     names.add_parser("all", parents=[common], help="everything, as `make bench` does")
     return parser
+
+
+def _checks(text: str) -> int:
+    if not text.isdigit() or not 10_000 <= int(text) <= 1_000_000_000:
+        raise argparse.ArgumentTypeError("must be 10000 to 1000000000")
+    return int(text)
 
 
 def _count(text: str) -> int:

@@ -1,6 +1,7 @@
 """The benchmarks run, and what they print as JSON is whole and adds up; never how fast it was."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import stats
+from benchmarks import memory, stats
 from benchmarks.stats import Row, Spread
 
 ROOT = Path(__file__).parents[2]
@@ -122,7 +123,10 @@ def test_all_is_one_document() -> None:
     """`all --json` holds every benchmark under its command, and the machine."""
     found = run("all")
     parts = {"guard", "kill --subscribers 2", "view", "start", "reports", "bundle"}
-    assert set(found) == {"machine", *parts, "readers", "channels", "authz"}
+    assert set(found) == {
+        *("machine", "readers", "channels", "authz", "online", "memory"),
+        *parts,
+    }
 
 
 def test_unknown_is_one_sentence() -> None:
@@ -154,3 +158,45 @@ def test_authz() -> None:
     assert found["rounds"] == 1
     assert found["known_share"] > 0
     assert found["new_share"] > 0
+
+
+def test_online() -> None:
+    """Each of the three questions has its share, and the ratios are of one run."""
+    found = run("online")
+    for name in ("online", "keys", "badge", "agent", "cold", "cached"):
+        check_spread(found[f"{name}_us"])
+    assert found["online_us"]["p50"] > max(found[f"{x}_us"]["p50"] for x in ("keys", "agent"))
+    ratio = found["online_us"]["p50"] / found["cold_us"]["p50"]
+    assert found["online_over_cold"] == pytest.approx(ratio), "one round: of its own medians"
+    assert found["samples"] == 5
+
+
+def test_memory() -> None:
+    """Every check and every kill is counted; the memory is that of a process."""
+    found = run("memory")
+    assert found["checks"] == 20_000
+    assert found["new_badges"] == 20_000 / 50 + found["kills"]
+    assert found["denied"] == found["kills"] > 0
+    assert found["readings"] == 20
+    assert found["first_bytes"] > 10 * 2**20
+    assert isinstance(found["slope_bytes_per_million"], float)
+
+
+def test_the_slope_is_that_of_a_line() -> None:
+    """Least squares: exact on a line, level on what goes up and down alike."""
+    assert memory.slope([(x, 7 + 3 * x) for x in range(10)]) == pytest.approx(3)
+    assert memory.slope([(0, 5), (1, 9), (2, 5)]) == 0
+
+
+def test_a_leak_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: what keeps a kilobyte of each check is seen by the same benchmark."""
+    kept: list[bytes] = []
+    checks = memory.Load.checks
+
+    def leaking(self: memory.Load, count: int) -> None:
+        checks(self, count)
+        kept.append(os.urandom(1024 * count))
+
+    monkeypatch.setattr(memory.Load, "checks", leaking)
+    assert memory.run(memory.QUICK).slope_bytes_per_million > 0.8 * 1024 * 1_000_000
+    assert len(kept) == 20
