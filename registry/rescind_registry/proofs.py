@@ -22,6 +22,9 @@ from rescind_registry.store import Store
 
 CHALLENGE_S = 300
 """RFC-003: five minutes."""
+PROOF_S = 60
+"""A proof counts for a minute after its `iat`, whatever its `exp`, and a skew at both ends: for no
+longer one that was stolen is good at nodes that do not share a database."""
 CHALLENGE_TYP = "rescind-challenge+jwt"
 PROOF_TYPES = ("JWT", "pop+jwt", None)
 MAX_AUDIENCES = 16
@@ -89,7 +92,8 @@ class Proofs:
             raise ProofFailed("the proof is for another registry: aud is its issuer")
         if said.htm != "POST" or said.htu != htu:
             raise ProofFailed("the proof is for another request: htu and htm are the challenge's")
-        if not said.iat - SKEW_S <= now <= said.exp + SKEW_S:
+        ends = min(said.exp, said.iat + PROOF_S)
+        if not said.iat - SKEW_S <= now <= ends + SKEW_S:
             raise ProofFailed("the proof has expired, or this agent's clock is wrong")
         self._use_up(statement, now)
         return statement.wish

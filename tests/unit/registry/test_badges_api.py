@@ -9,7 +9,9 @@ import pytest
 from rescind_guard.parsing import read
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
+from rescind_protocol.limits import SKEW_S
 from rescind_registry.failures import MOST
+from rescind_registry.proofs import PROOF_S
 from rescind_registry.routes.badges import MAX_PUBLIC_BODY_BYTES
 from rescind_registry.tokens import Scope
 from tests.fakes.holder import DID, Holder, enrol
@@ -144,6 +146,16 @@ def test_a_challenge_is_taken_once(holder: Holder) -> None:
     again = holder.redeem(proof)
     assert again.status_code == 403
     assert "used already" in again.json()["error"]
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_proof_counts_for_a_minute_and_the_skew(holder: Holder, *, good: bool) -> None:
+    """However long it says that it is good: a stolen one may meet a node that has not seen it."""
+    proof = holder.proof(holder.challenge(), exp=int(holder.bench.fabric.now) + 3600)
+    holder.bench.fabric.pass_s(PROOF_S + SKEW_S + (-1 if good else 1))
+    answer = holder.redeem(proof)
+    assert answer.status_code == (200 if good else 403)
+    assert good or "proof has expired" in answer.json()["error"]
 
 
 def test_a_challenge_expires(holder: Holder) -> None:
