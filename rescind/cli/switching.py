@@ -106,6 +106,13 @@ def present(out: Out, verb: str, receipt: Receipt, doer: Doer, said: dict[str, A
     return EXIT_PENDING if pending else _applied_code(receipt)
 
 
+def present_warned(out: Out, verb: str, receipt: Receipt, doer: Doer) -> int:
+    """Write what was warned of, and what is known of a request; return the exit code."""
+    for sentence in receipt.warnings:
+        out.warn(sentence)
+    return present(out, verb, receipt, doer, {"warnings": list(receipt.warnings)})
+
+
 def _applied_line(receipt: Receipt) -> Part | None:
     applied = receipt.applied
     return None if applied is None else (str(applied), "" if applied.complete else "yellow")

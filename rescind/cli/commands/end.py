@@ -4,12 +4,11 @@ from datetime import datetime
 
 import click
 
-from rescind.cli.common import Session, common, limited, moment, timeout
+from rescind.cli.common import Session, common, moment, timeout
+from rescind.cli.reasons import explained
 from rescind.cli.targets import SYNTAX, read_targets, target_arguments
-from rescind_protocol.limits import MAX_REASON_CHARS
 from rescind_protocol.targets import Target
 
-REASON_CHARS = 64
 REINSTATE = f"""End every kill of a target. Badges issued before stay dead; new ones pass.
 
 {SYNTAX}
@@ -30,11 +29,7 @@ After a real incident use `rescind reinstate`: badges of before stay dead then.
 @click.option(
     "--floor", callback=moment, metavar="TIME", help="Badges issued up to this stay dead."
 )
-@click.option(
-    "--reason", default="unspecified", callback=limited(REASON_CHARS), help="Short code word."
-)
-@click.option("--reason-admin", callback=limited(MAX_REASON_CHARS), help="Never shown to callers.")
-@click.option("--actor", callback=limited(MAX_REASON_CHARS), help="Who asks; default: user@host.")
+@explained()
 @timeout(2, "How long to wait for the brokers.")
 @common
 def reinstate(
@@ -49,7 +44,7 @@ def reinstate(
     timeout_s: float,
 ) -> int:
     """Parse, find the floor, reinstate, present."""
-    from rescind.cli.switching import present, switching  # noqa: PLC0415 - help needs none
+    from rescind.cli.switching import present_warned, switching  # noqa: PLC0415 - help needs none
 
     target = read_targets(kind, words).one
     at = int(floor.timestamp()) if floor else _local_floor(session, target, timeout_s)
@@ -62,9 +57,7 @@ def reinstate(
             actor=actor,
             timeout_s=timeout_s,
         )
-    for sentence in receipt.warnings:
-        session.out.warn(sentence)
-    return present(session.out, "reinstated", receipt, doer, {"warnings": list(receipt.warnings)})
+    return present_warned(session.out, "reinstated", receipt, doer)
 
 
 def _local_floor(session: Session, target: Target, timeout_s: float) -> int | None:
@@ -94,11 +87,7 @@ def _local_floor(session: Session, target: Target, timeout_s: float) -> int | No
 
 @click.command(help=RETRACT)
 @target_arguments
-@click.option(
-    "--reason", default="unspecified", callback=limited(REASON_CHARS), help="Short code word."
-)
-@click.option("--reason-admin", callback=limited(MAX_REASON_CHARS), help="Never shown to callers.")
-@click.option("--actor", callback=limited(MAX_REASON_CHARS), help="Who asks; default: user@host.")
+@explained()
 @timeout(2, "How long to wait for the brokers.")
 @common
 def retract(
@@ -112,13 +101,11 @@ def retract(
     timeout_s: float,
 ) -> int:
     """Parse, retract, present."""
-    from rescind.cli.switching import present, switching  # noqa: PLC0415 - help needs none
+    from rescind.cli.switching import present_warned, switching  # noqa: PLC0415 - help needs none
 
     target = read_targets(kind, words).one
     with switching(session) as (switch, doer):
         receipt = switch.retract(
             target, reason=reason, reason_admin=reason_admin, actor=actor, timeout_s=timeout_s
         )
-    for sentence in receipt.warnings:
-        session.out.warn(sentence)
-    return present(session.out, "retracted", receipt, doer, {"warnings": list(receipt.warnings)})
+    return present_warned(session.out, "retracted", receipt, doer)

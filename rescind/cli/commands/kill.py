@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rescind.cli.common import Session, common, limited, moment, timeout, until
-from rescind.cli.reasons import reason_option
+from rescind.cli.reasons import actor_option, admin_option, reason_option
 from rescind.cli.targets import SYNTAX, Named, doubts, read_targets, target_arguments
 from rescind.cli.waiting import progress, span
 from rescind.errors import EXIT_FAILED
@@ -44,7 +44,7 @@ silent for as long as the publisher has listened is not known.
 @click.command(help=HELP)
 @target_arguments
 @reason_option
-@click.option("--reason-admin", callback=limited(MAX_REASON_CHARS), help="Never shown to callers.")
+@admin_option
 @click.option("--reason-user", callback=limited(MAX_REASON_CHARS), help="Shown to the caller.")
 @click.option(
     "--expires", callback=until, metavar="WHEN", help="10m, 2h, 3d, or a time with its zone."
@@ -62,7 +62,7 @@ silent for as long as the publisher has listened is not known.
     show_default=True,
     help="What to stop: use now, or only the next badge.",
 )
-@click.option("--actor", callback=limited(MAX_REASON_CHARS), help="Who asks; default: user@host.")
+@actor_option
 @click.option("--yes", is_flag=True, help="Do not ask, for key, issuer and everyone.")
 @timeout(2, "How long to wait for the brokers.")
 @click.option(

@@ -2,10 +2,9 @@
 
 import click
 
-from rescind.cli.common import Session, common, limited, timeout
-from rescind_protocol.limits import MAX_REASON_CHARS
+from rescind.cli.common import Session, common, timeout
+from rescind.cli.reasons import explained
 
-REASON_CHARS = 64
 HELP = """Go on without a publisher that is gone for good.
 
 The publisher that runs here says so to all: nothing waits for PUBLISHER's heads any more. It names
@@ -21,11 +20,7 @@ it says its own again in a new log.
 @click.command(help=HELP)
 @click.argument("publisher")
 @click.option("--force", is_flag=True, help="Give up what may be missing here.")
-@click.option(
-    "--reason", default="unspecified", callback=limited(REASON_CHARS), help="Short code word."
-)
-@click.option("--reason-admin", callback=limited(MAX_REASON_CHARS), help="Never shown to callers.")
-@click.option("--actor", callback=limited(MAX_REASON_CHARS), help="Who asks; default: user@host.")
+@explained()
 @timeout(2, "How long to wait for the brokers.")
 @common
 def retire(
