@@ -99,17 +99,22 @@ class Cuts:
         """Keep the deepest cuts only. A cut is never pushed out by one that is less deep.
 
         So whatever is pushed out of one state is pushed out of every state that it is joined into.
+        Those that decide nothing go first: of a log that the root has ended, or that no key in the
+        trust file has. They could be as deep as one likes, and no view would wait for them.
         """
         named = sum(map(len, self._retired.values()))
         if named <= MAX_CUTS:
             return
         ranked = sorted(
-            (at.seq, at.digest, log, key)
+            (self._decides(key, log), at.seq, at.digest, log, key)
             for key, logs in self._retired.items()
             for log, at in logs.items()
         )
-        for _, _, log, key in ranked[: named - MAX_CUTS]:
+        for *_, log, key in ranked[: named - MAX_CUTS]:
             del self._retired[key][log]
+
+    def _decides(self, key: str, log: str) -> bool:
+        return log.startswith(key[:LOG_PREFIX_CHARS]) and self.by_root(log) is None
 
 
 def _deeper(one: Position | None, other: Position) -> Position:

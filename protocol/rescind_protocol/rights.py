@@ -106,11 +106,14 @@ class Signer(msgspec.Struct, frozen=True):
         return None if self.cuts is None else self.cuts.get(log, START)
 
     def permit_retiring(self, said: Retire) -> bool:
-        """Whether it may say this: with the right, of another key, of that key's logs only."""
+        """Whether it may say this: with the right, of another key, of that key's logs only.
+
+        A key that nobody has, and whose logs would be its own, is no other.
+        """
         prefix = said.key[:LOG_PREFIX_CHARS] + "-"
         return (
             self.rights.retire
-            and said.key != self.kid
+            and not said.key.startswith(self.kid[:LOG_PREFIX_CHARS])
             and all(log.startswith(prefix) for log in said.logs)
         )
 

@@ -20,7 +20,7 @@ from rescind_protocol.cuts import Cuts, Retired
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Position
 from rescind_protocol.join import Outcome, Replica
-from rescind_protocol.positions import to_text
+from rescind_protocol.positions import START, to_text
 from rescind_protocol.rights import LOG_PREFIX_CHARS
 from tests.fakes.fabric import PUBLISHER, SECOND, key_of
 from tests.fakes.histories import (
@@ -306,6 +306,29 @@ def test_more_cuts_than_are_remembered_leave_the_same_ones_in_any_order(
         assert sum(map(len, one.retired.values())) <= FEW
         assert one.retired == other.retired == left.retired
         assert set(one.retirements()) == set(other.retirements()) == set(left.retirements())
+
+
+def test_cuts_that_decide_nothing_push_no_other_out() -> None:
+    """Of keys that nobody has, at any depth: no view waits for them, so nobody would notice."""
+    stranger = key_of("stranger").kid
+    genuine = _retired_by([(_INVENTED[0], 4, "")])[0]
+    logs = {f"{stranger[:LOG_PREFIX_CHARS]}-{n:022}": Position(2**52, bytes(32)) for n in range(9)}
+
+    def by_root(log: str) -> Position | None:
+        return START if log in logs else None
+
+    with few_cuts():
+        for told in ([genuine, {stranger: logs}], [{stranger: logs}, genuine]):
+            known = Cuts(by_root)
+            for each in told:
+                known.join(each)
+            assert known.of(_INVENTED[0]) == Position(4, digest(_INVENTED[0], 4))
+            assert list(known.retirements()) == [(_INVENTED[0], known.of(_INVENTED[0]))]
+            assert sum(map(len, known.retired.values())) == FEW
+        control = Cuts()
+        for each in told:
+            control.join(each)
+        assert control.of(_INVENTED[0]) is None
 
 
 class FirstCuts(Cuts):

@@ -15,6 +15,7 @@ from rescind_protocol.image import Image
 from rescind_protocol.join import Replica
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.limits import MAX_HEAD_AHEAD_S, MAX_UNIX_S
+from rescind_protocol.rights import LOG_PREFIX_CHARS
 from rescind_protocol.targets import Target, agent
 from rescind_protocol.trust import ALL_RIGHTS, Rights, Trust
 from rescind_subscriber.rebuild import Rebuild
@@ -438,7 +439,7 @@ def test_who_retires_all_others_and_itself_is_retired_makes_nothing_fresh() -> N
 
 
 def test_a_key_without_the_right_retires_nobody() -> None:
-    """Nor may a key retire itself, or name the logs of a third."""
+    """Nor may a key retire itself, by another name neither, or name the logs of a third."""
     step = Two()
     step.publish(
         next_trust(
@@ -450,7 +451,10 @@ def test_a_key_without_the_right_retires_nobody() -> None:
     )
     step.write(step.log, Kill(target=X))
     step.publish(step.log.write(retires=(retirement(step.other),)))
-    step.publish(step.other.write(retires=(retirement(step.other),)))
+    itself = retirement(step.other)
+    renamed = itself.key[:LOG_PREFIX_CHARS] + "x" * (len(itself.key) - LOG_PREFIX_CHARS)
+    step.publish(step.other.write(retires=(itself,)))
+    step.publish(step.other.write(retires=(msgspec.structs.replace(itself, key=renamed),)))
     step.read()
     assert not step.at.joined.target.cuts.retired
 
