@@ -161,6 +161,10 @@ class Follower:
         elif before != why:
             log.warning("source %s: %s", source, why)
 
+    def spread_s(self) -> float:
+        """Return over how many seconds the fleet spreads its connections to a lost server."""
+        return self.reporting.step.return_s if self.reporting is not None else 0.0
+
     def _take(self, step: Callable[[bytes], bool], raw: bytes) -> None:
         """Join one message; a failure ends the follower, and until it has, nothing is joined."""
         if self._failure is not None:

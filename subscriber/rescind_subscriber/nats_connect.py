@@ -22,7 +22,9 @@ MIN_SERVER = (2, 11)
 CONNECT_TIMEOUT_S = 0.5
 PING_INTERVAL_S = 1
 MAX_PINGS_OUTSTANDING = 2
-RECONNECT_WAIT_S = 0.1
+ONE_ROUND = 0.5
+"""Each address once in one attempt. The library drops an address after *more* failures than this;
+0 is "for ever", and 1 would be two rounds with a fixed wait in between, the same for everybody."""
 FIRST_ATTEMPT_S = 3.0
 """All addresses, TCP, TLS and log-in together."""
 
@@ -69,8 +71,7 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
             "name": self.name,
             "inbox_prefix": self.inbox_prefix,
             "allow_reconnect": False,  # the link replaces a lost connection itself
-            "max_reconnect_attempts": 1,  # here: rounds over the addresses in one attempt
-            "reconnect_time_wait": RECONNECT_WAIT_S,
+            "max_reconnect_attempts": ONE_ROUND,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "ping_interval": PING_INTERVAL_S,
             "max_outstanding_pings": MAX_PINGS_OUTSTANDING,

@@ -1,7 +1,8 @@
 """One link to NATS for sources and sinks: how it connects, how it is lost, how it asks.
 
 - A connection that is lost is replaced by a new one, for ever (nats-py's own reconnect gives up
-  after 60 attempts, ends for good on some `-ERR`, and sends later what a caller has given up on).
+  after 60 attempts, ends for good on some `-ERR`, and sends later what a caller has given up on),
+  at a moment of its own (`pace.Redial`), for the whole fleet may have lost its connections.
 - A frozen or half-open server is noticed by pings: two unanswered, a second apart.
 - What cannot heal by itself (credentials, certificate, version) is `SourceRefused` at the first
   connection; later it is reported as the reason and tried again, for operators rotate passwords.
@@ -10,9 +11,9 @@
 
 import asyncio
 import contextlib
-import random
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
+from math import inf
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -20,12 +21,15 @@ from nats import errors
 
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_client import Handler, LeanClient, check_library, message_frame
-from rescind_subscriber.nats_connect import RECONNECT_WAIT_S, NatsOptions, connect
+from rescind_subscriber.nats_connect import NatsOptions, connect
+from rescind_subscriber.pace import Redial
+from rescind_subscriber.tasks import jitter
 
 __all__ = ["Link", "NatsOptions", "Reply", "status"]
 
 REFUSED_WAIT_S = 2.0
 """Between attempts while the server refuses us: no storm of failed log-ins."""
+STOP_AGAIN_S = 0.1
 REQUEST_TIMEOUT_S = 2.0
 
 T = TypeVar("T")
@@ -73,7 +77,8 @@ class Link:
 
     `on_up` subscribes and may raise `SourceUnavailable` to have the connection replaced.
     `on_down(why)` is a plain function. `on_problem(why)` hears what the server answers on the
-    side: a permission violation never fails the call that caused it.
+    side: a permission violation never fails the call that caused it. `spread_s()`: over how long
+    the fleet spreads its connections to a server that it has lost.
     """
 
     def __init__(
@@ -83,11 +88,15 @@ class Link:
         on_up: Callable[[], Awaitable[None]],
         on_down: Callable[[str], None],
         on_problem: Callable[[str], None],
+        spread_s: Callable[[], float] = float,
     ) -> None:
         self.options = options
         self._on_up = on_up
         self._on_down = on_down
         self._on_problem = on_problem
+        self._redial = Redial(spread_s)
+        self._up_at = inf
+        """When the present connection began to serve, on the loop's clock."""
         self._client: LeanClient | None = None
         self._runner: asyncio.Task[None] | None = None
         self._inbox = ""
@@ -128,7 +137,7 @@ class Link:
             # Again and again: before Python 3.12 `wait_for` swallows a cancellation that meets a
             # result (python/cpython#86296), and nats-py uses it everywhere.
             runner.cancel()
-            await asyncio.wait((runner,), timeout=RECONNECT_WAIT_S)
+            await asyncio.wait((runner,), timeout=STOP_AGAIN_S)
 
     async def listen(self, subject: str, handler: Handler) -> None:
         """Subscribe a plain function on the present connection (again on each new one)."""
@@ -269,12 +278,12 @@ class Link:
 
     async def _run(self, first: asyncio.Future[None]) -> None:
         while True:
-            wait_s = RECONNECT_WAIT_S
+            refused_s = 0.0
             try:
                 await self._one_connection(first)
             except SourceRefused as error:
                 self._on_down(str(error))
-                wait_s = REFUSED_WAIT_S
+                refused_s = REFUSED_WAIT_S * jitter(0.5, 1.5)
                 if not first.done():
                     first.set_exception(error)
                     return
@@ -284,7 +293,9 @@ class Link:
                 self._on_down(f"internal error: {error!r}")
             if not first.done():
                 first.set_result(None)
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            up_s = max(0.0, asyncio.get_running_loop().time() - self._up_at)
+            self._up_at = inf
+            await asyncio.sleep(max(refused_s, self._redial.wait_s(up_s)))
 
     async def _one_connection(self, first: asyncio.Future[None]) -> None:
         """Connect, serve until the connection is lost, and say why by raising."""
@@ -295,6 +306,7 @@ class Link:
             await self.listen(f"{self._inbox}.*", self._answered)
             await self.flush()
             await self._on_up()
+            self._up_at = asyncio.get_running_loop().time()
             self.reconnects += first.done()
             if not first.done():
                 first.set_result(None)

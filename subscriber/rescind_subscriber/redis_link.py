@@ -6,25 +6,28 @@ Each new connection asks anew where the server is: a Sentinel or a cluster may h
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from typing import Any
 
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.pace import Redial
 from rescind_subscriber.redis_address import RedisOptions, parse
 from rescind_subscriber.redis_connect import open_wire
 from rescind_subscriber.redis_wire import OnPush, Wire
+from rescind_subscriber.tasks import jitter
 
-RECONNECT_WAIT_S = 0.1
 REFUSED_WAIT_S = 2.0
 """Between attempts while the server refuses us: no storm of failed log-ins."""
+STOP_AGAIN_S = 0.1
 
 
 class RedisLink:
     """Keeps one wire; `on_up` runs on each new one, `on_down` when it is lost.
 
     `on_up(wire)` subscribes or checks, and may raise either error to have the wire replaced.
-    `on_down(why)` is a plain function. `slot_key` is any key of the fabric.
+    `on_down(why)` is a plain function. `slot_key` is any key of the fabric. `spread_s()`: over how
+    long the fleet spreads its connections to a server that it has lost.
     """
 
     def __init__(
@@ -35,10 +38,14 @@ class RedisLink:
         on_up: Callable[[Wire], Awaitable[None]],
         on_down: Callable[[str], None],
         on_push: OnPush,
+        spread_s: Callable[[], float] = float,
     ) -> None:
         self.place = parse(options.url)
         self._options, self._slot_key = options, slot_key
         self._on_up, self._on_down, self._on_push = on_up, on_down, on_push
+        self._redial = Redial(spread_s)
+        self._up_at = inf
+        """When the present wire began to serve, on the loop's clock."""
         self._wire: Wire | None = None
         self._why = "not connected yet"
         self._runner: asyncio.Task[None] | None = None
@@ -72,7 +79,7 @@ class RedisLink:
         while runner is not None and not runner.done():
             # Again and again: before Python 3.12 a cancellation can meet a result and be swallowed.
             runner.cancel()
-            await asyncio.wait((runner,), timeout=RECONNECT_WAIT_S)
+            await asyncio.wait((runner,), timeout=STOP_AGAIN_S)
 
     async def request(self, *words: bytes | str | int) -> Any:
         """Ask on the present connection; see `Wire.request`."""
@@ -94,12 +101,12 @@ class RedisLink:
 
     async def _run(self, first: asyncio.Future[None]) -> None:
         while True:
-            wait_s = RECONNECT_WAIT_S
+            refused_s = 0.0
             try:
                 await self._keep_one(first)
             except SourceRefused as error:
                 self._note_down(str(error))
-                wait_s = REFUSED_WAIT_S
+                refused_s = REFUSED_WAIT_S * jitter(0.5, 1.5)
                 if not first.done():
                     first.set_exception(error)
                     return
@@ -107,7 +114,9 @@ class RedisLink:
                 self._note_down(str(error))
             if not first.done():
                 first.set_result(None)
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter is no secret
+            up_s = max(0.0, asyncio.get_running_loop().time() - self._up_at)
+            self._up_at = inf
+            await asyncio.sleep(max(refused_s, self._redial.wait_s(up_s)))
 
     async def _keep_one(self, first: asyncio.Future[None]) -> None:
         """Connect, and return when the connection is lost."""
@@ -117,6 +126,7 @@ class RedisLink:
         try:
             self._wire = wire
             await self._on_up(wire)
+            self._up_at = asyncio.get_running_loop().time()
             if not first.done():
                 first.set_result(None)
             # Shielded: a stop that cancels us must not cancel the wire's own future.

@@ -22,11 +22,13 @@ from rescind_protocol import reports
 from rescind_protocol.changes import Effect, Kill
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
-from rescind_protocol.limits import MAX_REPORT_EVENTS, MAX_REPORT_LOGS
+from rescind_protocol.limits import MAX_FLEET, MAX_REPORT_EVENTS, MAX_REPORT_LOGS
 from rescind_protocol.reports import Applied, Passed, Report
 
 REPORTS_PER_S = 5000
 """What one fabric's subscribers may send in a second: about a third of a publisher's core."""
+UNCOUNTED_FLEET = 100_000
+"""What a fleet is taken for that is larger than a publisher counts."""
 HOLD_S = 0.01
 """Before the first report of a kill: other subscribers of this host apply it first."""
 QUIET_S = 0.05
@@ -142,6 +144,15 @@ class Reporting:
     def spread_s(self) -> float:
         """Over how many seconds the fleet spreads its answers to one kill."""
         return self.fleet / REPORTS_PER_S
+
+    @property
+    def return_s(self) -> float:
+        """Over how many seconds the fleet comes back to a server that all of it has lost.
+
+        No report is at stake then but the server: a fleet of unknown size is taken for a large one.
+        """
+        size = self.fleet if self.fleet < MAX_FLEET else UNCOUNTED_FLEET
+        return size / REPORTS_PER_S
 
     @property
     def every_s(self) -> float:

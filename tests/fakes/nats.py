@@ -115,3 +115,7 @@ class RecordingFeed:
         self.reasons.append(why)
         if self.states[-1:] != ["unlinked"]:
             self.states.append("unlinked")
+
+    def spread_s(self) -> float:
+        """Be a small fleet."""
+        return 0.0

@@ -258,6 +258,10 @@ class Deaf:
     def unlinked(self, source: str, why: str) -> None:
         """Know the source as deaf."""
 
+    def spread_s(self) -> float:
+        """Be a small fleet."""
+        return 0.0
+
 
 def image_of(log: Log, *, sees: int) -> Image:
     """Return the image of who has seen so much of a log, and that none of it is in force."""

@@ -22,6 +22,7 @@ from rescind.embedded import EmbeddedServer
 from rescind_subscriber import nats_client, nats_link
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_link import NatsOptions
+from rescind_subscriber.pace import Redial
 from tests.fakes.nats import Watched, admin_server, linked, options
 from tests.fakes.waiting import until
 
@@ -152,6 +153,36 @@ async def test_a_flush_follows_what_was_sent_before_it(monkeypatch: pytest.Monke
     monkeypatch.setattr(nats_client.LeanClient, "_send_ping", Client._send_ping)
     monkeypatch.setattr(nats_client.LeanClient, "_flush_pending", Client._flush_pending)
     assert await sent() != [b"SUB subj", b"PING"]
+
+
+async def test_before_a_lost_connection_is_replaced_the_fleet_is_asked_for_its_spread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each time anew: it may have grown, and a link that has just begun knows of nobody."""
+    spreads: list[float] = []
+
+    def wait_s(self: Redial, up_s: float) -> float:
+        assert up_s >= 0.0
+        spreads.append(self._spread_s())
+        return 0.0
+
+    monkeypatch.setattr(Redial, "wait_s", wait_s)
+
+    async def up() -> None:
+        raise SourceUnavailable("once more")
+
+    async with fake({}) as server:
+        link = nats_link.Link(
+            NatsOptions(url=server.url, inbox_prefix="_INBOX_sub"),
+            on_up=up,
+            on_down=lambda _: None,
+            on_problem=lambda _: None,
+            spread_s=lambda: 1.0 + len(spreads),
+        )
+        await link.start()
+        await until(lambda: len(spreads) > 2)
+        await link.stop()
+    assert spreads[:3] == [1.0, 2.0, 3.0]
 
 
 async def test_an_unknown_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

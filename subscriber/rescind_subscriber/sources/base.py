@@ -50,6 +50,10 @@ class Feed(Protocol):
     def unlinked(self, source: str, why: str) -> None:
         """Know that live events may be missed from now on; `why` is a sentence."""
 
+    def spread_s(self) -> float:
+        """Return over how many seconds the fleet spreads its connections to a lost server."""
+        ...
+
 
 class Source(Protocol):
     """One transport's stream of events."""

@@ -41,7 +41,11 @@ class NatsSource:
         self._listening = False
         self._mute = ""  # why reports are not sent on this connection
         self._link = Link(
-            options, on_up=self._up, on_down=self._down, on_problem=self._noticed_problem
+            options,
+            on_up=self._up,
+            on_down=self._down,
+            on_problem=self._noticed_problem,
+            spread_s=self._spread_s,
         )
         self._reader = StreamReader(self._link, subjects.stream(fabric), name=name)
         self._shelf = ShelfReader(self._link, fabric, name=name)
@@ -134,6 +138,9 @@ class NatsSource:
         if self._feed is not None and why != self._told:
             self._told = why
             self._feed.unlinked(self.name, why)
+
+    def _spread_s(self) -> float:
+        return self._feed.spread_s() if self._feed is not None else 0.0
 
     def _noticed_problem(self, why: str) -> None:
         if self._reports in why.lower():

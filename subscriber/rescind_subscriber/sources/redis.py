@@ -55,6 +55,7 @@ class RedisSource:
             on_up=self._up,
             on_down=self._down,
             on_push=self._pushed,
+            spread_s=self._spread_s,
         )
         self._shelf = RedisShelf(self._link, fabric)
 
@@ -180,6 +181,9 @@ class RedisSource:
         self._told = ""
         if self._feed is not None:
             self._feed.linked(self.name)
+
+    def _spread_s(self) -> float:
+        return self._feed.spread_s() if self._feed is not None else 0.0
 
     def _down(self, why: str) -> None:
         if self._feed is not None and why != self._told:
