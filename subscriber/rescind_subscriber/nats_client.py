@@ -90,14 +90,28 @@ class LeanClient(Client):
         self._ps = _BoundedParser(self)
         self._tls_required = tls_required
         self._handlers: dict[int, Handler] = {}
+        self._held = False
         self._feed: Callable[[bytes], None] | None = None
         self._unread: bytearray = bytearray()
         self._never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     async def listen(self, subject: str, handler: Handler) -> None:
-        """Subscribe a plain function to a subject pattern."""
+        """Subscribe a plain function to a subject pattern; goes out with what is sent next.
+
+        A new connection's subscriptions and the PING behind them are one write, and one reading
+        for the server: in a reconnect storm each of both counts.
+        """
         self._handlers[self._sid + 1] = handler  # the id that subscribe() takes next
-        await self.subscribe(subject, future=self._never)
+        self._held = True
+        try:
+            await self.subscribe(subject, future=self._never)
+        finally:
+            self._held = False
+
+    async def send_held(self) -> None:
+        """Send the subscriptions that nothing was sent behind yet."""
+        if self._pending:
+            await self._flush_pending()
 
     def abort(self, why: str) -> None:
         """Cut the connection at once, and say why; harmless if it is cut already."""
@@ -148,6 +162,8 @@ class LeanClient(Client):
 
     async def _flush_pending(self, force_flush: bool = False) -> Any:  # noqa: FBT001, FBT002 - the library's signature
         """Write at once where the socket takes it: the library's flusher costs a loop's turn."""
+        if self._held:
+            return None
         if force_flush or not self._idle:
             return await super()._flush_pending(force_flush)
         pending, self._pending, self._pending_data_size = self._pending, [], 0

@@ -140,8 +140,14 @@ class Link:
             await asyncio.wait((runner,), timeout=STOP_AGAIN_S)
 
     async def listen(self, subject: str, handler: Handler) -> None:
-        """Subscribe a plain function on the present connection (again on each new one)."""
-        await self._guarded(self._up().listen(subject, self._fenced(handler)))
+        """Subscribe a plain function on the present connection (again on each new one).
+
+        On a new one, before `on_up` returns, it goes out with what is sent next.
+        """
+        client = self._up()
+        await self._guarded(client.listen(subject, self._fenced(handler)))
+        if self._up_at < inf:
+            await self._guarded(client.send_held())
 
     async def flush(self) -> None:
         """Return when the server has processed everything sent so far."""
@@ -303,9 +309,11 @@ class Link:
         try:
             self._inbox = f"{self.options.inbox_prefix}.{secrets.token_urlsafe(16)}"
             self._client = client
+            # Not flushed: the server takes one thing after the other, so this subscription stands
+            # before any request of ours is answered. In a reconnect storm each round trip counts.
             await self.listen(f"{self._inbox}.*", self._answered)
-            await self.flush()
             await self._on_up()
+            await self._guarded(client.send_held())
             self._up_at = asyncio.get_running_loop().time()
             self.reconnects += first.done()
             if not first.done():

@@ -5,7 +5,7 @@ import datetime as dt
 import ipaddress
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,56 @@ async def test_a_flush_follows_what_was_sent_before_it(monkeypatch: pytest.Monke
     monkeypatch.setattr(nats_client.LeanClient, "_send_ping", Client._send_ping)
     monkeypatch.setattr(nats_client.LeanClient, "_flush_pending", Client._flush_pending)
     assert await sent() != [b"SUB subj", b"PING"]
+
+
+async def test_subscriptions_of_a_new_connection_are_one_write(
+    monkeypatch: pytest.MonkeyPatch, nats: EmbeddedServer
+) -> None:
+    """With the PING behind them; in a reconnect storm the server has so many fewer to read."""
+    written: list[bytes] = []
+    write = asyncio.StreamWriter.writelines
+
+    def noted(self: asyncio.StreamWriter, data: Iterable[bytes]) -> None:
+        data = list(data)
+        written.append(b"".join(data))
+        write(self, data)
+
+    monkeypatch.setattr(asyncio.StreamWriter, "writelines", noted)
+
+    async def up() -> None:
+        await link.listen("rescind.test.log.*", lambda *_: None)
+        await link.listen("rescind.test.head.*", lambda *_: None)
+        await link.flush()
+
+    problems: list[str] = []
+    link = nats_link.Link(
+        options(nats, "subscriber"), on_up=up, on_down=problems.append, on_problem=problems.append
+    )
+    await link.start()
+    await link.stop()
+    (sent,) = (each for each in written if b"SUB " in each)
+    assert [line.split()[0] for line in sent.splitlines()] == [b"SUB", b"SUB", b"SUB", b"PING"]
+    assert not [why for why in problems if "permission" in why.lower()]
+
+
+async def test_what_nothing_is_sent_behind_goes_out_all_the_same() -> None:
+    """The inbox of a link that only waits, and what it listens to later."""
+    async with fake({}) as server:
+        link = watched(server.url)
+        await link.link.start()
+        await until(lambda: b"SUB _INBOX_sub." in server.got)
+        await link.link.listen("later", lambda *_: None)
+        await until(lambda: b"SUB later" in server.got)
+        assert server.got.count(b"PING") == 1  # of the log-in
+        await link.link.stop()
+
+
+async def test_a_request_on_a_new_connection_is_written_at_once(nats: EmbeddedServer) -> None:
+    """A kill waits for nothing that is still to be sent."""
+    async with linked(nats, "publisher") as at:
+        draft = at.link.draft("rescind.test.log.a", b"{}", headers={}, accept=lambda _: True)
+        assert draft is not None
+        assert at.link.ask(draft)
 
 
 async def test_before_a_lost_connection_is_replaced_the_fleet_is_asked_for_its_spread(
