@@ -91,6 +91,8 @@ class Follower:
         self._refuted: dict[str, set[Cursor]] = {name: set() for name in self.sources}
         """Cursors at which other bytes lie, or none."""
         self._rereads = 0
+        self._unnamed = 0
+        """How often a reading was asked for by what `Reconciler.missing` does not name."""
         self._read_once: set[str] = set()
         """Sources that were read to their ends."""
         self._fabric = trust.fabric
@@ -176,6 +178,7 @@ class Follower:
         else:
             self._notice_reread()
             if missing:
+                self._unnamed += not self.reconciler.missing
                 for due in self._due.values():
                     due.set()
 
@@ -302,7 +305,7 @@ class Follower:
     async def _read(self, source: Source) -> bool:
         """Read a source from its cursor to its end; return whether that brought anything new."""
         name, new = source.name, 0
-        before, rereads = self.reconciler.held_back, self._rereads
+        before, rereads, unnamed = self.reconciler.held_back, self._rereads, self._unnamed
         try:
             await self._begin(source)
             async for batch in within_each(READ_SILENCE_S, source.read(self.cursors.get(name))):
@@ -324,6 +327,9 @@ class Follower:
             self.reads.add("complete")
             self._read_once.add(name)
             self._unread.pop(name, None)
+            relinked = self._back[name].is_set()
+            if not (relinked or self.reconciler.missing or self._unnamed > unnamed):
+                self._due[name].clear()  # what a head asked for meanwhile came with this reading
             self._want_snapshot[name] = not new and self.reconciler.missing
             if self._want_snapshot[name] and isinstance(source, SnapshotStore):
                 self._due[name].set()  # what is missing is not stored there: a snapshot may have it

@@ -109,6 +109,24 @@ async def test_a_lost_tail_is_read() -> None:
         assert at.age_s == 0  # the head that asked is proven by the reading
 
 
+@pytest.mark.parametrize("relinked", [False, True])
+async def test_what_came_with_a_reading_is_not_read_again(*, relinked: bool) -> None:
+    """A head heard in mid-reading asks for no second one; a connection made meanwhile does."""
+    source, log = ScriptedSource(), Log()
+    source.stored = kills(log, 6)
+    source.gate.clear()
+    async with following(source) as at:
+        await until(lambda: at.denies(victim(2)))
+        source.head(log)
+        assert at.age_s == inf
+        if relinked:
+            at.follower.linked(source.name)
+        source.gate.set()
+        await until(lambda: at.follower.reads.read() == {"complete": 1 + relinked})
+        assert at.age_s <= 0
+        assert len(source.reads) == 1 + relinked
+
+
 async def test_a_gap_in_one_source_is_filled_from_another() -> None:
     """Every source is asked, not only the one that showed the gap."""
     one, two, log = ScriptedSource("one"), ScriptedSource("two"), Log()
