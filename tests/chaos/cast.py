@@ -13,8 +13,8 @@ from tests.chaos.real_tier import Context
 from tests.chaos.servers import Servers, Shape
 from tests.chaos.workers import Worker
 from tests.faults.disk import small_disk
+from tests.faults.relay import Relay
 
-HEARTBEAT_S = 0.25
 HEAL_WITHIN_S = 60.0
 """Until everything must be well again: a server's restart, a loaded machine, and some."""
 WEAK_WITHIN_S = 6.0
@@ -41,7 +41,7 @@ class Cast(Servers):
             nats=self.url(name, "nats", user) if "nats" in brokers else None,
             redis=self.url(name, "redis", user) if "redis" in brokers else None,
             publishers=self.shape.publishers,
-            heartbeat_s=HEARTBEAT_S,
+            heartbeat_s=self.shape.heartbeat_s,
             limit_s=self.context.limit_s,
             without=self.context.without,
             passed_s=self.passed_s,
@@ -72,6 +72,7 @@ class Cast(Servers):
 
     def start_crowd(self, name: str, count: int) -> Worker:
         """Start a process with many subscribers, which has none of the others' duties."""
+        self.relays[name] = self._cleanup.enter_context(Relay(self.nats.port))
         host = self._host(name, ("nats",), "subscriber", count=count)
         worker = self._worker("tests.chaos.crowding", host)
         worker.ready()

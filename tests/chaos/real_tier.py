@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import count, islice, starmap, takewhile
+from itertools import count, groupby, islice, starmap, takewhile
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -86,13 +86,19 @@ SCENARIOS: dict[str, Scenario] = {}
 SHOWS: dict[str, dict[str, str]] = {}
 """For each scenario: the protections that it needs, each with the figure in which one's absence
 must show."""
+ALONE: set[str] = set()
+"""Scenarios that take every core of a small machine: beside another one, it would be measured."""
 
 
-def scenario(name: str, shows: Mapping[str, str] = NOTHING) -> Callable[[Scenario], Scenario]:
+def scenario(
+    name: str, shows: Mapping[str, str] = NOTHING, *, alone: bool = False
+) -> Callable[[Scenario], Scenario]:
     """Put a scenario on the list, under the name of its fault."""
 
     def add(play: Scenario) -> Scenario:
         SCENARIOS[name], SHOWS[name] = play, dict(shows)
+        if alone:
+            ALONE.add(name)
         return play
 
     return add
@@ -156,11 +162,18 @@ def rounds(
 def _beside(tasks: Iterator[tuple[str, int, str | None]], jobs: int) -> Iterator[Played | None]:
     """Play several at a time, in processes: most of a schedule is waiting."""
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        running = {pool.submit(_load_and_play, *task) for task in islice(tasks, jobs)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(_load_and_play, *task) for task in islice(tasks, len(done))}
-            yield from (each.result() for each in done)
+        for alone, some in groupby(tasks, lambda task: task[0] in ALONE):
+            yield from _pooled(pool, some, 1 if alone else jobs)
+
+
+def _pooled(
+    pool: ProcessPoolExecutor, tasks: Iterator[tuple[str, int, str | None]], jobs: int
+) -> Iterator[Played | None]:
+    running = {pool.submit(_load_and_play, *task) for task in islice(tasks, jobs)}
+    while running:
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        running |= {pool.submit(_load_and_play, *task) for task in islice(tasks, len(done))}
+        yield from (each.result() for each in done)
 
 
 def _load_and_play(name: str, seed: int, without: str | None) -> Played | None:

@@ -20,8 +20,11 @@ from tests.faults.lies import Lies
 from tests.faults.nats_frames import hostile_nats
 from tests.faults.proxy import Network, Proxy
 from tests.faults.redis_frames import hostile_redis
+from tests.faults.relay import Relay
 
 BROKERS = ("nats", "redis")
+HEARTBEAT_S = 0.25
+"""Between two heads, unless a scenario says otherwise: a fabric's second would make all slow."""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +39,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     clustered: bool = False
     """Whether NATS is a cluster of three; its clients' ways are direct ones then."""
     agents: int = 12
+    heartbeat_s: float = HEARTBEAT_S
     alone: str = "nats"
     """The one broker that is left where there is to be no fallback: the one that goes."""
 
@@ -53,6 +57,8 @@ class Servers:
         self.cluster = Cluster(self.folder, self.network)
         self.ways: dict[tuple[str, str], Proxy] = {}
         """By host and broker."""
+        self.relays: dict[str, Relay] = {}
+        """By host: the way to NATS of one with very many connections."""
         self.lies: dict[tuple[str, str], Lies] = {}
         self._cleanup = contextlib.ExitStack()
 
@@ -101,13 +107,14 @@ class Servers:
         """Return a broker's address as that host is told: through its own way."""
         if self.shape.clustered:
             return self.cluster.url_for(user)
-        server, way = self.server(broker), self.way(host, broker)
+        server, way = self.server(broker), self.relays.get(host) or self.way(host, broker)
         return server.url_for(user).replace(f":{server.port}", f":{way.port}")
 
     def mend(self) -> float:
         """Let every way be an honest and ordinary one again; return when that was done."""
         for lies in self.lies.values():
             lies.truth()
-        for way in self.ways.values():
+        ways: list[Proxy | Relay] = [*self.ways.values(), *self.relays.values()]
+        for way in ways:
             way.mend()
         return time.monotonic()

@@ -148,6 +148,13 @@ class Stage(Cast):
         logs = self.stands(worker).logs
         return all(logs.get(log, 0) >= seq for log, seq in self.heard.accepted.items())
 
+    def done_at(self, worker: Worker) -> float | None:
+        """Return when the last of a crowd had applied everything that was accepted, if it has."""
+        self.heard.subscriber(worker)
+        places = [(log, n + 1) for log, last in self.heard.accepted.items() for n in range(last)]
+        times = [self.heard.applied.get((worker.name, *place)) for place in places]
+        return None if None in times else max(filter(None, times), default=0.0)
+
     def deaf(self, name: str) -> bool:
         """Whether a subscriber says that it follows no broker."""
         at = self.where()[name]

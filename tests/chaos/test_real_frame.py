@@ -1,7 +1,9 @@
 """The frame of tier two: scenarios are found, played in turn, counted, and leave nothing behind."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from pathlib import Path
 
@@ -11,12 +13,14 @@ from tests.chaos import command, real_tier
 from tests.chaos.real_tier import Context, Unsuited, rounds, scenario, summary
 
 GONE: list[Path] = []
+MEET_WITHIN_S = 10.0
 
 
 @pytest.fixture(autouse=True)
 def scenarios(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three scenarios of our own instead of those with servers."""
     monkeypatch.setattr(real_tier, "SCENARIOS", {})
+    monkeypatch.setattr(real_tier, "ALONE", set())
     monkeypatch.setattr(real_tier, "load", lambda: real_tier.SCENARIOS)
     GONE.clear()
 
@@ -55,6 +59,32 @@ def test_a_seed_replays_the_same_scenario() -> None:
     (first,), (second,) = played("quick", schedules=1), played("quick", schedules=1)
     assert first == second
     assert first.verdict.schedules == 1
+
+
+def test_one_that_takes_the_whole_machine_is_played_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others wait for it, and it for them; those meet each other."""
+    both, running = threading.Barrier(2, timeout=MEET_WITHIN_S), set[int]()
+    monkeypatch.setattr(
+        real_tier, "ProcessPoolExecutor", lambda jobs, _: ThreadPoolExecutor(max_workers=jobs)
+    )
+
+    @scenario("a whole one", alone=True)
+    def whole(context: Context) -> None:
+        context.expect(not running, "it is alone")
+
+    @scenario("one of two")
+    def one(context: Context) -> None:
+        running.add(context.seed)
+        both.wait()
+        running.discard(context.seed)
+
+    names = ("a whole one", "one of two", "one of two")
+    seen = list(rounds(0, schedules=6, until=inf, without=None, names=names, jobs=2))
+    assert [each.name for each in seen] == [*names, *names]
+    assert not any(each.verdict.violations for each in seen)
+    assert (whole, one) == tuple(real_tier.SCENARIOS[name] for name in names[:2])
 
 
 def test_folders_are_removed() -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,10 @@ from tests.faults.disk import can_mount, file_limit, small_disk
 from tests.faults.packets import TABLE, Packets, private, rules
 from tests.faults.processes import crash, frozen
 from tests.faults.proxy import Network, Proxy
+from tests.faults.relay import Relay
 
+CROWD = 300
+"""More than asyncio lets wait at a listener unless told how many: 100, and others are dropped."""
 SILENCE_S = 0.2
 """How long a client listens before it says that nothing came."""
 
@@ -37,7 +40,7 @@ def way(network: Network, redis: EmbeddedRedis) -> Proxy:
     return network.way(redis.port)
 
 
-def connect(way: Proxy) -> socket.socket:
+def connect(way: Proxy | Relay) -> socket.socket:
     """Return a client's connection."""
     return socket.create_connection(("127.0.0.1", way.port), 10)
 
@@ -88,6 +91,43 @@ def test_a_cut_closes_and_refuses(way: Proxy) -> None:
     way.mend()
     with connect(way) as client:
         assert answers(client)
+
+
+def test_a_relay_passes_and_a_cut_closes_and_refuses(redis: EmbeddedRedis) -> None:
+    """As the other way does; it says how many connections it has."""
+    with Relay(redis.port) as way:
+        with connect(way) as client:
+            assert answers(client)
+            assert answers(client)
+            assert way.count() == 1
+            way.cut()
+            assert client.recv(1) == b""
+            assert way.count() == 0
+            with pytest.raises(ConnectionRefusedError):
+                connect(way)
+        way.mend()
+        with connect(way) as client:
+            assert answers(client)
+
+
+def test_a_relay_closes_where_the_server_does(redis: EmbeddedRedis) -> None:
+    """Neither end is kept from knowing about the other."""
+    with Relay(redis.port) as way, connect(way) as client:
+        assert answers(client)
+        client.sendall(b"QUIT\r\n")
+        client.settimeout(10)
+        while client.recv(100):
+            pass
+        wait_until(lambda: way.count() == 0)
+
+
+def test_a_relay_drops_nobody_of_a_crowd(redis: EmbeddedRedis) -> None:
+    """All of them are connected while it has no time for one; a dropped one would come too late."""
+    with ExitStack() as stack:
+        way = stack.enter_context(Relay(redis.port))
+        with frozen(way.pid):
+            clients = [stack.enter_context(connect(way)) for _ in range(CROWD)]
+        assert all(map(answers, clients))
 
 
 def test_a_reset_is_a_reset(way: Proxy) -> None:

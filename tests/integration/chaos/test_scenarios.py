@@ -15,8 +15,6 @@ from tests.chaos.weak_parts import EVERY_PART
 
 SEED = 0
 JOBS = 2
-LONG = ("reconnect storm of 500",)
-"""Only in `make chaos`: half a minute of two cores."""
 ATTEMPTS = 5
 """Schedules in which the absence of a protection must show; most show it in the first."""
 
@@ -24,12 +22,12 @@ ATTEMPTS = 5
 @pytest.fixture(scope="module")
 def played() -> dict[str, Played]:
     """Give what came of every scenario."""
-    names = tuple(name for name in sorted(load()) if name not in LONG)
+    names = tuple(sorted(load()))
     found = rounds(SEED, schedules=len(names), until=inf, without=None, names=names, jobs=JOBS)
     return {each.name: each for each in found}
 
 
-@pytest.mark.parametrize("name", sorted(set(load()) - set(LONG)))
+@pytest.mark.parametrize("name", sorted(load()))
 def test_a_scenario_finds_nothing(name: str, played: dict[str, Played]) -> None:
     """No kill lost, no badge resurrected, no false freshness, all views equal, nobody stuck."""
     verdict = played[name].verdict
