@@ -40,7 +40,9 @@ class WorkEnded(NotAdmitted):
 class Watches(Protocol):
     """What an admission asks; `Guard` answers."""
 
-    def check(self, token: str | None, *, tool: str | None = None) -> Decision:
+    def check(
+        self, token: str | None, *, tool: str | None = None, badge_map: str | None = None
+    ) -> Decision:
         """Decide."""
 
     def recheck(self, decision: Decision) -> Decision:
@@ -59,10 +61,12 @@ class Admission:
         token: str | None,
         *,
         tool: str | None = None,
+        badge_map: str | None = None,
         until_expiry: bool = False,
         on_end: Callable[[Decision], object] | None = None,
     ) -> None:
         self._guard, self._token, self._tool = guard, token, tool
+        self._badge_map = badge_map
         self._until_expiry, self._on_end = until_expiry, on_end
         self._decision: Decision | None = None
         self._work: Work | None = None
@@ -72,8 +76,11 @@ class Admission:
         self._cancelled = False
 
     def __enter__(self) -> Decision:
-        decision = self._decision = self._guard.check(self._token, tool=self._tool)
-        self._token = None  # no longer needed, and nothing to leave in a traceback
+        decision = self._decision = self._guard.check(
+            self._token, tool=self._tool, badge_map=self._badge_map
+        )
+        # No longer needed, and nothing to leave in a traceback.
+        self._token = self._badge_map = None
         if not decision:
             raise NotAdmitted(decision)
         self._work = self._guard.watch(decision, self._end, until_expiry=self._until_expiry)

@@ -42,6 +42,10 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     """Of that key."""
     fault: str | None = None
     """What is wrong with the key's binding, if anything; judged after signature and times."""
+    map_hash: str | None = None
+    """Of the badge map that it is bound to, and does not count without."""
+    chain: "tuple[Claims, ...]" = ()
+    """The agents behind it, in the map's order, where the issuer has bound them to this badge."""
 
 
 _EVERYONE = targets.everyone().digest
@@ -77,6 +81,7 @@ def claims(badge: Badge, key: IssuerKey) -> Claims:
         standing=key.standing,
         targets=digests if badge.session is None else (*digests, badge.session),
         fault=_binding_fault(badge),
+        map_hash=said.map_hash,
     )
 
 

@@ -24,6 +24,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """By which the policy's own records know it."""
     reason_admin: str | None = None
     """For the decision log alone; never shown to a caller, nor by `repr`."""
+    hops: tuple[Claims, ...] = ()
+    """The badges behind the caller's that verified, bound to it or not: none of them may die."""
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}

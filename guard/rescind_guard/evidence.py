@@ -77,6 +77,8 @@ def record(entry: Entry, about: About) -> Record:
         "rescind.reason_admin": decision.reason_admin,
     }
     found: Record = {name: _text(value) for name, value in said.items() if value is not None}
+    if claims is not None and claims.chain:
+        found["rescind.chain"] = [_text(hop.sub) for hop in claims.chain]
     if decision.warnings:
         found["rescind.warnings"] = [_text(each) for each in decision.warnings]
     return found

@@ -18,6 +18,9 @@ from rescind_guard.view import Published
 T = TypeVar("T")
 
 
+_BOUND = "the badge is good with one badge map alone, which comes with a call and is not here"
+
+
 class Step(msgspec.Struct, frozen=True):
     """One step: its number in `rescind_guard.guard`, and what came of it."""
 
@@ -69,6 +72,8 @@ class Explanation:
             lambda: guard.check_fresh(claims, tool, at, self._now),
             lambda warnings: "; ".join(warnings) or "the view is fresh",
         )
+        if claims.map_hash is not None:
+            self.steps.append(Step(8, "badge map", "NOT_REACHED", _BOUND))
         self._try(9, "policy", lambda: guard.check_policy(claims, tool), _say_ruling)
 
     def _try(

@@ -10,7 +10,7 @@
  6. audience, key binding, trust level
  7. the view: one look-up for each target; a known kill denies whatever comes after; then, where
     asked for, a suspension
- 8. the freshness rule
+ 8. the freshness rule; then the hops behind the caller, where there is a badge map
  9. policy
 10. the decision, counted, remembered if it allows, and handed to the recorder
 
@@ -23,7 +23,7 @@ from functools import partial
 from itertools import count
 from math import inf
 
-import msgspec
+from msgspec.structs import replace
 
 from rescind_guard import badges, didkey, enforcement, hops, jwk, parsing, policy
 from rescind_guard.admission import Admission
@@ -38,7 +38,7 @@ from rescind_guard.freshness import Mode, Rule, SystemClock
 from rescind_guard.inflight import End, Work
 from rescind_guard.issuers import IssuerKey, Issuers, self_signed_key
 from rescind_guard.key_view import KeyView
-from rescind_guard.lookup import check_suspension, check_view, claims_despite
+from rescind_guard.lookup import check_all, check_suspension, check_view, claims_despite
 from rescind_guard.metrics import CHECK_SECONDS, SAMPLED, Counter, Times, families, steady_s
 from rescind_guard.parsing import Badge
 from rescind_guard.profiles import Profile, check_issuers, profile_of
@@ -128,11 +128,17 @@ class Guard:
         )
 
     def check(
-        self, token: str | None, *, tool: str | None = None, params: object = None
+        self,
+        token: str | None,
+        *,
+        tool: str | None = None,
+        params: object = None,
+        badge_map: str | None = None,
     ) -> Decision:
         """Decide whether the holder of `token` may call `tool` now. Never raises for bad input.
 
         `params`: what it is called with; its hash stands in the evidence, and it decides nothing.
+        `badge_map`: the badges of the hops behind the caller, as they came; see `hops`.
         """
         begun = 0.0 if self._tick() % SAMPLED else steady_s()
         published = self._view.published
@@ -149,6 +155,10 @@ class Guard:
         else:
             decision = self._decide(token, tool, kept, published)
             now = self._boot()
+            if badge_map is None and decision.claims is not None and decision.claims.map_hash:
+                decision = self._follow(decision, None, published)
+        if badge_map is not None:
+            decision = self._follow(decision, badge_map, published)
         if self._policy is not None and decision.code is _OK:
             decision = self._ask_policy(decision, tool)  # (9)
         self.decisions.add(decision.code)  # (10)
@@ -166,42 +176,43 @@ class Guard:
         Only a known kill counts here. A badge that merely expired, or a view that grew stale while
         the tool ran, was good when the work was admitted.
         """
-        if decision.claims is None or self._skip:
+        if self._skip:
             return decision
         try:
-            check_view(decision.claims, self._view.published.table)
+            check_all(decision, self._view.published.table)
         except Refused as refused:
             return self._record(refusal(refused, decision.claims, ()), None)
         return decision
 
-    def check_chain(self, decision: Decision, badge_map: str | None) -> Decision:
-        """Deny what was allowed if a hop behind the caller is killed or false; see `hops`.
-
-        Never allows: a map is not signed. Freshness, audience and policy are the caller's alone.
-        """
-        if badge_map is None or not decision:
+    def _follow(self, decision: Decision, badge_map: str | None, at: Published) -> Decision:
+        """Judge the hops behind a caller. Freshness, audience and policy are the caller's alone."""
+        if not decision:
             return decision
-        at = self._view.published
-        try:
-            hops.check(
-                hops.read(badge_map),
-                lambda token: self._verify_hop(token, at),
-                lambda claims: self.check_revocation(claims, at),
-                self._wall(),
-            )
-        except Refused as refused:
-            found = refusal(refused, decision.claims, decision.warnings)
-            return self._record(self._soften(found), None)
-        return decision
+        standing, fault = hops.follow(
+            decision.claims,
+            badge_map,
+            lambda token: self._verify_hop(token, at),
+            lambda claims: self.check_revocation(claims, at),
+            self._wall(),
+        )
+        if fault is None:
+            return replace(decision, hops=standing, claims=hops.proven(decision.claims, standing))
+        refused = refusal(fault, decision.claims, decision.warnings)
+        return replace(self._soften(refused), hops=standing)
 
     def _verify_hop(self, token: str, at: Published) -> Claims:
+        issuers, kept = self._keys.published, self._cache.get(token)
+        if kept is not None and kept.issuers is issuers:
+            return kept.claims
         try:
-            return self.verify(self.read(token))
+            claims = self.verify(self.read(token), issuers)
         except Refused as refused:
-            claims = self.despite(token, refused)
-            if claims is not None:
-                self.check_revocation(claims, at)  # I3: no fault of form hides a kill
+            killed = self.despite(token, refused)
+            if killed is not None:
+                self.check_revocation(killed, at)  # I3: no fault of form hides a kill
             raise
+        self._keep(token, claims, None, at, issuers)
+        return claims
 
     def watch(self, decision: Decision, end: End, *, until_expiry: bool = False) -> Work:
         """Have `end` called once, in a thread of the view's, when `decision` falls to a kill.
@@ -210,16 +221,16 @@ class Guard:
         done. Costs the calls nothing: the writer's swap wakes one watcher for all.
         """
         claims = decision.claims
-        if claims is None or self._skip:
+        if self._skip or (claims is None and not decision.hops):
             return self._view.inflight.unwatched(end)
 
         def look() -> Decision | None:
-            if self._view.published.table.killer(claims.targets, claims.iat) is not None:
-                now = self.recheck(decision)
-                return None if now else now
+            now = self.recheck(decision)
+            if not now:
+                return now
             return self._expired(decision) if until_expiry else None
 
-        left = partial(self._left_s, claims) if until_expiry else None
+        left = partial(self._left_s, claims) if until_expiry and claims is not None else None
         return self._view.inflight.add(look, end, left)
 
     def admit(
@@ -227,6 +238,7 @@ class Guard:
         token: str | None,
         *,
         tool: str | None = None,
+        badge_map: str | None = None,
         until_expiry: bool = False,
         on_end: End | None = None,
     ) -> Admission:
@@ -234,7 +246,14 @@ class Guard:
 
         Entering raises `NotAdmitted`, leaving `WorkEnded`. `on_end` hears of it as it happens.
         """
-        return Admission(self, token, tool=tool, until_expiry=until_expiry, on_end=on_end)
+        return Admission(
+            self,
+            token,
+            tool=tool,
+            badge_map=badge_map,
+            until_expiry=until_expiry,
+            on_end=on_end,
+        )
 
     def _left_s(self, claims: Claims) -> float:
         return claims.exp + SKEW_S - self._wall()
@@ -391,12 +410,15 @@ class Guard:
     ) -> None:
         """Cache: for how long depends on the badge and on the proof of freshness (red-team B1).
 
-        A decision with a warning is not kept, since a newer head takes the warning away. Nor is
-        anything under a token that is not exactly a `str`: what it says of itself may differ.
+        A decision with a warning is not kept, since a newer head takes the warning away; nor one on
+        a badge that is good with its badge map alone. Nor is anything under a token that is not
+        exactly a `str`: what it says of itself may differ.
         """
         if type(token) is not str or len(token) > MAX_CACHED_CHARS:
             return
-        if decision is not None and decision.warnings and not self._skip:
+        if decision is not None and (
+            claims.map_hash is not None or (decision.warnings and not self._skip)
+        ):
             decision = None
         limit = inf if self._skip else self._rule.stale_after_s
         self._cache.put(
@@ -439,6 +461,6 @@ class Guard:
     def _pass(self, decision: Decision) -> Decision:
         mode = self._rule.mode if self._rule.mode is Mode.OBSERVE else self._enforced.mode
         would = f"{mode}: would {decision.outcome}: {decision.reason}"
-        return msgspec.structs.replace(
+        return replace(
             decision, outcome=_ALLOW, revocation=None, warnings=(*decision.warnings, would)
         )

@@ -1,19 +1,25 @@
 """The hops behind a caller: `X-Capiscio-Badge-Map`, base64url JSON `{did: badge}` (INTEROP §1).
 
-Nobody has signed the map, and nothing binds it to the caller's badge: whoever calls may leave a hop
-out, or the whole header. So it can only deny. A hop that is killed, or whose badge does not stand
-for the DID that it is listed under, refuses a call that was allowed; no map makes a call pass,
-raises a level, or reaches policy. What ends a whole chain for certain is the `sid` within each
-badge, which its issuer has signed.
+By itself nobody has signed the map, and nothing binds it to the caller's badge: whoever calls may
+leave a hop out, or the whole header. Then it can only deny. A hop that is killed, or whose badge
+does not stand for the DID that it is listed under, refuses a call that was allowed.
+
+An issuer binds a map by the claim `map_hash`, `sha256:` and the hash of the map's JSON, which it
+signs into the caller's badge. Such a badge is good with that map alone, so that nothing can be left
+out, and its hops are proven: policy and evidence name them. They raise no level, and allow nothing
+that the caller's own badge does not (ADR 29).
 """
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
+
+import msgspec
 
 from rescind_guard import badges
 from rescind_guard.badges import Claims
 from rescind_guard.codes import Code
 from rescind_guard.errors import Refused
-from rescind_protocol.encoding import b64url_decode, check_json
+from rescind_protocol.encoding import b64url_decode, b64url_encode, check_json
 from rescind_protocol.errors import Malformed
 from rescind_protocol.limits import MAX_BADGE_BYTES
 from rescind_protocol.targets import canonical_did
@@ -21,53 +27,89 @@ from rescind_protocol.targets import canonical_did
 MAX_HOPS = 8
 """Each costs a signature. Deeper delegations are ended by their root."""
 MAX_MAP_CHARS = 2 * MAX_HOPS * MAX_BADGE_BYTES
+HASH_PREFIX = "sha256:"
+"""As the reference writes hashes (RFC-006 §7.3)."""
 
 
-def read(badge_map: str) -> Mapping[str, str]:
-    """Return DID → badge; raises `Refused` for anything else."""
+class BadgeMap(msgspec.Struct, frozen=True, gc=False):
+    """A map taken apart: DID → badge, in its own order, and its hash. Nothing is verified yet."""
+
+    badges: Mapping[str, str]
+    hash: str
+
+
+def hash_of(raw: bytes) -> str:
+    """Return what an issuer puts in `map_hash` to bind a map; `raw` is its JSON as it travels."""
+    return HASH_PREFIX + b64url_encode(sha256(raw).digest())
+
+
+def read(badge_map: str) -> BadgeMap:
+    """Take a map apart; raises `Refused` for anything else."""
     try:
         return _read(badge_map)
     except (Malformed, UnicodeEncodeError) as error:
         raise Refused(Code.BADGE_MALFORMED, f"badge map is malformed: {error}") from error
 
 
-def _read(badge_map: str) -> Mapping[str, str]:
+def _read(badge_map: str) -> BadgeMap:
     if not isinstance(badge_map, str) or len(badge_map) > MAX_MAP_CHARS:
         raise Malformed(f"it is no text, or longer than {MAX_MAP_CHARS} characters")
-    found = check_json(b64url_decode(badge_map.rstrip("=").encode("ascii")))
+    raw = b64url_decode(badge_map.rstrip("=").encode("ascii"))
+    found = check_json(raw)
     if not isinstance(found, dict) or len(found) > MAX_HOPS:
         raise Malformed(f"it is no object of up to {MAX_HOPS} hops")
     if not all(isinstance(badge, str) for badge in found.values()):
         raise Malformed("a hop's badge is no text")
-    return {canonical_did(did): badge for did, badge in found.items()}
+    named = {canonical_did(did): badge for did, badge in found.items()}
+    if len(named) != len(found):
+        raise Malformed("an agent is listed twice, spelled differently")
+    return BadgeMap(named, hash_of(raw))
 
 
-def check(
-    hops: Mapping[str, str],
+def follow(
+    claims: Claims | None,
+    badge_map: str | None,
     verify: Callable[[str], Claims],
-    judge: Callable[[Claims], object],
+    look_up: Callable[[Claims], object],
     now: float,
-) -> None:
-    """Judge every hop; raises `Refused`, for a kill of any before all else that is wrong."""
+) -> tuple[tuple[Claims, ...], Refused | None]:
+    """Return the hops that stand behind a badge, and what is wrong with its map, if anything.
+
+    `verify` gives a hop's claims and `look_up` looks for kills of it; both raise `Refused`.
+    """
+    if badge_map is None:
+        return (), _unbound(claims, None)
+    try:
+        found = read(badge_map)
+    except Refused as refused:
+        return (), refused
+    standing, fault = _judge(found, verify, look_up, now)
+    return standing, fault or _unbound(claims, found)
+
+
+def _judge(
+    found: BadgeMap,
+    verify: Callable[[str], Claims],
+    look_up: Callable[[Claims], object],
+    now: float,
+) -> tuple[tuple[Claims, ...], Refused | None]:
+    """Return the hops that stand, and the fault of one that does not: a kill before all else."""
+    standing: list[Claims] = []
     faults: list[Refused] = []
-    for did, badge in hops.items():
+    for did, badge in found.badges.items():
         try:
-            _check_hop(did, badge, verify, judge, now)
+            claims = verify(badge)
+            look_up(claims)
+            _check_hop(did, claims, now)
         except Refused as refused:
-            faults.append(_of_hop(refused))
-    for fault in sorted(faults, key=lambda fault: fault.answer is not Code.BADGE_REVOKED):
-        raise fault
+            faults.append(of_hop(refused))
+        else:
+            standing.append(claims)
+    faults.sort(key=lambda fault: fault.answer is not Code.BADGE_REVOKED)
+    return tuple(standing), next(iter(faults), None)
 
 
-def _check_hop(
-    did: str,
-    badge: str,
-    verify: Callable[[str], Claims],
-    judge: Callable[[Claims], object],
-    now: float,
-) -> None:
-    claims = verify(badge)
-    judge(claims)
+def _check_hop(did: str, claims: Claims, now: float) -> None:
     badges.check_key(claims)
     badges.check_times(claims, now)
     badges.check_binding(claims)
@@ -75,7 +117,8 @@ def _check_hop(
         raise Refused(Code.BADGE_CLAIMS_INVALID, "badge is of another agent than it is listed for")
 
 
-def _of_hop(refused: Refused) -> Refused:
+def of_hop(refused: Refused) -> Refused:
+    """Return a refusal as that of a hop."""
     return Refused(
         refused.answer,
         f"a hop behind the caller: {refused.reason}",
@@ -83,3 +126,21 @@ def _of_hop(refused: Refused) -> Refused:
         reason_user=refused.reason_user,
         reason_admin=refused.reason_admin,
     )
+
+
+def _unbound(claims: Claims | None, found: BadgeMap | None) -> Refused | None:
+    """Return what is wrong where a badge is bound to a map that is not the one that came."""
+    if claims is None or claims.map_hash is None:
+        return None
+    if found is None:
+        return Refused(Code.BADGE_CLAIMS_INVALID, "badge is bound to a badge map, and came without")
+    if claims.map_hash != found.hash:
+        return Refused(Code.BADGE_CLAIMS_INVALID, "badge is bound to another badge map")
+    return None
+
+
+def proven(claims: Claims | None, standing: tuple[Claims, ...]) -> Claims | None:
+    """Return the claims with the agents behind them, if those are bound to the badge."""
+    if claims is None or claims.map_hash is None:
+        return claims
+    return msgspec.structs.replace(claims, chain=standing)

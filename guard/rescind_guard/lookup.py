@@ -6,9 +6,10 @@ I3 holds for every badge an issuer's key has signed, also for one that breaks th
 
 from collections.abc import Callable
 
-from rescind_guard import jwk
+from rescind_guard import hops, jwk
 from rescind_guard.badges import Claims
 from rescind_guard.codes import Code
+from rescind_guard.decision import Decision
 from rescind_guard.errors import Refused
 from rescind_guard.issuers import IssuerKey
 from rescind_protocol import jws, targets
@@ -28,6 +29,17 @@ def check_view(claims: Claims, table: Table) -> None:
     entry = table.killer(claims.targets, claims.iat)
     if entry is not None:
         raise _revoked(entry, claims.iat)
+
+
+def check_all(decision: Decision, table: Table) -> None:
+    """Look up whoever a decision rests on: the caller, and the hops behind it; as `check_view`."""
+    if decision.claims is not None:
+        check_view(decision.claims, table)
+    for hop in decision.hops:
+        try:
+            check_view(hop, table)
+        except Refused as refused:
+            raise hops.of_hop(refused) from None
 
 
 def check_suspension(claims: Claims, table: Table) -> None:

@@ -61,6 +61,8 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     key: dict[str, Any] | None = None
     cnf: _Confirmation | None = None
     sid: str | None = None
+    map_hash: str | None = None
+    """Ours: binds the badge to its badge map (`rescind_guard.hops`)."""
 
 
 class Badge(msgspec.Struct, frozen=True, gc=False):

@@ -68,7 +68,8 @@ class PassedCalls:
 
 def _touches(decision: Decision, digests: Collection[bytes]) -> bool:
     claims = decision.claims
-    return claims is not None and any(target in digests for target in claims.targets)
+    named = decision.hops if claims is None else (claims, *decision.hops)
+    return any(target in digests for each in named for target in each.targets)
 
 
 def _steps(

@@ -13,8 +13,9 @@ from rescind_guard.badges import Claims
 from rescind_guard.policy import PolicyFailed
 
 VERSION = "capiscio.pip.v1"
-Document = Mapping[str, str | Mapping[str, str]]
-"""An input document: text, or text by name."""
+Value = str | list["Value"] | Mapping[str, "Value"]
+Document = Mapping[str, Value]
+"""An input document: text, lists, and either by name."""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -33,19 +34,29 @@ def document(
     Raises `PolicyFailed` for names with a NUL, which the interpreter would cut off there: the
     policy would judge another name than the one that is called.
     """
-    if "\0" in claims.sub or "\0" in claims.jti or (tool is not None and "\0" in tool):
+    subject = _subject(claims)
+    if tool is not None and "\0" in tool:
         raise PolicyFailed("a name has a NUL in it")
     txn_id = str(uuid4())
+    said: dict[str, Value] = {"txn_id": txn_id, "enforcement_mode": context.enforcement}
+    if claims.chain:
+        said["chain"] = [_subject(hop) for hop in claims.chain]
     return {
         "pip_version": VERSION,
-        "subject": {
-            "did": claims.sub,
-            "badge_jti": claims.jti,
-            "ial": claims.ial,
-            "trust_level": str(claims.level),
-        },
+        "subject": subject,
         "action": {"operation": ""} if tool is None else {"operation": tool, "mcp_tool": tool},
         "resource": {"identifier": context.audience or ""},
-        "context": {"txn_id": txn_id, "enforcement_mode": context.enforcement},
+        "context": said,
         "environment": {"time": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")},
     }, txn_id
+
+
+def _subject(claims: Claims) -> dict[str, Value]:
+    if "\0" in claims.sub or "\0" in claims.jti:
+        raise PolicyFailed("a name has a NUL in it")
+    return {
+        "did": claims.sub,
+        "badge_jti": claims.jti,
+        "ial": claims.ial,
+        "trust_level": str(claims.level),
+    }

@@ -16,7 +16,7 @@ import msgspec
 from rescind_guard.errors import BadGuard
 from rescind_guard.policy import PolicyFailed
 from rescind_guard.policy_files import Modules
-from rescind_guard.policy_input import Document
+from rescind_guard.policy_input import Document, Value
 
 try:
     from regopy import Interpreter
@@ -95,12 +95,16 @@ def _set_input(interpreter: Any, document: Document) -> None:
         _c.regoFreeInput(held)
 
 
-def _put(held: Any, value: str | Document) -> int:
+def _put(held: Any, value: Value) -> int:
     """Push a value on the input's stack; 0 if all of it was taken."""
     if isinstance(value, str):
         failed: int = _c.regoInputString(held, value.encode())
         return failed
     failed = 0
+    if isinstance(value, list):
+        for item in value:
+            failed |= _put(held, item)
+        return failed | int(_c.regoInputArray(held, len(value)))
     for name, each in value.items():
         failed |= _c.regoInputString(held, name.encode())
         failed |= _put(held, each) | _c.regoInputObjectItem(held)

@@ -30,7 +30,12 @@ class ScriptedGuard:
     allowed: dict[int, str] = field(default_factory=dict)
 
     def check(
-        self, token: str | None, *, tool: str | None = None, params: object = None
+        self,
+        token: str | None,
+        *,
+        tool: str | None = None,
+        params: object = None,
+        badge_map: str | None = None,
     ) -> Decision:
         """Answer by the script, with a new decision each time."""
         self.params.append(params)
@@ -38,6 +43,9 @@ class ScriptedGuard:
         if token is None:
             return MISSING
         answer = self.answers.get(token, INVALID)
+        if badge_map is not None:
+            self.asked.append(("badge_map", badge_map, None))
+            answer = KILLED if self.answers.get(badge_map) is KILLED else answer
         if not answer:
             return answer
         decision = Decision(outcome=answer.outcome, code=answer.code, reason=answer.reason)
@@ -55,12 +63,6 @@ class ScriptedGuard:
         self.asked.append(("admits_exempt", token, None))
         answer = self.answers.get(token, ALLOWED) if token is not None else ALLOWED
         return answer if answer is KILLED else ALLOWED
-
-    def check_chain(self, decision: Decision, badge_map: str | None) -> Decision:
-        """Refuse if the map is the name of a killed badge."""
-        if badge_map is not None:
-            self.asked.append(("check_chain", badge_map, None))
-        return KILLED if decision and self.answers.get(badge_map or "") is KILLED else decision
 
     def watch(self, _: Decision, end: End, *, until_expiry: bool = False) -> Work:  # noqa: ARG002
         """Tell nobody anything."""

@@ -90,3 +90,20 @@ class Token:
         segments = list(self._segments)
         segments[which] = b64url_encode(bend(rng, self._inside[which], _JSON)).encode()
         return b".".join(segments).decode()
+
+
+class Segment:
+    """JSON in base64url, ready to be bent."""
+
+    def __init__(self, inside: bytes) -> None:
+        self.text = b64url_encode(inside)
+        self._inside = inside
+
+    def bent(self, rng: Random) -> str:
+        """Return its bytes bent, or the JSON inside, or that emptied or written otherwise."""
+        if rng.randrange(8) == 0:
+            inside = rng.choice((b"{", self._inside[:-1])) + b" " * rng.randrange(3) + b"}"
+            return b64url_encode(inside)
+        if rng.randrange(2):
+            return bend(rng, self.text.encode(), _TRAVELLING).decode("latin-1")
+        return b64url_encode(bend(rng, self._inside, _JSON))

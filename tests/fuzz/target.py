@@ -1,7 +1,8 @@
-"""What is fuzzed: a guard that takes every kind of badge, and the reader behind its signature.
+"""What is fuzzed: a guard that takes every kind of badge, and the readers behind its signature.
 
-Two things must hold for every token that is not one of the good ones, byte for byte: nothing is
-raised but `Refused`, and the guard does not allow it.
+Beside badges, the map of the hops behind a caller, bound to its badge. Two things must hold
+for every token, or map, that is not one of the good ones, byte for byte: nothing is raised but
+`Refused`, and the guard does not allow it.
 """
 
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from rescind_guard import Outcome, badges, lookup, parsing
+from rescind_guard import Outcome, badges, hops, lookup, parsing
 from rescind_guard.errors import Refused
 from rescind_guard.issuers import Issuers, read_jwks
 from rescind_guard.key_view import KeyView
@@ -21,10 +22,12 @@ from rescind_protocol.limits import MAX_BADGE_BYTES
 from tests.fakes.badges import ABSENT, ISSUER, OTHER, Scene, own_badge, self_signed
 from tests.fakes.ec import EcIssuer
 from tests.fakes.fabric import NOW
-from tests.fuzz.mutations import Token
+from tests.fuzz.mutations import Segment, Token
 
 AUDIENCE = "https://orders.example"
 HEADER = 4
+MAP = 5
+ROOT = "did:web:root.example:r"
 
 
 class Found(Exception):
@@ -55,6 +58,9 @@ class Target:
             Issuers({ISSUER: scene.issuers[ISSUER], OTHER: read_jwks(OTHER, scene.other.jwks())})
         )
         self._key = scene.issuers[ISSUER][0]
+        raw = msgspec.json.encode({ROOT: scene.issuer.badge(sub=ROOT)})
+        self._map = Segment(raw)
+        self._unbound, self._bound = good[0], scene.issuer.badge(map_hash=hops.hash_of(raw))
         # Nothing of it is remembered between two tokens: one alone must replay what it did.
         self.guard = scene.guard(
             audience=AUDIENCE, accept_self_signed=True, lenient=True, cached_badges=0
@@ -63,6 +69,7 @@ class Target:
         self.codes: Counter[str] = Counter()
         for token in good:
             assert self.guard.check(token), self.guard.check(token)
+        assert self.guard.check(self._bound, badge_map=self._map.text)
 
     def try_one(self, rng: Random) -> None:
         """Bend a token until it is another one, and try that; raises `Found`."""
@@ -71,7 +78,9 @@ class Target:
 
     def _tries(self, rng: Random) -> bool:
         token = rng.choice(self.tokens)
-        kind = rng.randrange(5)
+        kind = rng.randrange(6)
+        if kind == MAP:
+            return self._tries_map(self._map.bent(rng))
         # 0: the payload, behind the signature; 1, 2: the bytes; 3, 4: the payload, the header.
         bent = token.bent(rng) if kind in (1, 2) else token.rewritten(rng, int(kind != HEADER))
         if bent in self._good:
@@ -79,15 +88,27 @@ class Target:
         (self.check if kind else self.read)(bent)
         return True
 
-    def check(self, token: str) -> None:
+    def _tries_map(self, bent: str) -> bool:
+        """Ask with a bent map; padding is no other map. Raises `Found`."""
+        if bent.rstrip("=") == self._map.text:
+            return False
+        self.check(self._bound, bent)
+        try:
+            decision = self.guard.check(self._unbound, badge_map=bent)
+        except Exception as error:
+            raise Found(bent, f"the guard raised {error!r}") from error
+        self.codes[f"map {decision.code}"] += 1
+        return True
+
+    def check(self, token: str, badge_map: str | None = None) -> None:
         """Ask the guard; raises `Found`."""
         try:
-            decision = self.guard.check(token)
+            decision = self.guard.check(token, badge_map=badge_map)
         except Exception as error:
-            raise Found(token, f"the guard raised {error!r}") from error
+            raise Found(badge_map or token, f"the guard raised {error!r}") from error
         self.codes[decision.code] += 1
         if decision.outcome is Outcome.ALLOW:
-            raise Found(token, "the guard allowed a token that nobody signed")
+            raise Found(badge_map or token, "the guard allowed a token that nobody signed")
 
     def read(self, token: str) -> None:
         """Read as if the signature had verified; raises `Found`."""

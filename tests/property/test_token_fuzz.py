@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from rescind_guard import jwk
+from rescind_guard import hops, jwk
 from rescind_guard.codes import Code
 from rescind_protocol import encoding, jws
 from rescind_protocol.errors import Malformed
@@ -24,6 +24,9 @@ REACHED = (
     Code.BADGE_ISSUER_UNTRUSTED,
     Code.BADGE_SIGNATURE_INVALID,
     "read OK",
+    "map OK",
+    f"map {Code.BADGE_MALFORMED}",
+    f"map {Code.BADGE_SIGNATURE_INVALID}",
 )
 
 
@@ -76,9 +79,15 @@ def _plain(segment: bytes) -> dict[str, str]:
     return {name: found[name] for name in ("alg", "typ", "kid") if name in found}
 
 
+def _bind_no_map(patch: pytest.MonkeyPatch) -> None:
+    """Any map will do, as if nothing bound it."""
+    patch.setattr(hops, "_unbound", lambda *_: None)
+
+
 @pytest.mark.parametrize(
     ("weaken", "what"),
     [
+        (_bind_no_map, "allowed a token"),
         (_verify_nothing, "allowed a token"),
         (_read_any_base64, "allowed a token"),
         (_let_errors_out, "raised"),

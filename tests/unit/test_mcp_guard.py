@@ -398,12 +398,7 @@ async def test_a_hop_that_is_killed_refuses_before_and_after_the_call() -> None:
     headers[1] = ("X-Capiscio-Badge-Map", "hops")
     seen = await passes(guard, message("tools/call", headers=headers, name="t"))
     assert "x-capiscio-badge-map" not in headers_of(seen)
-    assert [each[0] for each in guard.asked[-4:]] == [
-        "check",
-        "check_chain",
-        "recheck",
-        "check_chain",
-    ]
+    assert [each[0] for each in guard.asked[-3:]] == ["check", "badge_map", "recheck"]
 
 
 async def test_two_maps_are_refused() -> None:

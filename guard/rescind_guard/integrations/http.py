@@ -49,14 +49,13 @@ Header = tuple[str, str]
 class Guards(Protocol):
     """What a place asks; `rescind_guard.Guard` answers. Plain functions that never wait."""
 
-    def check(self, token: str | None, *, tool: str | None = None) -> Decision:
-        """Decide whether the bearer of `token` may do this."""
+    def check(
+        self, token: str | None, *, tool: str | None = None, badge_map: str | None = None
+    ) -> Decision:
+        """Decide whether the bearer of `token`, with these hops behind it, may do this."""
 
     def recheck(self, decision: Decision) -> Decision:
         """Decide whether what was allowed still stands."""
-
-    def check_chain(self, decision: Decision, badge_map: str | None) -> Decision:
-        """Deny what was allowed if a hop behind the caller is killed or false; never allow."""
 
     def admits_exempt(self, token: str | None) -> Decision:
         """Allow, unless `token` is known to be killed."""
@@ -114,7 +113,7 @@ def decide(
         return Decision(Outcome.DENY, Code.BADGE_MALFORMED, str(bad))
     if exempt:
         return safely(lambda: guard.admits_exempt(badge))
-    return safely(lambda: guard.check_chain(guard.check(badge, tool=tool), hops))
+    return safely(lambda: guard.check(badge, tool=tool, badge_map=hops))
 
 
 def safely(ask: Callable[[], Decision]) -> Decision:

@@ -98,15 +98,17 @@ class Checks(Protocol):
     """What the middleware asks; `rescind_guard.Guard` answers. Plain functions that never wait."""
 
     def check(
-        self, token: str | None, *, tool: str | None = None, params: object = None
+        self,
+        token: str | None,
+        *,
+        tool: str | None = None,
+        params: object = None,
+        badge_map: str | None = None,
     ) -> Decision:
-        """Decide whether the bearer of `token` may do this."""
+        """Decide whether the bearer of `token`, with these hops behind it, may do this."""
 
     def recheck(self, decision: Decision) -> Decision:
         """Decide whether what was allowed still stands, now that the call returns."""
-
-    def check_chain(self, decision: Decision, badge_map: str | None) -> Decision:
-        """Deny what was allowed if a hop behind the caller is killed or false; never allow."""
 
     def admits_exempt(self, token: str | None) -> Decision:
         """Allow, unless `token` is known to be killed."""
@@ -194,8 +196,7 @@ class GuardMiddleware(ServerMiddleware[Any]):
 
     def _ask(self, ctx: Ctx, badge: str | None, hops: str | None) -> Decision:
         params = (ctx.params or {}).get("arguments")
-        decision = self._guard.check(badge, tool=_tool_called(ctx), params=params)
-        return self._guard.check_chain(decision, hops)
+        return self._guard.check(badge, tool=_tool_called(ctx), params=params, badge_map=hops)
 
     def _carried(self, ctx: Ctx) -> tuple[str | None, str | None]:
         """Return the badge of `ctx` and the hops behind it; two are refused in every mode."""
@@ -230,12 +231,8 @@ class GuardMiddleware(ServerMiddleware[Any]):
         """Run an admitted call; withhold what it sends, returns or raises once it is killed."""
         is_stream = ctx.method in OPEN_STREAMS
         guard, (badge, hops) = self._guard, carried
-        watch = Watch(
-            lambda: self._demand(lambda: guard.check_chain(guard.recheck(decision), hops))
-        )
-        anew = partial(
-            watch.look, lambda: self._demand(lambda: guard.check_chain(guard.check(badge), hops))
-        )
+        watch = Watch(lambda: self._demand(lambda: guard.recheck(decision)))
+        anew = partial(watch.look, lambda: self._demand(lambda: guard.check(badge, badge_map=hops)))
         session = WatchedSession(ctx.session, anew if is_stream else watch.look)
         result: HandlerResult = None
         try:

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from rescind_guard import Code, Decision, Guard, Mode, Outcome, Rule, hops
-from rescind_guard.errors import Refused
 from rescind_protocol import targets
 from rescind_protocol.encoding import b64url_encode
 from tests.fakes.badges import ABSENT, Issuer, Scene
@@ -36,17 +35,17 @@ def call(
     """Decide a call with hops behind it."""
     guard = scene.guard(**options)
     header = badges if isinstance(badges, str) else encoded(badges)
-    first = guard.check(badge or scene.issuer.badge(), tool="t")
-    return guard.check_chain(first, header)
+    return guard.check(badge or scene.issuer.badge(), tool="t", badge_map=header)
 
 
 def test_living_hops_change_nothing() -> None:
-    """The decision is the caller's own, to the object."""
+    """The decision is the caller's own; who is behind it stands beside, and not in its claims."""
     scene = Scene()
-    guard = scene.guard()
-    decision = guard.check(scene.issuer.badge())
-    assert guard.check_chain(decision, encoded(chain(scene))) is decision
-    assert guard.check_chain(decision, None) is decision
+    guard, badge = scene.guard(), scene.issuer.badge()
+    alone = guard.check(badge)
+    decision = guard.check(badge, badge_map=encoded(chain(scene)))
+    assert [hop.sub for hop in decision.hops] == [ROOT, MIDDLE]
+    assert msgspec.structs.replace(decision, hops=()) == alone
 
 
 @pytest.mark.parametrize("mode", Mode)
@@ -143,15 +142,13 @@ def test_no_map_helps_a_caller() -> None:
 
 def test_it_would_help_if_the_map_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: with the hops' own standing as the answer, each of them passes."""
+    check = Guard.check
 
-    def trusting(guard: Guard, decision: Decision, badge_map: str) -> Decision:
-        try:
-            (hop,) = hops.read(badge_map).values()
-        except Refused:
-            return decision
-        return Guard(guard._view, guard._keys, clock=Scene().clock).check(hop)
+    def trusting(guard: Guard, _: str, badge_map: str, **__: object) -> Decision:
+        (hop,) = hops.read(badge_map).badges.values()
+        return check(Guard(guard._view, guard._keys, clock=Scene().clock), hop)
 
-    monkeypatch.setattr(Guard, "check_chain", trusting)
+    monkeypatch.setattr(Guard, "check", trusting)
     assert helped_by_a_map() == ["level", "policy", "audience", "killed"]
 
 
@@ -170,9 +167,11 @@ def test_a_caller_may_leave_a_hop_out_but_not_its_session() -> None:
 def test_a_hop_is_looked_up_again_when_the_call_returns() -> None:
     """I3 holds for the chain too."""
     scene = Scene()
-    guard, header = scene.guard(), encoded(chain(scene))
-    decision = guard.check_chain(guard.check(scene.issuer.badge()), header)
-    assert guard.check_chain(guard.recheck(decision), header)
-    scene.revocations.kill(targets.agent(ROOT))
-    assert not guard.check_chain(guard.recheck(decision), header)
-    assert guard.recheck(decision), "the caller itself is alive: the map alone denies"
+    guard, badge = scene.guard(), scene.issuer.badge()
+    decision, alone = guard.check(badge, badge_map=encoded(chain(scene))), guard.check(badge)
+    assert guard.recheck(decision) is decision
+    name = scene.revocations.kill(targets.agent(ROOT))
+    now = guard.recheck(decision)
+    assert (now.code, now.revocation) == (Code.BADGE_REVOKED, name)
+    assert now.reason.startswith("a hop behind the caller: ")
+    assert guard.recheck(alone), "the caller itself is alive: the map alone denies"

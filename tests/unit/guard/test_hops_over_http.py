@@ -104,6 +104,16 @@ def test_every_place_reads_the_map(ask: Place) -> None:
     assert ask(guard, sent, lambda: None) == 200
 
 
+@PLACES
+def test_a_hop_killed_while_the_handler_runs_withholds_its_answer(ask: Place) -> None:
+    """The second look (I3) is at the hops too; the caller itself is alive."""
+    scene = Scene()
+    sent = {"x-capiscio-badge": scene.issuer.badge()}
+    mapped = sent | {"x-capiscio-badge-map": encoded(chain(scene))}
+    assert ask(scene.guard(), mapped, lambda: scene.revocations.kill(targets.agent(ROOT))) == 401
+    assert ask(scene.guard(), sent, lambda: None) == 200
+
+
 @pytest.mark.parametrize("name", [b"X-Capiscio-Badge-Map", b"x-capiscio-badge-map"])
 def test_no_handler_sees_the_map(name: bytes) -> None:
     """It is full of badges."""
