@@ -76,18 +76,19 @@ def make_issuers(loaded: Loaded) -> Issuers:
 
 
 def make_keys(loaded: Loaded, kills: View) -> "KeyKeeper | None":
-    """Make who fetches issuers' keys; None if all of them are files."""
+    """Make who fetches keys of issuers and agents; None if all of them are files."""
     settings = loaded.settings
     fetched = [iss for iss, said in settings.issuers.items() if said == WEB]
-    if not fetched:
+    domains = settings.did_web_domains
+    if not fetched and not domains:
         return None
+    asker = f"issuer {fetched[0]}" if fetched else "setting 'did_web_domains'"
     profile = profile_of(settings.profile)
     if profile is Profile.AIR_GAPPED:
-        raise BadConfig(f"issuer {fetched[0]}: profile {profile} fetches nothing; give its JWKS")
+        raise BadConfig(f"{asker}: profile {profile} fetches nothing; give a JWKS file")
     if importlib.util.find_spec("httpcore") is None:
         raise BadConfig(
-            f"issuer {fetched[0]}: fetching keys needs pip install 'rescind[http]'; "
-            "or give the path of its JWKS"
+            f"{asker}: fetching keys needs pip install 'rescind[http]'; or give the path of a JWKS"
         )
     from rescind_subscriber.keys.fetch import Fetcher  # noqa: PLC0415 - HTTP only when used
     from rescind_subscriber.keys.keeper import KeyKeeper  # noqa: PLC0415
@@ -100,6 +101,7 @@ def make_keys(loaded: Loaded, kills: View) -> "KeyKeeper | None":
             plain=dev,
             ca_file=loaded.path(settings.keys_ca_file) if settings.keys_ca_file else None,
         ),
+        domains=domains,
         files=make_issuers(loaded),
         kills=kills,
         folder=loaded.home / home.KEYS,

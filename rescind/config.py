@@ -88,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Seconds between two fetches of the keys of an issuer of `web`."""
     keys_private: bool = False
     """Whether keys may be fetched from private addresses."""
+    did_web_domains: tuple[str, ...] = ()
+    """Patterns of domains whose agents' DID documents are fetched (`cnf.kid`); none: nobody's."""
     keys_ca_file: str | None = None
     """Certificates (PEM) that may have signed the issuers' servers'; by default the system's."""
     deny_suspended: bool = False
@@ -292,7 +294,7 @@ def _from_folder(name: str, value: Any, folder: Path) -> Any:
     return value
 
 
-_LISTS = ("sources", "strict_tools", "tools_allowed", "tools_denied")
+_LISTS = ("sources", "did_web_domains", "strict_tools", "tools_allowed", "tools_denied")
 _PAIRS = {"issuers": "origin=path,origin=path", "tool_levels": "pattern=level,pattern=level"}
 
 

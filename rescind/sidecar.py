@@ -71,7 +71,7 @@ class Sidecar:
         """Return state and troubles, as `/readyz` shows them."""
         from rescind.monitor import health_of  # noqa: PLC0415 - only when asked for
 
-        return health_of(self.subscriber.status())
+        return health_of(self.subscriber.status(), self.keys.trouble() if self.keys else None)
 
     def stop(self) -> None:
         """Stop following; the guard goes on with a view that ages."""

@@ -31,6 +31,7 @@ from rescind_guard.badges import Claims
 from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision, refusal
+from rescind_guard.didweb import Named
 from rescind_guard.enforcement import Enforcement
 from rescind_guard.errors import BadGuard, Refused
 from rescind_guard.exposition import Family
@@ -192,13 +193,18 @@ class Guard:
             decision.claims,
             badge_map,
             lambda token: self._verify_hop(token, at),
-            lambda claims: self.check_revocation(claims, at),
-            self._wall(),
+            lambda claims: self._judge_hop(claims, at),
         )
         if fault is None:
             return replace(decision, hops=standing, claims=hops.proven(decision.claims, standing))
         refused = refusal(fault, decision.claims, decision.warnings)
         return replace(self._soften(refused), hops=standing)
+
+    def _judge_hop(self, claims: Claims, at: Published) -> None:
+        self.check_revocation(claims, at)
+        badges.check_key(claims)
+        badges.check_times(claims, self._wall())
+        badges.check_binding(claims, self._keys)
 
     def _verify_hop(self, token: str, at: Published) -> Claims:
         issuers, kept = self._keys.published, self._cache.get(token)
@@ -357,7 +363,7 @@ class Guard:
     def check_rules(self, claims: Claims) -> None:
         """Apply audience, key binding and trust level (6); raises `Refused`."""
         badges.check_audience(claims, self._audience)
-        badges.check_binding(claims)
+        badges.check_binding(claims, self._keys)
         if claims.level < self._minimum_level:
             raise Refused(
                 Code.TOOL_TRUST_INSUFFICIENT,
@@ -411,14 +417,13 @@ class Guard:
         """Cache: for how long depends on the badge and on the proof of freshness (red-team B1).
 
         A decision with a warning is not kept, since a newer head takes the warning away; nor one on
-        a badge that is good with its badge map alone. Nor is anything under a token that is not
-        exactly a `str`: what it says of itself may differ.
+        a badge that is good with its badge map or its DID document alone. Nor is anything under a
+        token that is not exactly a `str`: what it says of itself may differ.
         """
         if type(token) is not str or len(token) > MAX_CACHED_CHARS:
             return
-        if decision is not None and (
-            claims.map_hash is not None or (decision.warnings and not self._skip)
-        ):
+        moves = claims.map_hash is not None or claims.binding.__class__ is Named
+        if decision is not None and (moves or (decision.warnings and not self._skip)):
             decision = None
         limit = inf if self._skip else self._rule.stale_after_s
         self._cache.put(

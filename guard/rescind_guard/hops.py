@@ -15,7 +15,6 @@ from hashlib import sha256
 
 import msgspec
 
-from rescind_guard import badges
 from rescind_guard.badges import Claims
 from rescind_guard.codes import Code
 from rescind_guard.errors import Refused
@@ -70,12 +69,11 @@ def follow(
     claims: Claims | None,
     badge_map: str | None,
     verify: Callable[[str], Claims],
-    look_up: Callable[[Claims], object],
-    now: float,
+    judge: Callable[[Claims], object],
 ) -> tuple[tuple[Claims, ...], Refused | None]:
     """Return the hops that stand behind a badge, and what is wrong with its map, if anything.
 
-    `verify` gives a hop's claims and `look_up` looks for kills of it; both raise `Refused`.
+    `verify` gives a hop's claims, and `judge` looks for its kills and faults; both raise `Refused`.
     """
     if badge_map is None:
         return (), _unbound(claims, None)
@@ -83,15 +81,14 @@ def follow(
         found = read(badge_map)
     except Refused as refused:
         return (), refused
-    standing, fault = _judge(found, verify, look_up, now)
+    standing, fault = _judge(found, verify, judge)
     return standing, fault or _unbound(claims, found)
 
 
 def _judge(
     found: BadgeMap,
     verify: Callable[[str], Claims],
-    look_up: Callable[[Claims], object],
-    now: float,
+    judge: Callable[[Claims], object],
 ) -> tuple[tuple[Claims, ...], Refused | None]:
     """Return the hops that stand, and the fault of one that does not: a kill before all else."""
     standing: list[Claims] = []
@@ -99,8 +96,8 @@ def _judge(
     for did, badge in found.badges.items():
         try:
             claims = verify(badge)
-            look_up(claims)
-            _check_hop(did, claims, now)
+            judge(claims)
+            _check_name(did, claims)
         except Refused as refused:
             faults.append(of_hop(refused))
         else:
@@ -109,10 +106,7 @@ def _judge(
     return tuple(standing), next(iter(faults), None)
 
 
-def _check_hop(did: str, claims: Claims, now: float) -> None:
-    badges.check_key(claims)
-    badges.check_times(claims, now)
-    badges.check_binding(claims)
+def _check_name(did: str, claims: Claims) -> None:
     if claims.sub != did:
         raise Refused(Code.BADGE_CLAIMS_INVALID, "badge is of another agent than it is listed for")
 

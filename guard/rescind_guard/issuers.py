@@ -19,7 +19,7 @@ MAX_TRIES = 5
 """Keys tried for a badge that names none (RFC-002 §7)."""
 MAX_KEYS = 256
 """Keys of one issuer."""
-_PRIVATE = frozenset({"d", "k"})
+PRIVATE = frozenset({"d", "k"})
 """Members of private and of shared keys, of whatever kind (RFC 7518 §6)."""
 
 
@@ -139,7 +139,7 @@ def _members(document: object) -> list[dict[str, object]]:
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list) or len(members) > MAX_KEYS:
         raise Malformed(f"a JWKS has a list `keys` of at most {MAX_KEYS}")
-    if not all(_PRIVATE.isdisjoint(member) for member in members if isinstance(member, dict)):
+    if not all(PRIVATE.isdisjoint(member) for member in members if isinstance(member, dict)):
         raise Malformed("it holds a private key; publish the public part only")
     return [member for member in members if isinstance(member, dict)]
 

@@ -122,7 +122,7 @@ def _claims(said: dict[str, object], iss: str, thumbprint: str, fault: str) -> C
         sid=None,
         key_thumbprint=thumbprint,
         targets=tuple(target.digest for target in named if target is not None),
-        fault=fault,
+        binding=fault,
     )
 
 

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from rescind_protocol.encoding import b64url_decode, b64url_encode
 from rescind_protocol.errors import Malformed
@@ -35,6 +36,12 @@ def public_from_jwk(jwk: Any) -> bytes:
     public = _UNCOMPRESSED + _coordinate(jwk, "x") + _coordinate(jwk, "y")
     _load(public)
     return public
+
+
+def public_from_compressed(raw: bytes) -> bytes:
+    """Return the uncompressed point of a compressed one (SEC 1 §2.3.4), else raise `Malformed`."""
+    found = _load(raw)
+    return found.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
 def _coordinate(jwk: dict[str, Any], name: str) -> bytes:

@@ -40,6 +40,11 @@ KEY_FETCHES = Metric(
     "Fetches of issuers' keys, by how they ended.",
     "outcome",
 )
+KEYS_IN_TROUBLE = Metric(
+    "rescind_subscriber_keys_in_trouble",
+    "Issuers whose keys, and agents whose DID documents, cannot be fetched or are not confirmed.",
+    "of",
+)
 
 METRICS = (
     STATE,
@@ -56,6 +61,7 @@ METRICS = (
     SWAPS,
     KEYS_AGE,
     KEY_FETCHES,
+    KEYS_IN_TROUBLE,
 )
 
 
@@ -82,7 +88,13 @@ def families(now: Status) -> list[Family]:
     ]
 
 
-def key_families(ages_s: Mapping[str, float], fetches: Mapping[str, int]) -> list[Family]:
+def key_families(
+    ages_s: Mapping[str, float], fetches: Mapping[str, int], in_trouble: Mapping[str, int]
+) -> list[Family]:
     """Return the metrics of whoever keeps issuers' keys; ages by issuer, in seconds."""
     outcomes = dict.fromkeys(("fetched", "failed"), 0) | dict(fetches)
-    return [Family(KEYS_AGE, ages_s), Family(KEY_FETCHES, outcomes)]
+    return [
+        Family(KEYS_AGE, ages_s),
+        Family(KEY_FETCHES, outcomes),
+        Family(KEYS_IN_TROUBLE, in_trouble),
+    ]

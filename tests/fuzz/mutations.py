@@ -20,7 +20,7 @@ _TRAVELLING: tuple[bytes, ...] = (
     b"\xff",
 )
 _TRAVELLING += (b"e30", b"bnVsbA", b"W10", b"AAAA", b"Bearer ", b"A" * 400)
-_JSON: tuple[bytes, ...] = (
+WORDS: tuple[bytes, ...] = (
     b'"',
     b"{",
     b"}",
@@ -34,11 +34,11 @@ _JSON: tuple[bytes, ...] = (
     b"\xff",
     b"\x00",
 )
-_JSON += (b"null", b"true", b"-1", b"1.5", b"1e999", b"0", b"9" * 30, b'""', b"[]", b"{}", b" ")
-_JSON += (b"[" * 1200, b'"exp":1,', b'"iat":null,', b'"jti":[],', b'"aud":"x",', b'"cnf":{},')
-_JSON += (b'"ial":"1",', b'"level":"0",', b'"sub":"did:web:",', b'"iss":"did:key:z6Mk",')
-_JSON += (b'"key":{"kty":"EC","crv":"P-256"},', b'"alg":"ES256",', b'"alg":"none",', b'"crit":[],')
-_JSON += (b'"typ":"at+jwt",', b'"kid":"x",', b'"b64":false,', b'"vc":{"type":[]},', b'"sid":" ",')
+WORDS += (b"null", b"true", b"-1", b"1.5", b"1e999", b"0", b"9" * 30, b'""', b"[]", b"{}", b" ")
+WORDS += (b"[" * 1200, b'"exp":1,', b'"iat":null,', b'"jti":[],', b'"aud":"x",', b'"cnf":{},')
+WORDS += (b'"ial":"1",', b'"level":"0",', b'"sub":"did:web:",', b'"iss":"did:key:z6Mk",')
+WORDS += (b'"key":{"kty":"EC","crv":"P-256"},', b'"alg":"ES256",', b'"alg":"none",', b'"crit":[],')
+WORDS += (b'"typ":"at+jwt",', b'"kid":"x",', b'"b64":false,', b'"vc":{"type":[]},', b'"sid":" ",')
 
 
 def bend(rng: Random, raw: bytes, words: tuple[bytes, ...]) -> bytes:
@@ -88,7 +88,7 @@ class Token:
     def rewritten(self, rng: Random, which: int) -> str:
         """Return it with the JSON of the header (0) or the payload (1) bent."""
         segments = list(self._segments)
-        segments[which] = b64url_encode(bend(rng, self._inside[which], _JSON)).encode()
+        segments[which] = b64url_encode(bend(rng, self._inside[which], WORDS)).encode()
         return b".".join(segments).decode()
 
 
@@ -106,4 +106,4 @@ class Segment:
             return b64url_encode(inside)
         if rng.randrange(2):
             return bend(rng, self.text.encode(), _TRAVELLING).decode("latin-1")
-        return b64url_encode(bend(rng, self._inside, _JSON))
+        return b64url_encode(bend(rng, self._inside, WORDS))

@@ -1,8 +1,8 @@
 """What is fuzzed: a guard that takes every kind of badge, and the readers behind its signature.
 
-Beside badges, the map of the hops behind a caller, bound to its badge. Two things must hold
-for every token, or map, that is not one of the good ones, byte for byte: nothing is raised but
-`Refused`, and the guard does not allow it.
+Beside badges, the map of the hops behind a caller, bound to its badge, and DID documents. Two
+things must hold for every token, or map, that is not one of the good ones, byte for byte: nothing
+is raised but `Refused`, and the guard does not allow it.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from rescind_guard import Outcome, badges, hops, lookup, parsing
+from rescind_guard import Outcome, badges, didweb, hops, jwk, lookup, multikey, parsing
 from rescind_guard.errors import Refused
 from rescind_guard.issuers import Issuers, read_jwks
 from rescind_guard.key_view import KeyView
@@ -19,14 +19,14 @@ from rescind_protocol import jws
 from rescind_protocol.encoding import check_json
 from rescind_protocol.errors import Malformed
 from rescind_protocol.limits import MAX_BADGE_BYTES
-from tests.fakes.badges import ABSENT, ISSUER, OTHER, Scene, own_badge, self_signed
+from tests.fakes.badges import ABSENT, AGENT, ISSUER, OTHER, Scene, own_badge, self_signed
 from tests.fakes.ec import EcIssuer
 from tests.fakes.fabric import NOW
-from tests.fuzz.mutations import Segment, Token
+from tests.fuzz.mutations import WORDS, Segment, Token, bend
 
 AUDIENCE = "https://orders.example"
 HEADER = 4
-MAP = 5
+MAP, DOCUMENT = 5, 6
 ROOT = "did:web:root.example:r"
 
 
@@ -51,12 +51,15 @@ class Target:
             scene.issuer.badge("1", header={"typ": ABSENT, "kid": ABSENT}, jti="any id"[:3]),
             scene.other.badge("3", header={"alg": "ES256"}),
             own_badge(loner),
+            scene.issuer.badge("2", ial="1", cnf={"kid": f"{AGENT}#key-1"}),
         )
         self.tokens = [Token(each, *_inside(each)) for each in good]
         self._good = frozenset(good)
         self.keys = KeyView(
             Issuers({ISSUER: scene.issuers[ISSUER], OTHER: read_jwks(OTHER, scene.other.jwks())})
         )
+        self._document = _document(scene.issuer.claims()["key"])
+        self.keys.documents = {AGENT: didweb.read_document(AGENT, self._document)}
         self._key = scene.issuers[ISSUER][0]
         raw = msgspec.json.encode({ROOT: scene.issuer.badge(sub=ROOT)})
         self._map = Segment(raw)
@@ -78,7 +81,9 @@ class Target:
 
     def _tries(self, rng: Random) -> bool:
         token = rng.choice(self.tokens)
-        kind = rng.randrange(6)
+        kind = rng.randrange(7)
+        if kind == DOCUMENT:
+            return self._reads_document(bend(rng, self._document, WORDS))
         if kind == MAP:
             return self._tries_map(self._map.bent(rng))
         # 0: the payload, behind the signature; 1, 2: the bytes; 3, 4: the payload, the header.
@@ -98,6 +103,18 @@ class Target:
         except Exception as error:
             raise Found(bent, f"the guard raised {error!r}") from error
         self.codes[f"map {decision.code}"] += 1
+        return True
+
+    def _reads_document(self, bent: bytes) -> bool:
+        """Read a bent DID document; raises `Found`."""
+        try:
+            keys = didweb.read_document(AGENT, bent)
+        except Malformed:
+            self.codes["document MALFORMED"] += 1
+        except Exception as error:
+            raise Found(bent.decode("latin-1"), f"the reader raised {error!r}") from error
+        else:
+            self.codes["document OK" if keys else "document without keys"] += 1
         return True
 
     def check(self, token: str, badge_map: str | None = None) -> None:
@@ -128,11 +145,22 @@ class Target:
         try:
             badges.check_times(claims, NOW)
             badges.check_audience(claims, AUDIENCE)
-            badges.check_binding(claims)
+            badges.check_binding(claims, self.keys)
         except Refused as refused:
             self.codes[f"read {refused.answer}"] += 1
             return
         self.codes["read OK"] += 1
+
+
+def _document(key: dict[str, str]) -> bytes:
+    """Return the DID document of the agent, with its key in both forms."""
+    multibase = multikey.encode(multikey.ED25519 + jwk.read_public(key))
+    methods = [
+        {"id": f"{AGENT}#key-1", "type": "JsonWebKey", "publicKeyJwk": key},
+        {"id": "#key-2", "type": "Multikey", "publicKeyMultibase": multibase},
+    ]
+    named = {"authentication": [f"{AGENT}#key-1"], "assertionMethod": ["#key-2"]}
+    return msgspec.json.encode({"id": AGENT, "verificationMethod": methods} | named)
 
 
 def _names_despite(token: str) -> None:

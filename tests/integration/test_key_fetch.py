@@ -5,6 +5,7 @@ import ipaddress
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,12 +21,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 import rescind
 from rescind import config
+from rescind.cli.keytrouble import noted
 from rescind.errors import BadConfig
 from rescind_guard import Code
 from rescind_guard.view import View
+from rescind_protocol.keys import jwk
 from rescind_subscriber.errors import KeysUnavailable, SourceRefused
 from rescind_subscriber.keys.fetch import Fetcher
 from tests.fakes.badges import Issuer
+from tests.fakes.fabric import key_of
 from tests.fakes.waiting import wait_until
 
 DOCUMENT = Issuer().jwks()
@@ -34,10 +38,14 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 def good(handler: BaseHTTPRequestHandler) -> None:
     """Answer with the document."""
+    _body(handler, DOCUMENT)
+
+
+def _body(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.send_response(200)
-    handler.send_header("Content-Length", str(len(DOCUMENT)))
+    handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
-    handler.wfile.write(DOCUMENT)
+    handler.wfile.write(body)
 
 
 class Server:
@@ -304,9 +312,59 @@ def test_a_sidecar_fetches_its_issuers_keys(server: Server, home: Path) -> None:
     assert json.loads(json.dumps([key.kid for key in again.keys.view.published[iss]]))
 
 
+def test_a_sidecar_fetches_an_agents_document_and_says_when_it_cannot(
+    server: Server, home: Path
+) -> None:
+    """`cnf.kid` by did:web, over HTTPS; `/readyz` and `rescind status` tell what is in trouble."""
+    iss, agent = f"https://127.0.0.1:{server.port}", f"did:web:registry.example%3A{server.port}:x7"
+    key = {"publicKeyJwk": jwk(key_of("agent").public)}
+    method = {"id": "#key-1", "type": "JsonWebKey", "controller": agent} | key
+    document = {"id": agent, "verificationMethod": [method], "authentication": ["#key-1"]}
+    server.answer = lambda h: _body(
+        h, json.dumps(document).encode() if h.path == "/x7/did.json" else DOCUMENT
+    )
+    settings: dict[str, Any] = {
+        "home": str(home),
+        "issuers": {iss: "web"},
+        "did_web_domains": [f"*.example:{server.port}"],
+        "keys_every_s": 1,
+        "keys_private": True,
+        "keys_ca_file": str(server.ca_file),
+    }
+    sidecar = rescind.Sidecar(**settings)
+    now = int(time.time())
+    bound: dict[str, Any] = {
+        "ial": "1",
+        "cnf": {"kid": f"{agent}#key-1"},
+        "iat": now,
+        "exp": now + 300,
+    }
+    badge = Issuer(iss).badge("1", sub=agent, **bound)
+    assert sidecar.keys is not None
+    keys = sidecar.keys
+    with _resolving("127.0.0.1"):
+        keys.start()
+        try:
+            # Level 1: on a view that was never synced it passes with a warning.
+            wait_until(lambda: sidecar.guard.check(badge).code is Code.OK)
+            assert "/x7/did.json" in server.asked
+            assert keys.trouble() == {} == noted(sidecar.loaded)
+            server.answer = _status(503)
+            wait_until(lambda: len(keys.troubles) == 2)
+        finally:
+            keys.stop()
+    said = sidecar.health().trouble
+    assert "answers HTTP 503" in said[f"keys of {iss}"]
+    assert agent in said["DID documents"]
+    assert "answers HTTP 503" in noted(sidecar.loaded)[f"keys of {iss}"]
+    assert agent in noted(sidecar.loaded)["DID documents"]
+    assert not sidecar.health().document()["green"]
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
+        ({"did_web_domains": ["a.example"], "profile": "air-gapped"}, "did_web_domains"),
         ({"issuers": {"https://a.example": "web"}, "profile": "air-gapped"}, "fetches nothing"),
         ({"issuers": {"https://a.example": "self"}}, "is for an agent's did:key"),
         ({"issuers": {"https://a.example": "missing.json"}}, "cannot be read"),

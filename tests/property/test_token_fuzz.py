@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from rescind_guard import hops, jwk
+from rescind_guard import didweb, hops, jwk
 from rescind_guard.codes import Code
 from rescind_protocol import encoding, jws
 from rescind_protocol.errors import Malformed
@@ -25,6 +25,8 @@ REACHED = (
     Code.BADGE_SIGNATURE_INVALID,
     "read OK",
     "map OK",
+    "document OK",
+    "document MALFORMED",
     f"map {Code.BADGE_MALFORMED}",
     f"map {Code.BADGE_SIGNATURE_INVALID}",
 )
@@ -74,6 +76,11 @@ def _let_errors_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(jws, "_read_header", lambda segment: jws.Header(**_plain(segment)))
 
 
+def _trust_documents(patch: pytest.MonkeyPatch) -> None:
+    """A reader of DID documents that trusts a method to have an id."""
+    patch.setattr(didweb, "_url", lambda did, method: did + method["id"])
+
+
 def _plain(segment: bytes) -> dict[str, str]:
     found: dict[str, str] = encoding.check_json(encoding.b64url_decode(segment))
     return {name: found[name] for name in ("alg", "typ", "kid") if name in found}
@@ -91,6 +98,7 @@ def _bind_no_map(patch: pytest.MonkeyPatch) -> None:
         (_verify_nothing, "allowed a token"),
         (_read_any_base64, "allowed a token"),
         (_let_errors_out, "raised"),
+        (_trust_documents, "raised"),
     ],
 )
 def test_a_weakness_is_found(

@@ -96,10 +96,12 @@ def _show_kill(out: Out, kill: dict[str, Any], target: str) -> None:
 
 def _of_fabric(session: Session, timeout_s: float) -> int:
     from rescind import compose  # noqa: PLC0415 - help needs none
+    from rescind.cli import keytrouble  # noqa: PLC0415
     from rescind.cli.following import clock_doubt, following  # noqa: PLC0415
 
     loaded, out = session.loaded, session.out
     trust = compose.make_trust(loaded)
+    keys = keytrouble.noted(loaded)
     publisher, fleet = _ask_publisher(loaded)
     with following(loaded) as subscriber:
         problem = _problem(subscriber, timeout_s)
@@ -113,6 +115,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
             "publisher": plain(publisher),
             "subscribers": plain(fleet),
             "subscriber": plain(now),
+            "keys": keys,
             "trust": {"version": trust.version, "required": list(trust.required)},
         }
     )
@@ -131,6 +134,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
             f"version {trust.version}, {len(trust.signers)} keys, required: "
             + ", ".join(trust.required),
         ),
+        *((name, (said, "yellow")) for name, said in keys.items()),
     )
     subscribers.show(out, fleet)
     if problem:

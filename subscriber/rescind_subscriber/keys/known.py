@@ -18,6 +18,7 @@ MAX_AGE_S = 86_400.0
 keys for a day has had no badge alive for twenty-three hours (RFC-002 §7.2: an hour at most)."""
 WITHDRAWN_KEPT_S = UNKNOWN_EXP_KILL_S
 """By then every badge that a withdrawn key signed in time has expired."""
+WRITTEN_EVERY_S = 3600
 
 IsKilled = Callable[[str], bool]
 """Whether a known kill names the key with this thumbprint."""
@@ -37,8 +38,10 @@ class Known(msgspec.Struct, frozen=True):
 
     iss: str
     confirmed_at: int
-    """Unix seconds of the last good answer."""
+    """Unix seconds of the last good answer; 0: there was none."""
     keys: tuple[Key, ...]
+    trouble: str | None = None
+    """On disk: how the last fetch failed, if it did."""
 
     def standing(self, key: Key, now: float) -> Standing:
         """Return what a key is good for now."""
@@ -70,6 +73,16 @@ def merge(
     kept = [key for key in gone if _is_kept(key, now, is_killed)]
     kept.sort(key=lambda key: (not is_killed(thumbprint(key.public)), -(key.withdrawn_at or 0)))
     return Known(iss, now, (*live.values(), *islice(kept, MAX_KEYS)))
+
+
+def is_worth_a_write(before: Known | None, now: Known) -> bool:
+    """Whether an agent's document is to be kept again; there may be thousands of them.
+
+    A file that is an hour behind is trusted an hour less, that is all.
+    """
+    if before is None or before.keys != now.keys:
+        return True
+    return before.confirmed_at // WRITTEN_EVERY_S != now.confirmed_at // WRITTEN_EVERY_S
 
 
 def _is_kept(key: Key, now: int, is_killed: IsKilled) -> bool:

@@ -50,6 +50,24 @@ class KeyShelf:
         except OSError as error:
             log.warning("keys of %s cannot be kept in %s: %s", known.iss, self.folder, error)
 
+    def load_all(self) -> list[Known]:
+        """Return all that was kept and can be read, in no order; for what shows it."""
+        found = map(_read, sorted(self.folder.glob("*.json")))
+        return [known for known in found if known is not None]
+
+    def forget(self, iss: str) -> None:
+        """Keep nothing of an issuer any more."""
+        with contextlib.suppress(OSError):
+            self._path(iss).unlink(missing_ok=True)
+
+    def prune(self, before: float) -> None:
+        """Remove what was confirmed before then, in unix seconds, and what cannot be read."""
+        for path in list(self.folder.glob("*")):
+            known = _read(path)
+            if known is None or known.confirmed_at < before:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+
     def _path(self, iss: str) -> Path:
         return self.folder / f"{sha256(iss.encode()).hexdigest()[:32]}.json"
 
@@ -58,3 +76,11 @@ class KeyShelf:
         log.warning("kept keys in %s are not usable and are fetched again: %s", path, why)
         with contextlib.suppress(OSError):
             path.replace(path.with_suffix(".damaged"))
+
+
+def _read(path: Path) -> Known | None:
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(MAX_FILE_BYTES), type=Known)
+    except (OSError, msgspec.MsgspecError):
+        return None

@@ -332,11 +332,13 @@ def test_a_keepers_metrics_say_how_old_its_keys_are() -> None:
     assert [dict(each.values) for each in world.keeper.metrics()] == [
         {},
         {"fetched": 0, "failed": 0},
+        {"issuer": 2, "agent": 0},
     ]
     world.keeper.step()
     world.clock.advance(7)
-    ages, fetches = (dict(each.values) for each in world.keeper.metrics())
+    ages, fetches, troubled = (dict(each.values) for each in world.keeper.metrics())
     assert (ages, fetches) == ({ISSUER: 7.0}, {"fetched": 1, "failed": 1})
+    assert troubled == {"issuer": 1, "agent": 0}
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,9 @@ def test_every_metric_is_read_by_prometheus() -> None:
         *guard.metrics(),
         *DecisionLog(LogSink()).metrics(),
         *of_subscriber.families(status(step)),
-        *of_subscriber.key_families({"https://a.example": 7.0}, {"fetched": 1}),
+        *of_subscriber.key_families(
+            {"https://a.example": 7.0}, {"fetched": 1}, {"issuer": 2, "agent": 0}
+        ),
         *of_publisher.families(PUBLISHER, Fleet(0.0, MEMBERS, 0, None)),
     ]
     tables = (*of_guard.METRICS, *of_subscriber.METRICS, *of_publisher.METRICS)
@@ -98,6 +100,7 @@ def test_every_metric_is_read_by_prometheus() -> None:
     assert found["rescind_guard_log_records_total"] == {"written": 0, "dropped": 0}
     assert found["rescind_subscriber_targets"] == {"": 1}
     assert found["rescind_subscriber_keys_age_seconds"] == {"https://a.example": 7}
+    assert found["rescind_subscriber_keys_in_trouble"] == {"issuer": 2, "agent": 0}
     assert found["rescind_subscriber_key_fetches_total"] == {"fetched": 1, "failed": 0}
     assert found["rescind_subscriber_faults_total"] == dict.fromkeys(map(str, Fault), 0)
     assert found["rescind_publisher_events_accepted_total"] == {"": 5}
