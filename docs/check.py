@@ -62,6 +62,7 @@ GENERATORS: dict[str, Callable[[Path], str]] = {
     "state table": parts.state_table,
     "settings": parts.settings,
     "faults": parts.faults,
+    "tool codes": parts.tool_codes,
     "metrics": parts.metrics,
     "freshness rule": parts.freshness_rule,
     "enforcement modes": parts.enforcement_modes,

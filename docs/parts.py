@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rescind import config
 from rescind_guard import metrics as of_guard
+from rescind_guard.codes import NOT_OURS, OF_POLICY
 from rescind_guard.enforcement import TABLE as ENFORCEMENT
 from rescind_guard.freshness import TABLE as RULE
 from rescind_guard.freshness import Need
@@ -42,6 +43,14 @@ def enforcement_modes(_root: Path) -> str:
         f"| {means[row.obligation]} |"
         for row in ENFORCEMENT
     ]
+    return "\n".join(rows) + "\n"
+
+
+def tool_codes(_root: Path) -> str:
+    """Return the words of RFC-006 that a guard leaves to others, and to whom."""
+    rows = ["| code | |", "|---|---|"]
+    rows += [f"| `{code}` | never: {why} |" for code, why in NOT_OURS.items()]
+    rows += [f"| `{code}` | from a policy only: {why} |" for code, why in OF_POLICY.items()]
     return "\n".join(rows) + "\n"
 
 

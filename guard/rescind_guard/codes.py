@@ -40,13 +40,16 @@ class Code(StrEnum):
 CANNOT_TELL = frozenset({Code.REVOCATION_CHECK_FAILED})
 """Codes that say that the check could not be made, not that it failed."""
 
-FOR_TOOLS = frozenset(
-    {
-        Code.TOOL_BADGE_INVALID,
-        Code.TOOL_BADGE_REVOKED,
-        Code.TOOL_NOT_FOUND,
-        Code.TOOL_ISSUER_UNTRUSTED,
-        Code.TOOL_SCOPE_INSUFFICIENT,
-    }
-)
-"""RFC-006's words for a tool to say. A guard answers with the exact ones of the badge instead."""
+NOT_OURS = {
+    Code.TOOL_BADGE_INVALID: "a guard answers with the exact `BADGE_…` code of the fault instead",
+    Code.TOOL_BADGE_REVOKED: "a guard answers `BADGE_REVOKED`, at a tool as anywhere",
+    Code.TOOL_ISSUER_UNTRUSTED: "a guard answers `BADGE_ISSUER_UNTRUSTED`",
+}
+"""RFC-006's words for a tool that looks at badges itself, and why no guard says them: a fault has
+one code, and a kill is called the same everywhere."""
+
+OF_POLICY = {
+    Code.TOOL_NOT_FOUND: "only the server knows which tools there are, and says so itself",
+    Code.TOOL_SCOPE_INSUFFICIENT: "badges carry no scopes; a policy that knows some may say it",
+}
+"""RFC-006's words that a guard says where a policy names them in its `Ruling`, and nowhere else."""

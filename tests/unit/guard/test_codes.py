@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from rescind_guard import Code, Decision, Issuers, Outcome
-from rescind_guard.codes import CANNOT_TELL, FOR_TOOLS
+from rescind_guard import Code, Decision, Issuers, Outcome, hops
+from rescind_guard.codes import CANNOT_TELL, NOT_OURS, OF_POLICY
+from rescind_guard.policy import Ruling
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
 from tests.fakes.badges import AGENT, ISSUER, Issuer, Scene
@@ -32,11 +33,25 @@ def _keys_unknown(scene: Scene) -> Decision:
     return scene.guard().check(scene.issuer.badge())
 
 
+def _document_unknown(scene: Scene) -> Decision:
+    bound = {"ial": "1", "cnf": {"kid": f"{AGENT}#key-1"}}
+    return scene.guard().check(scene.issuer.badge("2", None, **bound))
+
+
+def _unbound(scene: Scene) -> Decision:
+    return scene.guard().check(scene.issuer.badge(map_hash=hops.hash_of(b"{}")))
+
+
+def _ruled(scene: Scene, code: Code) -> Decision:
+    guard = scene.guard(policy=lambda *_: Ruling("no", code))
+    return guard.check(scene.issuer.badge(), tool="t")
+
+
 WAYS: dict[Code, tuple[Callable[[Scene], Decision], ...]] = {
     Code.OK: (lambda s: s.guard().check(s.issuer.badge()),),
     Code.TOOL_AUTH_MISSING: (lambda s: s.guard().check(None),),
     Code.BADGE_MALFORMED: (lambda s: s.guard().check("junk"),),
-    Code.BADGE_CLAIMS_INVALID: (lambda s: s.guard().check(s.issuer.badge(ial="2")),),
+    Code.BADGE_CLAIMS_INVALID: (lambda s: s.guard().check(s.issuer.badge(ial="2")), _unbound),
     Code.BADGE_ISSUER_UNTRUSTED: (lambda s: s.guard().check(Issuer("https://x.example").badge()),),
     Code.BADGE_SIGNATURE_INVALID: (
         lambda s: s.guard().check(Issuer(key=key_of("stranger")).badge()),
@@ -48,8 +63,10 @@ WAYS: dict[Code, tuple[Callable[[Scene], Decision], ...]] = {
     Code.TOOL_TRUST_INSUFFICIENT: (lambda s: s.guard(minimum_level=3).check(s.issuer.badge()),),
     Code.BADGE_REVOKED: (_killed,),
     Code.BADGE_AGENT_DISABLED: (_suspended,),
-    Code.REVOCATION_CHECK_FAILED: (_stale, _keys_unknown),
+    Code.REVOCATION_CHECK_FAILED: (_stale, _keys_unknown, _document_unknown),
     Code.TOOL_POLICY_FAILED: (lambda s: s.guard(policy=lambda *_: 1 / 0).check(s.issuer.badge()),),
+    Code.TOOL_NOT_FOUND: (lambda s: _ruled(s, Code.TOOL_NOT_FOUND),),
+    Code.TOOL_SCOPE_INSUFFICIENT: (lambda s: _ruled(s, Code.TOOL_SCOPE_INSUFFICIENT),),
     Code.TOOL_POLICY_DENIED: (lambda s: s.guard(policy=lambda *_: "no").check(s.issuer.badge()),),
 }
 
@@ -65,7 +82,9 @@ def test_a_fault_has_its_code(code: Code, way: Callable[[Scene], Decision]) -> N
     assert decision.reason.isprintable()
 
 
-def test_no_code_is_without_a_way_to_it() -> None:
-    """But for the words that are a tool's to say, of which the guard knows nothing."""
-    assert set(WAYS) | FOR_TOOLS == set(Code)
-    assert not set(WAYS) & FOR_TOOLS
+def test_no_code_is_without_a_way_to_it_or_a_reason() -> None:
+    """Every word is answered here, said by a policy, or left to others for a reason."""
+    assert set(WAYS) | set(NOT_OURS) == set(Code)
+    assert not set(WAYS) & set(NOT_OURS)
+    assert set(OF_POLICY) < set(WAYS)
+    assert all(reason.isprintable() and reason for reason in (NOT_OURS | OF_POLICY).values())
