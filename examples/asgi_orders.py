@@ -2,8 +2,9 @@
 
     python examples/asgi_orders.py --port 8001       # http://127.0.0.1:8001/orders/7
 
-Starlette here; FastAPI and Litestar take the same line. Needs `pip install starlette uvicorn`. What
-is trusted, and where kills are heard, is configured outside the program (`rescind config check`).
+Starlette here; FastAPI and Litestar take the same line, see fastapi_orders.py, litestar_orders.py.
+Needs `pip install starlette uvicorn`. What is trusted, and where kills are heard, is configured
+outside the program (`rescind config check`).
 """
 
 import argparse

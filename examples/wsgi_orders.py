@@ -2,8 +2,7 @@
 
     python examples/wsgi_orders.py --port 8002       # http://127.0.0.1:8002/orders/7
 
-Flask here; Django takes `application = rescind.wrap(get_wsgi_application())` in its `wsgi.py`.
-Needs `pip install flask`.
+Flask here; for Django see django_orders.py. Needs `pip install flask`.
 """
 
 import argparse

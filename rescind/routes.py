@@ -51,9 +51,14 @@ def of(app: Any) -> list[Route]:
 
 
 def decorated(app: Any) -> dict[str, str]:
-    """Return the routes whose functions are marked exempt, as `METHOD path`."""
+    """Return the routes whose functions are marked exempt, as `METHOD path` or `path`."""
     found = ((each, reason_of(each.function)) for each in _walk(app, "", ()))
-    return {f"{each.method} {each.path}": why for each, why in found if why is not None}
+    return {_route(each): why for each, why in found if why is not None}
+
+
+def _route(found: _Found) -> str:
+    """Return a route as an exemption names it: a view that takes any method by its path alone."""
+    return found.path if found.method == ANY else f"{found.method} {found.path}"
 
 
 def exemptions(app: Any, said: Any) -> Exemptions:

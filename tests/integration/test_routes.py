@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.testclient import TestClient
 
 import rescind
 from rescind import routes
@@ -43,6 +44,22 @@ def spoken(found: list[routes.Route]) -> dict[str, str]:
         f"{each.method} {each.path}": "open" if each.open else each.exempt or "guarded"
         for each in found
     }
+
+
+def test_a_view_that_takes_any_method_can_be_exempt(guard: Guard) -> None:
+    """As Django's functions and Starlette's classes do: the audit and the guard say the same."""
+
+    @rescind.exempt("a probe")
+    class Health:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await PlainTextResponse("up")(scope, receive, send)
+
+    app = Starlette(routes=[Route("/healthz", Health()), Route("/a", answer)])
+    app.add_middleware(GuardASGI, guard=guard, exempt=routes.exemptions(app, None))
+    assert spoken(routes.of(app)) == {"* /healthz": "a probe", "GET /a": "guarded"}
+    client = TestClient(app)
+    assert client.put("/healthz").text == "up"
+    assert client.get("/a").status_code == 401
 
 
 @pytest.mark.parametrize("name", sorted(FRAMEWORKS))

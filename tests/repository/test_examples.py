@@ -18,7 +18,7 @@ from tests.fakes.terminal import Running, Terminal, did
 from tests.fakes.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
-ORDERS = str(ROOT / "examples/mcp_orders.py")
+SERVERS = ("mcp_orders", "fastmcp_orders")
 WITHIN_S = 30.0
 REVOKED = "-32061 BADGE_REVOKED"
 
@@ -40,22 +40,27 @@ def fabric(tmp_path: Path) -> Iterator[Terminal]:
         yield terminal
 
 
+def example(name: str) -> str:
+    """Return the path of an example."""
+    return str(ROOT / f"examples/{name}.py")
+
+
 @asynccontextmanager
-async def over_stdio(fabric: Terminal) -> AsyncIterator[Client]:
+async def over_stdio(fabric: Terminal, name: str) -> AsyncIterator[Client]:
     """A client of the guarded server, whose process it starts."""
     server = StdioServerParameters(
-        command=sys.executable, args=[ORDERS, "--stdio"], env=fabric.environment()
+        command=sys.executable, args=[example(name), "--stdio"], env=fabric.environment()
     )
     async with Client(server, cache=None) as client:
         yield client
 
 
 @asynccontextmanager
-async def over_http(fabric: Terminal) -> AsyncIterator[Client]:
+async def over_http(fabric: Terminal, name: str) -> AsyncIterator[Client]:
     """A client of the guarded server, which listens on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, ORDERS, "--port", str(port)]
+    command = [sys.executable, example(name), "--port", str(port)]
     with Running(command, fabric.environment()) as server:
         wait_until(lambda: _listens(port) or server.process.poll() is not None, WITHIN_S)
         async with httpx2.AsyncClient() as http:
@@ -87,14 +92,15 @@ async def until(client: Client, badge: str, said: str) -> None:
     raise AssertionError(f"{said!r} was never the answer, the last was {last!r}")
 
 
+@pytest.mark.parametrize("name", SERVERS)
 @pytest.mark.parametrize("reach", [over_stdio, over_http])
 async def test_one_line_guards_a_server_and_two_kill(
-    reach: Any, fabric: Terminal, monkeypatch: pytest.MonkeyPatch
+    reach: Any, name: str, fabric: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The README's lines: `protect` in the server, `KillSwitch` in a program of its own."""
     monkeypatch.setenv("RESCIND_HOME", str(fabric.home))
     badge, sub = fabric.issue("x7"), rescind.agent(did("x7"))
-    connected: AbstractAsyncContextManager[Client] = reach(fabric)
+    connected: AbstractAsyncContextManager[Client] = reach(fabric, name)
     async with connected as client:
         await until(client, badge, "300 widgets")
         with rescind.KillSwitch() as switch:

@@ -22,7 +22,10 @@ def asked(url: str, badge: str | None = None) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
-@pytest.mark.parametrize("name", ["asgi_orders", "wsgi_orders"])
+SERVICES = ("asgi_orders", "django_orders", "fastapi_orders", "litestar_orders", "wsgi_orders")
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_one_line_guards_a_service(name: str, tmp_path: Path) -> None:
     """`rescind.protect(app)`: an order for a good badge, none for a killed one, health for all."""
     terminal, port = Terminal(tmp_path / "home"), free_port()
@@ -40,6 +43,23 @@ def test_one_line_guards_a_service(name: str, tmp_path: Path) -> None:
             wait_until(lambda: asked(f"{url}/orders/7", badge)[0] == 401, 30)
             assert "BADGE_REVOKED" in asked(f"{url}/orders/7", badge)[1]
             assert asked(f"{url}/healthz", badge)[0] == 401
+
+
+def test_an_open_stream_of_an_example_ends(tmp_path: Path) -> None:
+    """FastAPI's event stream: what was said was heard, then a kill ends it, idle as it is."""
+    terminal, port = Terminal(tmp_path / "home"), free_port()
+    command = [sys.executable, str(ROOT / "examples/fastapi_orders.py"), "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with terminal.start("up", "--port", "0", "--json") as running:
+        running.wait_for("state", state="LIVE")
+        headers = {"X-Capiscio-Badge": terminal.issue("x7")}
+        with Running(command, terminal.environment()):
+            wait_until(lambda: asked(f"{url}/orders/7", headers["X-Capiscio-Badge"])[0] == 200, 30)
+            with httpx.stream("GET", f"{url}/events/7", headers=headers, timeout=30) as stream:
+                lines = (each for each in stream.iter_lines() if each)
+                assert next(lines) == "data: 300 widgets, shipped"
+                assert terminal.run("kill", "agent", did("x7")).code == 0
+                assert list(lines) == []
 
 
 def test_the_audit_finds_what_is_open_and_what_is_exempt(tmp_path: Path) -> None:
