@@ -3,7 +3,7 @@
 Most checks are of badges seen before, as new strings; a share is of badges never seen, more of them
 than the cache holds, so that it turns over again and again. Every second a badge that is in use is
 killed by a signed event, through the subscriber's own step, and the next check of it must deny.
-Before that the cache is filled and turned over: it has its size, and the allocator its pools.
+Before that all that a guard remembers is filled and turned over: badges, and names of agents.
 Resident memory is read after every block of checks; the slope is that of the straight line nearest
 to all readings (least squares). What the kills themselves take is in it.
 """
@@ -32,8 +32,8 @@ RENEW_EVERY_S = 120.0
 IN_USE = 1000
 NEW_EVERY = 50
 """Checks; one of them is of a badge never seen."""
-TURNS = 3
-"""Of the whole cache, before anything is read."""
+AGENTS = 65_536
+"""Whose names the guard keeps: the largest of what it remembers (`rescind_guard.parsing`)."""
 KIB = 1024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -41,13 +41,15 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Plan(msgspec.Struct, frozen=True):
     """How much is measured."""
 
-    checks: int = 2_000_000
+    checks: int = 1_000_000
     readings: int = 200
     cached: int = CACHED_BADGES
     """Of the guard: its cache holds twice as many at most."""
+    warm_up: int = 2 * AGENTS + 10_000
+    """Badges, each of another agent, before anything is read."""
 
 
-QUICK = Plan(checks=20_000, readings=20, cached=IN_USE)
+QUICK = Plan(checks=20_000, readings=20, cached=IN_USE, warm_up=6 * IN_USE)
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -108,6 +110,9 @@ class Load:
 
     def _use(self) -> None:
         self.in_use = [self.registry.badge(number) for number in range(IN_USE)]
+        self._freshen()
+
+    def _freshen(self) -> None:
         self.view.freshen(self._clock.wall(), self._clock.boot())
 
     def new(self) -> str:
@@ -117,7 +122,9 @@ class Load:
 
     def warm_up(self, badges: int) -> None:
         """Turn the cache over."""
-        for _ in range(badges):
+        for number in range(badges):
+            if number % IN_USE == 0:
+                self._freshen()
             assert self.guard.check(self.new())
         self.new_badges = 0
         self._use()
@@ -150,7 +157,7 @@ class Load:
         dead = targets.badge(ISSUER, claims.jti)
         kill = Kill(target=dead, reason="key-compromise", expires_at=until)
         assert self._step.batch([self.publisher.signed((kill,))]) == 1
-        self.view.freshen(self._clock.wall(), self._clock.boot())
+        self._freshen()
         assert self.guard.check(token).code == "BADGE_REVOKED"
         self.kills, self.denied = self.kills + 1, self.denied + 1
         self.in_use[place] = self.new()
@@ -159,8 +166,8 @@ class Load:
 def run(plan: Plan) -> Result:
     """Measure."""
     load = Load(plan.cached)
-    progress("memory: filling the cache")
-    load.warm_up(TURNS * 2 * plan.cached)
+    progress("memory: filling what the guard remembers")
+    load.warm_up(plan.warm_up)
     gc.collect()
     begun = time.monotonic()
     block = plan.checks // plan.readings
