@@ -22,7 +22,7 @@ Command = Callable[[Path], list[str]]
 def _envoy(config: Path) -> list[str]:
     return [
         *(str(_BESIDE / "envoy"), "--config-path", str(config), "--concurrency", "1"),
-        *("--use-dynamic-base-id", "--log-level", "error"),
+        *("--disable-hot-restart", "--log-level", "error"),
     ]
 
 
