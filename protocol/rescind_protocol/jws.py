@@ -53,10 +53,16 @@ def _read_header(segment: bytes) -> Header:
     return to_type(members, Header)
 
 
-def read(raw: bytes, *, limit: int, algorithms: tuple[str, ...] = ALGORITHMS) -> Jws:
+def read(
+    raw: bytes,
+    *,
+    limit: int,
+    algorithms: tuple[str, ...] = ALGORITHMS,
+    signature_bytes: int | None = SIGNATURE_BYTES,
+) -> Jws:
     """Take a compact JWS of at most `limit` bytes apart; raise `TooLarge` or `Malformed`.
 
-    Every algorithm that may be asked for has signatures of 64 bytes.
+    Badges and events may be signed by algorithms whose signatures have 64 bytes; None: any length.
     """
     if len(raw) > limit:
         raise TooLarge(f"JWS of {len(raw)} bytes, limit {limit}")
@@ -64,8 +70,8 @@ def read(raw: bytes, *, limit: int, algorithms: tuple[str, ...] = ALGORITHMS) ->
     if len(parts) != _PARTS or len(parts[0]) > _MAX_HEADER_CHARS:
         raise Malformed("not a compact JWS")
     signature = b64url_decode(parts[2])
-    if len(signature) != SIGNATURE_BYTES:
-        raise Malformed("a signature has 64 bytes")
+    if signature_bytes is not None and len(signature) != signature_bytes:
+        raise Malformed(f"a signature has {signature_bytes} bytes")
     header = _read_header(parts[0])
     if header.alg not in algorithms:
         raise Malformed(f"JWS alg {header.alg[:20]!r} is none of {', '.join(algorithms)}")

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 
 import jwt
 import msgspec
 
 from rescind_protocol import bundles, events, snapshots
+from rescind_protocol.bundle_signatures import digest_of
 from rescind_protocol.encoding import check_json
 from rescind_protocol.errors import Malformed, Untrusted
 from rescind_protocol.trust import Trust
@@ -111,14 +111,14 @@ def verify_opa(raw: bytes, public_pem: str, *, scope: str) -> str:
         )
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise Untrusted(f"the bundle's signature does not verify: {error}") from error
-    if claims.get("scope") != scope:
+    if claims.get("scope", "") != scope:
         raise Untrusted(f"the bundle is signed for the scope {str(claims.get('scope'))[:40]!r}")
     said = _files(claims.get("files"))
     found = {name for name in members if name != bundles.SIGNATURES}
     if found != set(said):
         raise Untrusted("the bundle has other files than those that were signed")
     for name in found:
-        if said[name] != _digest(name, members[name]):
+        if said[name] != digest_of(name, members[name]):
             raise Untrusted(f"{name} is not what was signed")
     return revision_of(members)
 
@@ -133,16 +133,6 @@ def _files(said: object) -> dict[str, str]:
         for each in files
         if each.get("algorithm") == "SHA-256"
     }
-
-
-def _digest(name: str, raw: bytes) -> str:
-    """Hash a file as OPA does: JSON by its value, whoever wrote it."""
-    if name in (bundles.DATA, bundles.MANIFEST):
-        value = check_json(raw)
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        text = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-        raw = text.encode("utf-8", "surrogatepass")
-    return sha256(raw).hexdigest()
 
 
 def verify_signed(raw: bytes, trust: Trust) -> Verified:
