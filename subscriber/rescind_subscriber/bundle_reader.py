@@ -50,9 +50,10 @@ class SignedBundle(msgspec.Struct, frozen=True):
 class _Bounded(io.RawIOBase):
     """What is unpacked, until it is more than it may be."""
 
-    def __init__(self, packed: bytes) -> None:
+    def __init__(self, packed: bytes, most_bytes: int | None) -> None:
         self._from = gzip.GzipFile(fileobj=io.BytesIO(packed))
-        self._left = SMALL_BYTES + MAX_RATIO * len(packed)
+        allowed = SMALL_BYTES + MAX_RATIO * len(packed)
+        self._left = self._most = allowed if most_bytes is None else min(allowed, most_bytes)
 
     def readable(self) -> bool:
         return True
@@ -61,15 +62,22 @@ class _Bounded(io.RawIOBase):
         found = self._from.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
         self._left -= len(found)
         if self._left < 0:
-            raise TooLarge(f"the archive unpacks to more than {MAX_RATIO} times its size")
+            raise TooLarge(f"the archive unpacks to more than {self._most} bytes")
         return found
 
 
-def members_of(packed: bytes, wanted: Collection[str] | None = None) -> dict[str, bytes]:
-    """Return files by their names, the `wanted` ones or all; raises `Malformed`, `TooLarge`."""
+def members_of(
+    packed: bytes, wanted: Collection[str] | None = None, *, most_bytes: int | None = None
+) -> dict[str, bytes]:
+    """Return files by their names, the `wanted` ones or all; raises `Malformed`, `TooLarge`.
+
+    `most_bytes`: what it may unpack to; without, so many times its size.
+    """
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(fileobj=cast("IO[bytes]", _Bounded(packed)), mode="r|") as tar:
+        with tarfile.open(
+            fileobj=cast("IO[bytes]", _Bounded(packed, most_bytes)), mode="r|"
+        ) as tar:
             for count, info in enumerate(tar):
                 name = _name(info, count)
                 if name in found:

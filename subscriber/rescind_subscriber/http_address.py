@@ -72,11 +72,12 @@ def check(options: HttpOptions) -> None:
             f"{options.shown or options.url!r} is no address of a registry: write "
             "https://HOST:PORT, the token apart from it"
         )
-    if parts.scheme == "http" and options.token and not _is_loopback(host):
+    if parts.scheme == "http" and options.token and not is_loopback(host):
         raise SourceRefused(f"{options.shown}: a token goes over https:// only")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or address."""
     if host == "localhost":
         return True
     try:

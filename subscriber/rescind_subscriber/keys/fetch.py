@@ -5,6 +5,7 @@ bounded, which httpx offers no place for, and all that it adds is what must not 
 """
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpcore
@@ -47,15 +48,20 @@ class Fetcher:
 
     def __call__(self, url: str) -> bytes:
         """Return the document; raises `KeysUnavailable`, saying why in a few words."""
+        answer = self.ask(url, {"Accept": "application/json"})
+        if answer.status != _OK:
+            raise KeysUnavailable(f"answers HTTP {answer.status}")
+        return answer.content
+
+    def ask(self, url: str, headers: Mapping[bytes | str, bytes | str]) -> httpcore.Response:
+        """Return the whole answer, whatever its status; raises `KeysUnavailable`."""
         if is_plain(url) and not self._plain:
             raise KeysUnavailable("is not reached over https")
         budget = Budget(self._max_seconds, self._max_bytes)
         backend = BoundedBackend(self._allowed, budget)
         try:
             with httpcore.ConnectionPool(ssl_context=self._tls, network_backend=backend) as pool:
-                answer = pool.request(
-                    "GET", url, headers={"Accept": "application/json", "Connection": "close"}
-                )
+                return pool.request("GET", url, headers={**headers, "Connection": "close"})
         except Forbidden as error:
             raise KeysUnavailable(
                 "has no public address; private ones are used if `keys_private` is set"
@@ -64,6 +70,3 @@ class Fetcher:
             raise KeysUnavailable(str(error) or type(error).__name__) from error
         except (httpcore.UnsupportedProtocol, ValueError) as error:
             raise KeysUnavailable(f"is no address to fetch from: {error}") from error
-        if answer.status != _OK:
-            raise KeysUnavailable(f"answers HTTP {answer.status}")
-        return answer.content
