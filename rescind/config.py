@@ -38,7 +38,7 @@ REFERENCE_MODE = "CAPISCIO_ENFORCEMENT_MODE"
 """The reference's variable for it (RFC-008 §10.5), for who has it set already."""
 _SECRET = ("nats_url", "publisher_nats_url", "system_nats_url")
 _SECRET_REDIS = ("redis_url", "publisher_redis_url", "system_redis_url")
-_SECRET_WHOLE = ("feed_token",)
+_SECRET_WHOLE = ("feed_token", "policy_bundle_token")
 _HIDDEN = "********"
 
 
@@ -112,6 +112,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Pattern of tools = trust level they need. Variable: `payments.*=3,admin.*=4`."""
     policy_folder: str | None = None
     """Folder of `.rego` files that are asked about each call; needs `rescind[rego]`."""
+    policy_bundle_url: str | None = None
+    """A signed bundle of such files, fetched in the background: https://HOST/policy.tar.gz."""
+    policy_bundle_key: str | None = None
+    """Public keys (PEM: RSA or P-256) of whoever signs that bundle; without, it is refused."""
+    policy_bundle_scope: str = ""
+    """What it must be signed for (OPA's `scope`)."""
+    policy_bundle_every_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 10.0
+    """Seconds between two looks for a newer one."""
+    policy_bundle_token: str | None = None
+    """A bearer token for its server."""
+    policy_bundle_ca_file: str | None = None
+    """Certificates (PEM) that may have signed the server's; by default the system's."""
     enforcement_mode: str = "EM-STRICT"
     """EM-STRICT, EM-DELEGATE, EM-GUARD or EM-OBSERVE; `CAPISCIO_ENFORCEMENT_MODE` counts too."""
     decision_log: str | None = None
@@ -280,6 +292,8 @@ _PATHS = (
     "bundle_key",
     "keys_ca_file",
     "policy_folder",
+    "policy_bundle_key",
+    "policy_bundle_ca_file",
     "decision_log",
 )
 

@@ -10,7 +10,7 @@ from rescind_guard.errors import BadGuard, LogFailed
 from rescind_guard.evidence import About
 from rescind_guard.guard import Recorder
 from rescind_guard.log_files import Lines, LogFile
-from rescind_guard.policy import Policy, version_of
+from rescind_guard.policy import Policy
 
 
 def make(loaded: Loaded, policy: Policy | None) -> DecisionLog | None:
@@ -22,7 +22,7 @@ def make(loaded: Loaded, policy: Policy | None) -> DecisionLog | None:
         sink = _sink(loaded, where)
     except (LogFailed, BadGuard) as error:
         raise BadConfig(f"setting 'decision_log': {error}") from error
-    return DecisionLog(sink, about=About(version_of(policy), loaded.settings.audience))
+    return DecisionLog(sink, about=About(loaded.settings.audience), policy=policy)
 
 
 def _sink(loaded: Loaded, where: str) -> Sink:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rescind import compose, config, policies, recording
 from rescind_guard.exposition import Family
 from rescind_guard.guard import Recorder
-from rescind_guard.policy import Policy
+from rescind_guard.policy import Policy, fault, trouble
 
 if TYPE_CHECKING:
     from rescind.monitor import Health, Monitor
@@ -29,14 +29,15 @@ class Sidecar:
         self.subscriber = compose.make_subscriber(self.loaded)
         self.keys = compose.make_keys(self.loaded, self.subscriber.view)
         """Fetches issuers' keys; None if all of them are files."""
-        policy = policies.make(self.loaded, policy)
-        self.decision_log = recording.make(self.loaded, policy)
+        kept = policies.keep(self.loaded, policy)
+        self._policy, self._policy_keepers = kept.policy, kept.keepers
+        self.decision_log = recording.make(self.loaded, kept.policy)
         """Writes each decision down while it runs, if `decision_log` is set."""
         self.guard = compose.make_guard(
             self.loaded,
             self.subscriber.view,
             keys=self.keys.view if self.keys else None,
-            policy=policy,
+            policy=kept.policy,
             recorder=recording.both(recorder, self.decision_log),
         )
 
@@ -59,6 +60,8 @@ class Sidecar:
         self.subscriber.start()
         if self.keys is not None:
             self.keys.start()
+        for keeper in self._policy_keepers:
+            keeper.start()
         return self
 
     def metrics(self) -> list[Family]:
@@ -71,13 +74,17 @@ class Sidecar:
         """Return state and troubles, as `/readyz` shows them."""
         from rescind.monitor import health_of  # noqa: PLC0415 - only when asked for
 
-        return health_of(self.subscriber.status(), self.keys.trouble() if self.keys else None)
+        found = self.keys.trouble() if self.keys else {}
+        why = fault(self._policy) or trouble(self._policy)
+        return health_of(self.subscriber.status(), {**found, "policy": why} if why else found)
 
     def stop(self) -> None:
         """Stop following; the guard goes on with a view that ages."""
         self.subscriber.stop()
         if self.decision_log is not None:
             self.decision_log.stop()
+        for keeper in self._policy_keepers:
+            keeper.stop()
         if self.keys is not None:
             self.keys.stop()
         if self.monitor is not None:

@@ -23,6 +23,7 @@ from rescind_guard.evidence import About, Entry, Record, hash_of, record
 from rescind_guard.exposition import Family, one
 from rescind_guard.freshness import SystemClock
 from rescind_guard.metrics import LOG_RECORDS, LOG_WAITING, Counter
+from rescind_guard.policy import Policy, version_of
 from rescind_protocol.clock import Clock
 
 MAX_WAITING = 10_000
@@ -52,11 +53,13 @@ class DecisionLog:
         sink: Sink,
         *,
         about: About | None = None,
+        policy: Policy | None = None,
         clock: Clock | None = None,
         max_waiting: int = MAX_WAITING,
     ) -> None:
         self._sink = sink
         self._about = about or About()
+        self._policy = policy
         clock = clock or SystemClock()
         self._wall, self._boot = clock.wall, clock.boot
         self._max = max_waiting
@@ -81,7 +84,8 @@ class DecisionLog:
             self._dropped.add(DROPPED)
             return
         hashed = None if params is None else hash_of(params)
-        self._waiting.append(Entry(self._wall(), decision, tool, hashed))
+        version = version_of(self._policy)  # now: another one may be in force when it is written
+        self._waiting.append(Entry(self._wall(), decision, tool, hashed, version))
 
     def metrics(self) -> list[Family]:
         """Return what became of the records, for a scrape."""

@@ -26,7 +26,6 @@ OBSERVED = "ALLOW_OBSERVE"
 class About(msgspec.Struct, frozen=True):
     """What is the same in every record of a guard."""
 
-    policy_version: str = "none"
     audience: str | None = None
 
 
@@ -38,6 +37,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     decision: Decision
     tool: Any
     params_hash: str | None
+    policy_version: str = "none"
+    """That was in force."""
 
 
 def hash_of(params: Any) -> str | None:
@@ -63,7 +64,7 @@ def record(entry: Entry, about: About) -> Record:
         "capiscio.badge.jti": claims and claims.jti,
         "capiscio.auth.level": claims and str(claims.level),
         "capiscio.target": about.audience if entry.tool is None else entry.tool,
-        "capiscio.policy_version": about.policy_version,
+        "capiscio.policy_version": entry.policy_version,
         "capiscio.policy.decision_id": decision.decision_id,
         "capiscio.decision": OBSERVED if observed else _WORDS[decision.outcome],
         "capiscio.tool.params_hash": entry.params_hash,

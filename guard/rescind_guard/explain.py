@@ -12,7 +12,7 @@ from rescind_guard.errors import Refused
 from rescind_guard.guard import NOT_CHECKED, Guard
 from rescind_guard.issuers import IssuerKey
 from rescind_guard.parsing import Badge
-from rescind_guard.policy import Ruling, unmet
+from rescind_guard.policy import NO_POLICY, Ruling, unmet
 from rescind_guard.view import Published
 
 T = TypeVar("T")
@@ -75,6 +75,7 @@ class Explanation:
         if claims.map_hash is not None:
             self.steps.append(Step(8, "badge map", "NOT_REACHED", _BOUND))
         self._try(9, "policy", lambda: guard.check_policy(claims, tool), _say_ruling)
+        self._name_policy()
 
     def _try(
         self, number: int, what: str, step: Callable[[], T], say: Callable[[T], str] | None = None
@@ -114,6 +115,15 @@ class Explanation:
     def _say_times(self, _: None) -> str:
         left = self.claims.exp - self._now if self.claims else 0
         return f"expires in {left:.0f} s"
+
+    def _name_policy(self) -> None:
+        """Say beside what policy answered which one it was."""
+        version, trouble = self._guard.about_policy()
+        if version != NO_POLICY:
+            said = [self.steps[-1].detail, f"by {version}"]
+            said += [f"not the newest: {trouble}"] if trouble else []
+            detail = "; ".join(filter(None, said))
+            self.steps[-1] = msgspec.structs.replace(self.steps[-1], detail=detail)
 
     def _say_view(self, looked: bool) -> str:  # noqa: FBT001 - what the step returned
         known = len(self._published.table)

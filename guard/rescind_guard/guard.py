@@ -126,6 +126,7 @@ class Guard:
             self._times,
             checked=not self._skip,
             ready=policy.fault(self._policy) is None,
+            current=policy.current(self._policy),
         )
 
     def check(
@@ -405,6 +406,10 @@ class Guard:
                 Code.TOOL_POLICY_DENIED, policy.unmet(ruling), decision_id=ruling.decision_id
             )
         return ruling
+
+    def about_policy(self) -> tuple[str, str | None]:
+        """Return which policy is asked, and why that is not the newest, if it is not."""
+        return policy.version_of(self._policy), policy.trouble(self._policy)
 
     def _keep(
         self,

@@ -24,6 +24,10 @@ POLICY_READY = Metric(
     "rescind_guard_policy_ready",
     "1; 0 if the policy cannot be evaluated, and every call is denied.",
 )
+POLICY_CURRENT = Metric(
+    "rescind_guard_policy_current",
+    "1; 0 if a newer policy cannot be had or not be used: the one before goes on deciding.",
+)
 LOG_RECORDS = Metric(
     "rescind_guard_log_records_total",
     "Records of the decision log, by what became of them.",
@@ -36,6 +40,7 @@ METRICS = (
     CHECK_SECONDS,
     REVOCATION_CHECKED,
     POLICY_READY,
+    POLICY_CURRENT,
     LOG_RECORDS,
     LOG_WAITING,
 )
@@ -85,7 +90,7 @@ class Times:
 
 
 def families(
-    decisions: Mapping[str, int], times: Times, *, checked: bool, ready: bool
+    decisions: Mapping[str, int], times: Times, *, checked: bool, ready: bool, current: bool
 ) -> list[Family]:
     """Return a guard's metrics as they are now."""
     return [
@@ -93,4 +98,5 @@ def families(
         times.read(),
         one(REVOCATION_CHECKED, checked),
         one(POLICY_READY, ready),
+        one(POLICY_CURRENT, current),
     ]

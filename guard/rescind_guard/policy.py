@@ -30,6 +30,7 @@ Policy = Callable[[Claims, str | None], str | Ruling | None]
 """(claims, tool) → None to allow, or the reason for the caller why not. Must not block."""
 
 ALLOWED = Ruling()
+NO_POLICY = "none"
 FAILED = "policy could not be evaluated"
 
 
@@ -91,8 +92,18 @@ class _All:
 
     def __init__(self, policies: tuple[Policy, ...]) -> None:
         self._policies = policies
-        self.version = ", ".join(map(version_of, policies))
-        self.fault = next(filter(None, map(fault, policies)), None)
+
+    @property
+    def version(self) -> str:
+        return ", ".join(map(version_of, self._policies))
+
+    @property
+    def fault(self) -> str | None:
+        return next(filter(None, map(fault, self._policies)), None)
+
+    @property
+    def trouble(self) -> str | None:
+        return next(filter(None, map(trouble, self._policies)), None)
 
     def __call__(self, claims: Claims, tool: str | None) -> Ruling:
         obligations: tuple[str, ...] = ()
@@ -110,9 +121,20 @@ def fault(policy: Policy | None) -> str | None:
     return said if isinstance(said, str) else None
 
 
+def trouble(policy: Policy | None) -> str | None:
+    """Return why a policy decides that is not the newest, for operators; None if it is."""
+    said = getattr(policy, "trouble", None)
+    return said if isinstance(said, str) else None
+
+
+def current(policy: Policy | None) -> bool:
+    """Whether the newest policy decides, as far as is known here."""
+    return fault(policy) is None and trouble(policy) is None
+
+
 def version_of(policy: Policy | None) -> str:
     """Return what evidence calls this policy: its `version`, else its name."""
     if policy is None:
-        return "none"
+        return NO_POLICY
     said = getattr(policy, "version", None)
     return said if isinstance(said, str) else getattr(policy, "__qualname__", type(policy).__name__)

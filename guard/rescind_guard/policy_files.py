@@ -1,7 +1,13 @@
-"""A folder of Rego as it is read from disk: bounded, in one order, with a digest for evidence."""
+"""The files of a policy in Rego: bounded, in one order, with a digest for evidence.
 
+From a folder, or as the members of an archive whose signature holds; the same files are the same
+policy.
+"""
+
+from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import msgspec
 
@@ -13,7 +19,10 @@ MAX_MODULE_BYTES = 2**20
 MAX_DATA_BYTES = 64 * 2**10
 """`data` is copied on every call: 64 KiB cost more than all the rest of a check."""
 DATA_FILE = "data.json"
-TESTS = "_test.rego"
+NOT_READ = ("data.yaml", "data.yml", "patch.json", "policy.wasm")
+"""What an OPA would take from a bundle and this does not: to leave it out would change answers."""
+MODULE, TESTS = ".rego", "_test.rego"
+_HIDDEN = "."
 
 
 class Modules(msgspec.Struct, frozen=True):
@@ -21,6 +30,13 @@ class Modules(msgspec.Struct, frozen=True):
 
     sources: tuple[tuple[str, str], ...]
     data: str | None
+    revision: str = ""
+    """What whoever made them calls this state of them; a folder has none."""
+
+    @property
+    def name(self) -> str:
+        """Return what evidence calls them: the digest, and the revision if there is one."""
+        return f"{self.digest}@{self.revision}" if self.revision else self.digest
 
     @property
     def digest(self) -> str:
@@ -29,36 +45,86 @@ class Modules(msgspec.Struct, frozen=True):
         return sha256(said).hexdigest()[:16] if self.sources else "none"
 
 
+def list_files(folder: Path) -> list[Path]:
+    """Return the files of a policy below a folder, in order: modules but no tests, and the data.
+
+    What is hidden, or in a hidden folder, is left out: there a mounted volume keeps other versions.
+    Raises `OSError`.
+    """
+    found = [each for each in folder.rglob("*" + MODULE) if not each.name.endswith(TESTS)]
+    data = folder / DATA_FILE
+    found += [data] if data.exists() else []
+    return sorted(each for each in found if not _is_hidden(each.relative_to(folder)))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(_HIDDEN) for part in path.parts)
+
+
 def read(folder: Path) -> Modules:
-    """Read every `.rego` file below a folder but its tests; raises `PolicyFailed`."""
+    """Read a folder; raises `PolicyFailed`."""
     try:
-        files = sorted(file for file in folder.rglob("*.rego") if not file.name.endswith(TESTS))
-        if not files:
-            raise PolicyFailed(f"there is no .rego file in {folder}")
-        if len(files) > MAX_MODULES or sum(map(_size, files)) > MAX_MODULE_BYTES:
-            raise PolicyFailed(f"{folder} holds over {MAX_MODULES} modules, or over a megabyte")
-        sources = tuple((str(each.relative_to(folder)), each.read_text("utf-8")) for each in files)
-        return Modules(sources, _data(folder / DATA_FILE))
+        files = list_files(folder)
+        sizes = sum(each.stat().st_size for each in files)
+        if len(files) > MAX_MODULES + 1 or sizes > MAX_MODULE_BYTES + MAX_DATA_BYTES:
+            raise too_much(str(folder))
+        members = {each.relative_to(folder).as_posix(): each.read_bytes() for each in files}
     except OSError as error:
         raise PolicyFailed(
             f"{error.filename or folder} cannot be read: {error.strerror}"
         ) from error
-    except UnicodeDecodeError as error:
-        raise PolicyFailed(f"a file in {folder} is not UTF-8") from error
+    return of_members(members, str(folder))
 
 
-def _size(file: Path) -> int:
-    return file.stat().st_size
+def of_members(members: Mapping[str, bytes], where: str, revision: str = "") -> Modules:
+    """Return the policy in these files, by path; raises `PolicyFailed`. `where`: for people.
 
-
-def _data(file: Path) -> str | None:
-    if not file.exists():
-        return None
-    if _size(file) > MAX_DATA_BYTES:
-        raise PolicyFailed(f"{file} is over {MAX_DATA_BYTES} bytes; it is copied on every call")
-    text = file.read_text("utf-8")
+    `data.json` in a folder is the data below the folder's path, as in an OPA.
+    """
+    names = sorted(name for name in members if name.endswith(MODULE) and not name.endswith(TESTS))
+    if not names:
+        raise PolicyFailed(f"there is no .rego file in {where}")
+    if len(names) > MAX_MODULES or sum(len(members[name]) for name in names) > MAX_MODULE_BYTES:
+        raise too_much(where)
+    for name in members:
+        if PurePosixPath(name).name in NOT_READ:
+            raise PolicyFailed(f"{name[:80]} in {where} is not read here: data goes in {DATA_FILE}")
     try:
-        msgspec.json.decode(text, type=dict)
-    except msgspec.DecodeError as error:
-        raise PolicyFailed(f"{file} is no JSON object: {error}") from error
-    return text
+        sources = tuple((name, members[name].decode("utf-8")) for name in names)
+    except UnicodeDecodeError as error:
+        raise PolicyFailed(f"a file in {where} is not UTF-8") from error
+    return Modules(sources, _data(members, where), revision)
+
+
+def too_much(where: str) -> PolicyFailed:
+    """Return the refusal of a policy that is too large."""
+    return PolicyFailed(f"{where} holds over {MAX_MODULES} modules, or over a megabyte")
+
+
+def _data(members: Mapping[str, bytes], where: str) -> str | None:
+    files = sorted(name for name in members if PurePosixPath(name).name == DATA_FILE)
+    if not files:
+        return None
+    if sum(len(members[name]) for name in files) > MAX_DATA_BYTES:
+        raise PolicyFailed(
+            f"{DATA_FILE} in {where} is over {MAX_DATA_BYTES} bytes; it is copied on every call"
+        )
+    data: dict[str, Any] = {}
+    for name in files:
+        _merge(data, name, members[name], where)
+    return msgspec.json.encode(data, order="sorted").decode("utf-8")
+
+
+def _merge(data: dict[str, Any], name: str, raw: bytes, where: str) -> None:
+    """Put one file's data in its place; what is there already is not replaced."""
+    try:
+        found: dict[str, Any] = msgspec.json.decode(raw, type=dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PolicyFailed(f"{name[:80]} in {where} is no JSON object: {error}") from error
+    for part in PurePosixPath(name).parent.parts:
+        data = data.setdefault(part, {})
+        if not isinstance(data, dict):
+            raise PolicyFailed(f"{name[:80]} in {where} lies where there is data already")
+    if data.keys() & found.keys():
+        raise PolicyFailed(f"{name[:80]} in {where} says again what another file says")
+    data.update(found)

@@ -5,7 +5,7 @@ What is not set is absent: a rule that asks for it is undefined, and does not ma
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 
@@ -60,3 +60,23 @@ def _subject(claims: Claims) -> dict[str, Value]:
         "ial": claims.ial,
         "trust_level": str(claims.level),
     }
+
+
+def probe(context: Context, now: float) -> Document:
+    """Return a document of nobody's call, to ask a new policy before it is in force."""
+    nobody = Claims(
+        iss="https://probe.invalid",
+        sub="did:web:probe.invalid",
+        jti=str(UUID(int=0)),
+        iat=int(now),
+        exp=int(now),
+        nbf=None,
+        level=0,
+        ial="0",
+        aud=None,
+        domain=None,
+        sid=None,
+        key_thumbprint="",
+        targets=(),
+    )
+    return document(nobody, "probe", context, now)[0]

@@ -12,7 +12,7 @@ from rescind.cli import redis_checks
 from rescind.config import Loaded
 from rescind.publishing import PUBLISHER_INBOX, SYSTEM_INBOX, publisher_config
 from rescind_guard.freshness import SystemClock
-from rescind_guard.policy import fault, version_of
+from rescind_guard.policy import fault, trouble, version_of
 from rescind_guard.view import View
 from rescind_protocol.errors import RescindError
 from rescind_protocol.limits import SKEW_S
@@ -103,10 +103,11 @@ def policy_line(loaded: Loaded) -> Line:
 
 
 def _policy(loaded: Loaded) -> str:
-    policy = policies.make(loaded)
-    why = fault(policy)
-    if why is not None:
+    policy = policies.make(loaded, fetch=True)
+    if (why := fault(policy)) is not None:
         raise RescindError(f"every call is denied: {why}")
+    if (why := trouble(policy)) is not None:
+        raise RescindError(f"{version_of(policy)} decides, which is not the newest: {why}")
     mode = policies.enforcement_mode(loaded)
     return (
         f"{version_of(policy)}, {mode}" if policy is not None else "none: every tool may be called"

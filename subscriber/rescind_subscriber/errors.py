@@ -22,6 +22,12 @@ class KeysUnavailable(RescindError):
     code = "KEYS_UNAVAILABLE"
 
 
+class PolicyUnavailable(RescindError):
+    """A policy could not be fetched; the one in force goes on deciding."""
+
+    code = "POLICY_UNAVAILABLE"
+
+
 class Rewound(RescindError):
     """What lies at the cursor is gone or has other bytes: purged, made anew, or an old copy.
 

@@ -14,6 +14,8 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 import rescind
+from rescind_guard.rego import Rego
+from tests.fakes.badges import Scene
 from tests.fakes.terminal import Running, Terminal, did
 from tests.fakes.waiting import wait_until
 
@@ -29,6 +31,24 @@ def test_the_tested_service_passes_its_tests() -> None:
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout
     assert "3 passed" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("tool", "level", "reason"),
+    [
+        ("orders.read", "1", None),
+        ("orders.refund", "3", None),
+        ("orders.refund", "2", "trust level 2; this needs 3"),
+        ("orders.drop", "3", "trust level 3; this needs 4"),
+        (None, "1", None),
+    ],
+)
+def test_the_policy_to_start_from(tool: str | None, level: str, reason: str | None) -> None:
+    """`docs/policy.md` points at it."""
+    policy, scene = Rego(ROOT / "examples/policy"), Scene()
+    decision = scene.guard(policy=policy).check(scene.issuer.badge(level), tool=tool)
+    assert decision.reason == (reason or decision.reason)
+    assert (bool(decision), policy.fault) == (reason is None, None)
 
 
 @pytest.fixture

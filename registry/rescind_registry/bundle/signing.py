@@ -78,10 +78,13 @@ class BundleSigner:
             .decode("ascii")
         )
 
-    def sign(self, members: Mapping[str, bytes]) -> bytes:
-        """Return `.signatures.json` over these files."""
-        payload = {"files": [_file(name, members[name]) for name in sorted(members)]}
-        claims = payload | {"scope": self.scope}
+    def sign(self, members: Mapping[str, bytes], *, at: int | None = None) -> bytes:
+        """Return `.signatures.json` over these files; `at`: when, unix seconds, if it is said."""
+        claims: dict[str, object] = {
+            "files": [_file(name, members[name]) for name in sorted(members)]
+        }
+        claims |= {"scope": self.scope} if self.scope else {}
+        claims |= {} if at is None else {"iat": at}
         token = _jws.encode(
             encode(claims), self._key, algorithm=self.algorithm, headers={"kid": self.keyid}
         )

@@ -47,7 +47,7 @@ def explain(session: Session, *, tool: str | None, timeout_s: float) -> int:
             session.loaded,
             subscriber.view,
             keys=keys.view if keys else None,
-            policy=policies.make(session.loaded),
+            policy=policies.make(session.loaded, fetch=True),
         )
         try:
             wait_fresh(subscriber, timeout_s)

@@ -36,6 +36,16 @@ def logging_to(sink: Any, scene: Scene | None = None, **options: Any) -> Iterato
         log.stop()
 
 
+class Named:
+    """A policy whose version changes while it is asked."""
+
+    version = "rules:1"
+
+    def __call__(self, *_: object) -> Ruling:
+        """Allow."""
+        return Ruling(decision_id="d-7")
+
+
 def counted(log: DecisionLog) -> tuple[int, int, int]:
     """Return what was written, what was dropped, what waits."""
     records, waiting = log.metrics()
@@ -46,8 +56,8 @@ def test_a_record_has_the_evidence_and_the_kill_that_decided() -> None:
     """RFC-006's names, `reason_admin`, and no part of the token."""
     scene, sink = Scene(), LogSink()
     badge = scene.issuer.badge("3", sid="root-1")
-    with logging_to(sink, scene, about=About("rules:1", "orders")) as log:
-        guard = scene.guard(recorder=log, policy=lambda *_: Ruling(decision_id="d-7"))
+    with logging_to(sink, scene, about=About("orders"), policy=Named()) as log:
+        guard = scene.guard(recorder=log, policy=Named())
         guard.check(badge, tool="refund", params={"iban": "DE02120300000000202051"})
         name = scene.revocations.kill(
             targets.agent(AGENT), reason_admin="case 4711", reason_user="ask the desk"

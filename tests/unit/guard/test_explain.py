@@ -147,7 +147,9 @@ def test_a_policy_that_cannot_be_evaluated_says_why() -> None:
 
     step = explain(scene, scene.guard(policy=policy), scene.issuer.badge())[-1]
     assert step.code == Code.TOOL_POLICY_FAILED
-    assert step.detail == "policy could not be evaluated: policy.rego:3 is not Rego"
+    why, by = step.detail.split("; ")
+    assert why == "policy could not be evaluated: policy.rego:3 is not Rego"
+    assert by.startswith("by test_a_policy_that_cannot_be_evaluated_says_why")
 
 
 def test_a_reason_for_operators_is_not_explained() -> None:

@@ -14,7 +14,8 @@ from regopy.rego_shared import rego as shared
 from rescind_guard import Code, Outcome, rego_engine
 from rescind_guard.decision import Decision
 from rescind_guard.enforcement import Enforcement
-from rescind_guard.policy_files import MAX_DATA_BYTES
+from rescind_guard.policy import PolicyFailed, all_of, fault, trouble, version_of
+from rescind_guard.policy_files import MAX_DATA_BYTES, Modules
 from rescind_guard.rego import Rego
 from rescind_protocol import targets
 from tests.fakes.badges import AGENT, Scene, read_jti
@@ -196,7 +197,7 @@ def test_a_shared_interpreter_would_mix_answers_up(
     monkeypatch.setattr(rego_engine, "_c", OneAtATime())
     policy = Rego(folder(tmp_path, LEVEL_3))
     policy._local = SimpleNamespace(  # type: ignore[assignment]
-        evaluate=rego_engine.load(policy._modules)
+        evaluate=rego_engine.load(policy._in_force.modules), generation=1
     )
     assert crossed_answers(policy) > 0
 
@@ -224,3 +225,69 @@ def test_a_policy_that_allows_everything_allows_no_killed_badge(tmp_path: Path) 
     assert guard.check(badge, tool="search")
     scene.revocations.kill(targets.agent(AGENT))
     assert guard.check(badge, tool="search").code is Code.BADGE_REVOKED
+
+
+def saying(reason: str) -> Modules:
+    """Return a policy that denies everybody, for this reason."""
+    source = f'package capiscio.policy\ndecision := "DENY"\nreason := "{reason}"'
+    return Modules((("policy.rego", source),), None, revision=reason)
+
+
+def test_every_thread_follows_a_swap_at_its_next_call() -> None:
+    """Each call is answered by the old policy or by the new one, and from the swap on by the new.
+
+    The threads compile while others ask; none waits, and none is answered by nobody.
+    """
+    policy, scene = Rego(), Scene()
+    policy.take(saying("0"))
+    guard, badge = scene.guard(policy=policy), scene.issuer.badge()
+    swaps, wrong = 20, []
+    said = [0]
+    """The number of the swap that has returned."""
+
+    def ask() -> None:
+        while said[0] < swaps:
+            first = said[0]
+            decision = guard.check(badge, tool="search")
+            if decision.code is not Code.TOOL_POLICY_DENIED or int(decision.reason) < first:
+                wrong.append(decision)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(1, swaps + 1):
+            policy.take(saying(str(number)))
+            said[0] = number
+    finally:
+        said[0] = swaps  # or nobody would stop asking
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    assert guard.check(badge, tool="search").reason == str(swaps)
+
+
+def test_a_policy_that_fails_when_it_is_tried_changes_nothing() -> None:
+    """`take` raises; version, answer and generation stay."""
+    policy, scene = Rego(), Scene()
+    policy.take(saying("first"))
+    before = policy._in_force
+    for source in BROKEN.values():
+        with pytest.raises(PolicyFailed):
+            policy.take(Modules((("policy.rego", source),), None))
+    assert policy._in_force is before
+    assert policy.version == f"rego:{saying('first').digest}@first"
+    decision = scene.guard(policy=policy).check(scene.issuer.badge(), tool="search")
+    assert decision.reason == "first"
+
+
+def test_evidence_names_the_policy_that_was_in_force(tmp_path: Path) -> None:
+    """A part of several, too: what is asked for is looked up each time."""
+    policy = Rego(folder(tmp_path))
+    both = all_of(policy, lambda *_: None)
+    before = version_of(both)
+    policy.take(saying("second"))
+    assert version_of(both) != before
+    policy.fail("the newest does not compile")
+    assert trouble(both) == "the newest does not compile"
+    assert fault(both) is None

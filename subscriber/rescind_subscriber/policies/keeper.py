@@ -1,0 +1,132 @@
+"""`PolicyKeeper`: puts newer policies in force, in a thread of its own (ADR 30).
+
+1. what is there without a network is in force before the first call
+2. from then on the place is looked at every so many seconds; nothing of it is on a call's path
+3. what is new is compiled and asked once beside, and in force only if it answers
+4. else what was in force stays, and the reason shows: in the log, `/readyz`, the metric
+   `rescind_guard_policy_current`. Where nothing was in force, every call is denied
+"""
+
+import logging
+import os
+import random
+import threading
+import weakref
+from typing import Self
+
+from rescind_guard.policy import PolicyFailed
+from rescind_subscriber.errors import PolicyUnavailable
+from rescind_subscriber.policies.base import PolicySource, Taker
+
+log = logging.getLogger("rescind.policy")
+
+STOP_WITHIN_S = 2.0
+
+
+class PolicyKeeper:
+    """Keeps one policy as its place says it; the thread that runs `step` is the only one."""
+
+    def __init__(self, policy: Taker, source: PolicySource) -> None:
+        self._policy, self._source = policy, source
+        self._refused: str | None = None
+        """Why the newest that was seen is not in force; None: it is."""
+        self._told: str | None = None
+        self._reset()
+        _every.add(self)
+
+    def __repr__(self) -> str:
+        return f"<PolicyKeeper {self._policy.version} from {self._source!r}>"
+
+    def _reset(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    # --- life ---
+
+    def start(self) -> Self:
+        """Look from time to time, in a thread; returns at once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="rescind-policy", daemon=True)
+            self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Look no more; the policy stays as it is. A fetch under way ends by itself."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(STOP_WITHIN_S)
+        self._reset()
+
+    def after_fork(self) -> None:
+        """In the child: a thread of its own."""
+        running = self._thread is not None
+        self._reset()
+        if running:
+            self.start()
+
+    def _run(self) -> None:
+        stopping = self._stopping
+        while not stopping.is_set():
+            try:
+                self.step()
+            except Exception as error:
+                log.exception("keeping the policy up to date failed; it goes on")
+                self._policy.fail(f"a defect: {type(error).__name__}")
+            stopping.wait(self._source.every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads
+
+    # --- one look ---
+
+    def load(self) -> None:
+        """Put in force what is there without a network."""
+        try:
+            self._take(first=True)
+        except PolicyFailed as error:
+            self._refuse(str(error))
+
+    def step(self) -> None:
+        """Look once, and put in force what is new and works."""
+        try:
+            self._take(first=False)
+        except PolicyUnavailable as error:
+            self._fail(str(error))  # weather: what was refused before is refused still
+        except PolicyFailed as error:
+            self._refuse(str(error))
+
+    def _take(self, *, first: bool) -> None:
+        found = self._source.load() if first else self._source.look()
+        if found is not None:
+            self._refused = None
+            before = self._policy.version
+            self._policy.take(found)
+            self._source.taken()
+            if self._policy.version != before:
+                log.info("policy %s is in force, after %s", self._policy.version, before)
+        if self._refused is not None:
+            self._fail(self._refused)
+        elif found is not None or not first:
+            self._policy.confirm()
+            self._told = None
+
+    def _refuse(self, why: str) -> None:
+        self._refused = why
+        self._fail(why)
+
+    def _fail(self, why: str) -> None:
+        self._policy.fail(why)
+        if why != self._told:
+            self._told = why
+            stays = (
+                "every call is denied" if self._policy.fault else f"{self._policy.version} stays"
+            )
+            log.error("a policy is not in force, %s: %s", stays, why)
+
+
+_every: "weakref.WeakSet[PolicyKeeper]" = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for keeper in list(_every):
+        keeper.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
