@@ -46,7 +46,10 @@ COMMANDS = {
     "agents": (f"{_HERE}.agents:agents", "Enrol agents in the registry; list, remove them."),
     "token": (f"{_HERE}.token:token", "Make, list and revoke API tokens of the registry."),
     "audit": (f"{_HERE}.audit:audit", "Show, export and verify the audit trail."),
-    "bundle": (f"{_HERE}.bundle:bundle", "Write the revocations as a bundle, or look into one."),
+    "bundle": (
+        f"{_HERE}.bundle:bundle",
+        "Write revocations or a policy as a bundle, or look into one.",
+    ),
     "sidecar": (f"{_HERE}.sidecar:sidecar", "Answer Envoy and nginx: who may pass."),
     "audit-routes": (f"{_HERE}.audit_routes:audit_routes", "List the routes no guard is before."),
     "config": (f"{_HERE}.config:config", "Show the settings, and check that they work."),
