@@ -69,6 +69,7 @@ def test_publisher_and_guard_through_an_outage(tmp_path: Path) -> None:
             names -= {
                 of_subscriber.KEYS_AGE.name,
                 of_subscriber.KEY_FETCHES.name,
+                of_subscriber.KEYS_IN_TROUBLE.name,
                 *(each.name for each in of_guard.METRICS if "_log_" in each.name),
             }
             scrape = ask(f"{guard}/metrics")[1]

@@ -13,6 +13,7 @@ from rescind_guard import Code, Decision, Mode, Outcome, Rule, evidence, hops, p
 from rescind_guard.admission import WorkEnded
 from rescind_guard.badges import Claims
 from rescind_guard.errors import Refused
+from rescind_guard.rego import Rego
 from rescind_protocol import targets
 from rescind_protocol.encoding import b64url_encode
 from tests.fakes.badges import Scene
@@ -162,10 +163,9 @@ def test_policy_is_told_of_proven_hops_alone() -> None:
 
 def test_rego_decides_by_proven_hops(tmp_path: Path) -> None:
     """They reach the engine as a list."""
-    rego = pytest.importorskip("rescind_guard.rego")
     (tmp_path / "policy.rego").write_text(RULE)
     bound = Bound()
-    policy = rego.Rego(tmp_path, clock=bound.scene.clock)
+    policy = Rego(tmp_path, clock=bound.scene.clock)
     assert bound.ask(bound.header, policy=policy)
     unbound = bound.scene.guard(policy=policy).check(
         bound.scene.issuer.badge(), badge_map=bound.header
