@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 RECONNECT_FIRST_S = 0.1
 """Within so long a fleet of 500 or less comes back to a server that was there all the time."""
-RECONNECT_MOST_S = 0.4
+RECONNECT_MOST_S = 0.3
 """The same after many attempts: with the half second of one that hangs, a fault that is over is
 noticed within a second."""
 
