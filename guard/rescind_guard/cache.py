@@ -22,7 +22,9 @@ class Kept(msgspec.Struct, frozen=True):
     good_until_wall: float
     good_until_boot: float
     decision: Decision | None
-    """An allow without conditions, good as long as the three above hold."""
+    """An allow without conditions, good as long as all else here holds."""
+    lists: int = 0
+    """The generation of the unsigned lists that were looked into."""
 
 
 class TokenCache:

@@ -26,6 +26,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     """For the decision log alone; never shown to a caller, nor by `repr`."""
     hops: tuple[Claims, ...] = ()
     """The badges behind the caller's that verified, bound to it or not: none of them may die."""
+    unsigned_list: str | None = None
+    """The issuer whose unsigned list decided, where no signed kill did."""
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}
@@ -48,4 +50,5 @@ def refusal(refused: Refused, claims: Claims | None, warnings: tuple[str, ...]) 
         warnings,
         refused.decision_id,
         refused.reason_admin,
+        unsigned_list=refused.unsigned_list,
     )

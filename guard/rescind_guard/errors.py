@@ -19,6 +19,7 @@ class Refused(RescindError):
         reason_user: str | None = None,
         reason_admin: str | None = None,
         decision_id: str | None = None,
+        unsigned_list: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.answer = code
@@ -27,6 +28,7 @@ class Refused(RescindError):
         self.reason_user = reason_user
         self.reason_admin = reason_admin
         self.decision_id = decision_id
+        self.unsigned_list = unsigned_list
 
 
 class BadGuard(RescindError):

@@ -74,6 +74,7 @@ def record(entry: Entry, about: About) -> Record:
         "rescind.issuer": claims and claims.iss,
         "rescind.session": claims and claims.sid,
         "rescind.revocation": decision.revocation and str(decision.revocation),
+        "rescind.unsigned_list": decision.unsigned_list,
         "rescind.reason_user": decision.reason_user,
         "rescind.reason_admin": decision.reason_admin,
     }

@@ -89,6 +89,8 @@ class Explanation:
                 detail += f": {refused.reason_admin}"
             if refused.revocation is not None:
                 detail += f", by {refused.revocation}"
+            if refused.unsigned_list is not None:
+                detail += "; no publisher of this fabric has said so"
             self.steps.append(Step(number, what, refused.answer, detail))
             self._refused = refused
             return None

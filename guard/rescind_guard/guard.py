@@ -8,8 +8,8 @@
  4. the signature: Ed25519, or ES256
  5. times, 60 s of skew
  6. audience, key binding, trust level
- 7. the view: one look-up for each target; a known kill denies whatever comes after; then, where
-    asked for, a suspension
+ 7. the view: one look-up for each target; a known kill denies whatever comes after, and so does an
+    unsigned list; then, where asked for, a suspension
  8. the freshness rule; then the hops behind the caller, where there is a badge map
  9. policy
 10. the decision, counted, remembered if it allows, and handed to the recorder
@@ -39,7 +39,13 @@ from rescind_guard.freshness import Mode, Rule, SystemClock
 from rescind_guard.inflight import End, Work
 from rescind_guard.issuers import IssuerKey, Issuers, self_signed_key
 from rescind_guard.key_view import KeyView
-from rescind_guard.lookup import check_all, check_suspension, check_view, claims_despite
+from rescind_guard.lookup import (
+    check_all,
+    check_lists,
+    check_suspension,
+    check_view,
+    claims_despite,
+)
 from rescind_guard.metrics import CHECK_SECONDS, SAMPLED, Counter, Times, families, steady_s
 from rescind_guard.parsing import Badge
 from rescind_guard.profiles import Profile, check_issuers, profile_of
@@ -149,6 +155,7 @@ class Guard:
             kept is not None
             and kept.decision is not None
             and kept.generation == published.generation
+            and kept.lists == self._view.lists.generation
             and self._wall() < kept.good_until_wall
             and (now := self._boot()) < kept.good_until_boot
             and kept.issuers is self._keys.published
@@ -181,7 +188,7 @@ class Guard:
         if self._skip:
             return decision
         try:
-            check_all(decision, self._view.published.table)
+            check_all(decision, self._view.published.table, self._view.lists)
         except Refused as refused:
             return self._record(refusal(refused, decision.claims, ()), None)
         return decision
@@ -218,7 +225,7 @@ class Guard:
             if killed is not None:
                 self.check_revocation(killed, at)  # I3: no fault of form hides a kill
             raise
-        self._keep(token, claims, None, at, issuers)
+        self._keep(token, claims, None, at, (issuers, 0))
         return claims
 
     def watch(self, decision: Decision, end: End, *, until_expiry: bool = False) -> Work:
@@ -295,6 +302,7 @@ class Guard:
         self, token: str | None, tool: str | None, kept: Kept | None, published: Published
     ) -> Decision:
         issuers = self._keys.published  # once: what is kept must name those that verified
+        lists = self._view.lists.generation  # first: what is looked into later is no older
         try:
             if kept is not None and kept.issuers is issuers:
                 claims = kept.claims  # (1)
@@ -309,7 +317,7 @@ class Guard:
         except Refused as refused:
             return self._refuse(refused, claims, published)
         finally:
-            self._keep(token, claims, decision, published, issuers)
+            self._keep(token, claims, decision, published, (issuers, lists))
         return decision
 
     def read(self, token: str | None) -> Badge:
@@ -376,8 +384,9 @@ class Guard:
         if self._skip:
             return False
         check_view(claims, published.table)
+        check_lists(claims, self._view.lists)
         if self._deny_suspended:
-            check_suspension(claims, published.table)
+            check_suspension(claims, published.table, self._view.lists)
         return True
 
     def check_fresh(
@@ -417,7 +426,7 @@ class Guard:
         claims: Claims,
         decision: Decision | None,
         at: Published,
-        issuers: Issuers,
+        known: tuple[Issuers, int],
     ) -> None:
         """Cache: for how long depends on the badge and on the proof of freshness (red-team B1).
 
@@ -435,11 +444,12 @@ class Guard:
             token,
             Kept(
                 claims,
-                issuers,
+                known[0],
                 at.generation,
                 min(claims.exp + SKEW_S, inf if self._skip else at.as_of_wall + limit),
                 inf if self._skip else at.as_of_boot + limit,
                 decision,
+                known[1],
             ),
         )
 
@@ -472,5 +482,9 @@ class Guard:
         mode = self._rule.mode if self._rule.mode is Mode.OBSERVE else self._enforced.mode
         would = f"{mode}: would {decision.outcome}: {decision.reason}"
         return replace(
-            decision, outcome=_ALLOW, revocation=None, warnings=(*decision.warnings, would)
+            decision,
+            outcome=_ALLOW,
+            revocation=None,
+            warnings=(*decision.warnings, would),
+            unsigned_list=None,
         )

@@ -119,6 +119,7 @@ def of_hop(refused: Refused) -> Refused:
         revocation=refused.revocation,
         reason_user=refused.reason_user,
         reason_admin=refused.reason_admin,
+        unsigned_list=refused.unsigned_list,
     )
 
 

@@ -12,6 +12,7 @@ from rescind_guard.codes import Code
 from rescind_guard.decision import Decision
 from rescind_guard.errors import Refused
 from rescind_guard.issuers import IssuerKey
+from rescind_guard.unsigned import Published, UnsignedList
 from rescind_protocol import jws, targets
 from rescind_protocol.changes import Effect
 from rescind_protocol.encoding import check_json
@@ -31,18 +32,20 @@ def check_view(claims: Claims, table: Table) -> None:
         raise _revoked(entry, claims.iat)
 
 
-def check_all(decision: Decision, table: Table) -> None:
+def check_all(decision: Decision, table: Table, lists: Published) -> None:
     """Look up whoever a decision rests on: the caller, and the hops behind it; as `check_view`."""
     if decision.claims is not None:
         check_view(decision.claims, table)
+        check_lists(decision.claims, lists)
     for hop in decision.hops:
         try:
             check_view(hop, table)
+            check_lists(hop, lists)
         except Refused as refused:
             raise hops.of_hop(refused) from None
 
 
-def check_suspension(claims: Claims, table: Table) -> None:
+def check_suspension(claims: Claims, table: Table, lists: Published) -> None:
     """Look for a suspension (7); raise `Refused` with `BADGE_AGENT_DISABLED` for a known one.
 
     Not for level 0, of which no registry knows (RFC-002 §8.5).
@@ -57,6 +60,22 @@ def check_suspension(claims: Claims, table: Table) -> None:
             reason_user=why.kill.reason_user if why else None,
             reason_admin=why.kill.reason_admin if why else None,
         )
+    found = lists.suspender(claims.targets, claims.iat) if claims.level else None
+    if found is not None:
+        raise _listed(Code.BADGE_AGENT_DISABLED, "agent is suspended", found)
+
+
+def check_lists(claims: Claims, lists: Published) -> None:
+    """Look into the unsigned lists (7); raise `Refused` with `BADGE_REVOKED`, naming the list."""
+    found = lists.killer(claims.targets, claims.iat)
+    if found is not None:
+        raise _listed(Code.BADGE_REVOKED, "badge is revoked", found)
+
+
+def _listed(code: Code, what: str, found: UnsignedList) -> Refused:
+    return Refused(
+        code, f"{what} (by the unsigned list of {found.issuer})", unsigned_list=found.issuer
+    )
 
 
 def _revoked(entry: Entry, iat: int) -> Refused:

@@ -32,7 +32,7 @@ class RevocationCache:
         self._clock = clock or SystemClock()
 
     def is_revoked(self, jti: str, *, sub: str | None = None, iat: int | None = None) -> bool:
-        """Whether a known kill stops this badge; raises `Malformed` for what is no id.
+        """Whether a known kill, or an unsigned list, stops this badge; raises `Malformed`.
 
         With `sub` (the agent's DID) kills of the agent count, too. `iat` (unix seconds) spares
         what was issued after a kill's `issued_before` or a reinstatement's floor; without it a
@@ -43,7 +43,9 @@ class RevocationCache:
         asked += [targets.issuer(iss) for iss in self._issuers]
         asked += [targets.everyone()]
         digests = tuple(target.digest for target in asked)
-        return self._view.published.table.killer(digests, iat or 0) is not None
+        if self._view.published.table.killer(digests, iat or 0) is not None:
+            return True
+        return self._view.lists.killer(digests, iat or 0) is not None
 
     def is_stale(self, threshold: timedelta | float) -> bool:
         """Whether the view was last proven complete longer ago (in seconds), or never."""

@@ -5,16 +5,20 @@ never sees half of a change, with or without a GIL. Exactly one thread may write
 on every write: two writers that read, modify and swap lost half of the events in a trial.
 
 Ownership: the writer owns `View`'s fields; the table inside is immutable and nobody's. The calls
-that passed are the guards' to write and the subscriber's to read.
+that passed are the guards' to write and the subscriber's to read. Unsigned lists lie beside what is
+joined, in a field of their own that their keeper writes: nobody who reads the table meets them.
 """
 
 import threading
+from collections.abc import Iterable
 from math import inf
 from typing import NamedTuple
 
+from rescind_guard import unsigned
 from rescind_guard.errors import TwoWriters
 from rescind_guard.inflight import InFlight
 from rescind_guard.passed import PassedCalls
+from rescind_guard.unsigned import UnsignedList
 from rescind_protocol.table import Table
 
 _THREAD = "thread"
@@ -38,10 +42,12 @@ class Published(NamedTuple):
 class View:
     """Holds the published tuple. Built empty and never synced, which is stale."""
 
-    __slots__ = ("_claimed", "inflight", "passed", "published")
+    __slots__ = ("_claimed", "inflight", "lists", "passed", "published")
 
     def __init__(self) -> None:
         self.published = Published(0, Table(), -inf, -inf)
+        self.lists = unsigned.Published()
+        """What unsigned lists say; a class of its own, that denies and does nothing else."""
         self.passed = PassedCalls()
         """What the guards of this view allowed last."""
         self.inflight = InFlight()
@@ -86,6 +92,19 @@ class View:
         self._check_writer()
         at = self.published
         self.published = Published(at.generation + 1, at.table, -inf, -inf)
+
+    def show_lists(
+        self, lists: Iterable[UnsignedList], after: unsigned.Published
+    ) -> unsigned.Published:
+        """Publish these unsigned lists in place of all before, and return what is published.
+
+        `after`: what the caller published last; raises `TwoWriters` where another one did since.
+        """
+        if self.lists is not after:
+            raise TwoWriters("another keeper writes this view's unsigned lists: one per view")
+        self.lists = now = unsigned.publish(after, lists)
+        self.inflight.changed()
+        return now
 
     def _check_writer(self) -> None:
         if self._writer != threading.get_ident():
