@@ -28,6 +28,18 @@ class PolicyUnavailable(RescindError):
     code = "POLICY_UNAVAILABLE"
 
 
+class ListUnavailable(RescindError):
+    """An unsigned list could not be fetched or read; what was known of it goes on to deny."""
+
+    code = "LIST_UNAVAILABLE"
+
+
+class ListUnkept(RescindError):
+    """An unsigned list is not kept over a restart: a damaged file, disk, rights."""
+
+    code = "LIST_UNKEPT"
+
+
 class Rewound(RescindError):
     """What lies at the cursor is gone or has other bytes: purged, made anew, or an old copy.
 

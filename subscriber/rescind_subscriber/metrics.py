@@ -46,6 +46,25 @@ KEYS_IN_TROUBLE = Metric(
     "of",
 )
 
+LIST_AGE = Metric(
+    "rescind_subscriber_unsigned_list_age_seconds",
+    "Since an unsigned list was confirmed; +Inf: never. It proves nothing fresh.",
+    "issuer",
+)
+LIST_UP = Metric(
+    "rescind_subscriber_unsigned_list_up",
+    "1 while an unsigned list is fetched, understood and kept; 0: what was known of it denies on.",
+    "issuer",
+)
+LIST_ENTRIES = Metric(
+    "rescind_subscriber_unsigned_list_entries", "What an unsigned list names.", "issuer"
+)
+LIST_FETCHES = Metric(
+    "rescind_subscriber_unsigned_list_fetches_total",
+    "Fetches of unsigned lists, by how they ended.",
+    "outcome",
+)
+
 METRICS = (
     STATE,
     SECONDS_UNTIL_STALE,
@@ -62,6 +81,10 @@ METRICS = (
     KEYS_AGE,
     KEY_FETCHES,
     KEYS_IN_TROUBLE,
+    LIST_AGE,
+    LIST_UP,
+    LIST_ENTRIES,
+    LIST_FETCHES,
 )
 
 
@@ -97,4 +120,20 @@ def key_families(
         Family(KEYS_AGE, ages_s),
         Family(KEY_FETCHES, outcomes),
         Family(KEYS_IN_TROUBLE, in_trouble),
+    ]
+
+
+def list_families(
+    ages_s: Mapping[str, float],
+    up: Mapping[str, bool],
+    entries: Mapping[str, int],
+    fetches: Mapping[str, int],
+) -> list[Family]:
+    """Return the metrics of whoever keeps unsigned lists, by issuer."""
+    outcomes = dict.fromkeys(("changed", "unchanged", "failed"), 0) | dict(fetches)
+    return [
+        Family(LIST_AGE, ages_s),
+        Family(LIST_UP, {issuer: float(well) for issuer, well in up.items()}),
+        Family(LIST_ENTRIES, entries),
+        Family(LIST_FETCHES, outcomes),
     ]

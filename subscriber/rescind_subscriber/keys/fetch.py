@@ -32,10 +32,12 @@ class Fetcher:
         ca_file: Path | None = None,
         max_seconds: float = MAX_SECONDS,
         max_bytes: int = MAX_BYTES,
+        private_setting: str = "keys_private",
     ) -> None:
         """`private` addresses and `plain` HTTP only if said so; `SourceRefused` for a bad CA file.
 
         `ca_file`: certificates (PEM) that may have signed the servers'; None: the system's.
+        `private_setting`: which setting says so, for people.
         """
         try:
             self._tls = ssl.create_default_context(cafile=ca_file)
@@ -45,6 +47,7 @@ class Fetcher:
         self._plain = plain
         self._max_seconds = max_seconds
         self._max_bytes = max_bytes
+        self._private_setting = private_setting
 
     def __call__(self, url: str) -> bytes:
         """Return the document; raises `KeysUnavailable`, saying why in a few words."""
@@ -64,7 +67,7 @@ class Fetcher:
                 return pool.request("GET", url, headers={**headers, "Connection": "close"})
         except Forbidden as error:
             raise KeysUnavailable(
-                "has no public address; private ones are used if `keys_private` is set"
+                f"has no public address; private ones are used if `{self._private_setting}` is set"
             ) from error
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
             raise KeysUnavailable(str(error) or type(error).__name__) from error

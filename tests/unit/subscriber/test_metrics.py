@@ -22,6 +22,7 @@ from tests.fakes.decision_log import LogSink
 from tests.fakes.fabric import event_claims, sign_claims
 from tests.fakes.step import Step
 
+A = "https://a.example"
 SINKS = (
     SinkStatus(name="nats", ready=True, pending=0, problem=None, snapshots=2),
     SinkStatus(name="redis", ready=True, pending=7, problem="it is away"),
@@ -84,9 +85,8 @@ def test_every_metric_is_read_by_prometheus() -> None:
         *guard.metrics(),
         *DecisionLog(LogSink()).metrics(),
         *of_subscriber.families(status(step)),
-        *of_subscriber.key_families(
-            {"https://a.example": 7.0}, {"fetched": 1}, {"issuer": 2, "agent": 0}
-        ),
+        *of_subscriber.key_families({A: 7.0}, {"fetched": 1}, {"issuer": 2, "agent": 0}),
+        *of_subscriber.list_families({A: 9.0}, {A: True}, {A: 3}, {"changed": 1}),
         *of_publisher.families(PUBLISHER, Fleet(0.0, MEMBERS, 0, None)),
     ]
     tables = (*of_guard.METRICS, *of_subscriber.METRICS, *of_publisher.METRICS)
@@ -99,9 +99,12 @@ def test_every_metric_is_read_by_prometheus() -> None:
     assert found["rescind_guard_policy_ready"] == {"": 1}
     assert found["rescind_guard_log_records_total"] == {"written": 0, "dropped": 0}
     assert found["rescind_subscriber_targets"] == {"": 1}
-    assert found["rescind_subscriber_keys_age_seconds"] == {"https://a.example": 7}
+    assert found["rescind_subscriber_keys_age_seconds"] == {A: 7}
     assert found["rescind_subscriber_keys_in_trouble"] == {"issuer": 2, "agent": 0}
     assert found["rescind_subscriber_key_fetches_total"] == {"fetched": 1, "failed": 0}
+    assert found["rescind_subscriber_unsigned_list_age_seconds"] == {A: 9}
+    assert found["rescind_subscriber_unsigned_list_up"] == {A: 1}
+    assert found["rescind_subscriber_unsigned_list_entries"] == {A: 3}
     assert found["rescind_subscriber_faults_total"] == dict.fromkeys(map(str, Fault), 0)
     assert found["rescind_publisher_events_accepted_total"] == {"": 5}
     assert found["rescind_publisher_sink_ready"] == {"nats": 1, "redis": 0}

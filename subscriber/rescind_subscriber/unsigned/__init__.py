@@ -1,0 +1,1 @@
+"""Unsigned lists of other registries: fetched beside the calls, kept apart, read by guards only."""
