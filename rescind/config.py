@@ -39,6 +39,7 @@ REFERENCE_MODE = "CAPISCIO_ENFORCEMENT_MODE"
 _SECRET = ("nats_url", "publisher_nats_url", "system_nats_url")
 _SECRET_REDIS = ("redis_url", "publisher_redis_url", "system_redis_url")
 _SECRET_WHOLE = ("feed_token", "policy_bundle_token")
+_SECRET_VALUES = ("unsigned_list_tokens",)
 _HIDDEN = "********"
 
 
@@ -92,6 +93,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Patterns of domains whose agents' DID documents are fetched (`cnf.kid`); none: nobody's."""
     keys_ca_file: str | None = None
     """Certificates (PEM) that may have signed the issuers' servers'; by default the system's."""
+    unsigned_lists: dict[str, str] = {}
+    """Issuer = address of an unsigned list of its revoked badges, which only ever denies them."""
+    unsigned_list_tokens: dict[str, str] = {}
+    """Issuer = token that its unsigned list is asked for with. Variables: `origin=…,origin=…`."""
+    unsigned_list_every_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 10.0
+    """Seconds between two requests for an unsigned list."""
+    unsigned_list_private: bool = False
+    """Whether unsigned lists may be fetched from private addresses."""
+    unsigned_list_ca_file: str | None = None
+    """Certificates (PEM) that may have signed the lists' servers'; by default the system's."""
     deny_suspended: bool = False
     """Whether agents that are only suspended (no new badges) are refused at once."""
     profile: str = "connected"
@@ -205,6 +216,9 @@ class Loaded(msgspec.Struct, frozen=True):
         shown = msgspec.structs.asdict(self.settings)
         shown |= {name: _hide(shown[name]) for name in _SECRET}
         shown |= {name: _HIDDEN for name in _SECRET_WHOLE if shown[name] is not None}
+        shown |= {
+            name: dict.fromkeys(getattr(self.settings, name), _HIDDEN) for name in _SECRET_VALUES
+        }
         return shown | {name: _hide_user(shown[name]) for name in _SECRET_REDIS}
 
 
@@ -291,6 +305,7 @@ _PATHS = (
     "feed_ca_file",
     "bundle_key",
     "keys_ca_file",
+    "unsigned_list_ca_file",
     "policy_folder",
     "policy_bundle_key",
     "policy_bundle_ca_file",
@@ -309,7 +324,12 @@ def _from_folder(name: str, value: Any, folder: Path) -> Any:
 
 
 _LISTS = ("sources", "did_web_domains", "strict_tools", "tools_allowed", "tools_denied")
-_PAIRS = {"issuers": "origin=path,origin=path", "tool_levels": "pattern=level,pattern=level"}
+_PAIRS = {
+    "issuers": "origin=path,origin=path",
+    "tool_levels": "pattern=level,pattern=level",
+    "unsigned_lists": "origin=address,origin=address",
+    "unsigned_list_tokens": "origin=token,origin=token",
+}
 
 
 def _from_issuer(said: str, folder: Path) -> str:

@@ -5,7 +5,7 @@ root.key          signs the trust file; take it off this machine when you are do
 publisher.key     signs kills          approver.key   second key, for wide kills
 issuer.key        a local issuer for trying; issuer.jwks.json is its public part
 trust.jws         who may say what, signed by the root
-spool/  nats/  subscribers/  keys/  policies/  registry/  control/control.sock
+spool/  nats/  subscribers/  keys/  lists/  policies/  registry/  control/control.sock
 """
 
 import os
@@ -29,6 +29,7 @@ NATS = "nats"
 SUBSCRIBERS = "subscribers"
 KEYS = "keys"
 POLICIES = "policies"
+LISTS = "lists"
 REGISTRY = "registry"
 _USERS = ("publisher", "subscriber", "system")
 

@@ -4,7 +4,7 @@ import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rescind import compose, config, policies, recording
+from rescind import compose, config, listing, policies, recording
 from rescind_guard.exposition import Family
 from rescind_guard.guard import Recorder
 from rescind_guard.policy import Policy, fault, trouble
@@ -29,6 +29,8 @@ class Sidecar:
         self.subscriber = compose.make_subscriber(self.loaded)
         self.keys = compose.make_keys(self.loaded, self.subscriber.view)
         """Fetches issuers' keys; None if all of them are files."""
+        self.lists = listing.make(self.loaded, self.subscriber.view)
+        """Follows unsigned lists; None if there are none."""
         kept = policies.keep(self.loaded, policy)
         self._policy, self._policy_keepers = kept.policy, kept.keepers
         self.decision_log = recording.make(self.loaded, kept.policy)
@@ -57,6 +59,8 @@ class Sidecar:
             log.info("metrics at %s/metrics", self.monitor.url)
         if self.decision_log is not None:
             self.decision_log.start()
+        if self.lists is not None:
+            self.lists.start()
         self.subscriber.start()
         if self.keys is not None:
             self.keys.start()
@@ -67,14 +71,16 @@ class Sidecar:
     def metrics(self) -> list[Family]:
         """Return what a scrape gets, as of now."""
         keys = self.keys.metrics() if self.keys is not None else []
+        lists = self.lists.metrics() if self.lists is not None else []
         recorded = self.decision_log.metrics() if self.decision_log is not None else []
-        return [*self.subscriber.metrics(), *keys, *self.guard.metrics(), *recorded]
+        return [*self.subscriber.metrics(), *keys, *lists, *self.guard.metrics(), *recorded]
 
     def health(self) -> "Health":
         """Return state and troubles, as `/readyz` shows them."""
         from rescind.monitor import health_of  # noqa: PLC0415 - only when asked for
 
         found = self.keys.trouble() if self.keys else {}
+        found = found | (self.lists.troubles if self.lists is not None else {})
         why = fault(self._policy) or trouble(self._policy)
         return health_of(self.subscriber.status(), {**found, "policy": why} if why else found)
 
@@ -87,6 +93,8 @@ class Sidecar:
             keeper.stop()
         if self.keys is not None:
             self.keys.stop()
+        if self.lists is not None:
+            self.lists.stop()
         if self.monitor is not None:
             self.monitor.stop()
             self.monitor = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from rescind import compose, policies
+from rescind import compose, listing, policies
 from rescind.cli import redis_checks
 from rescind.config import Loaded
 from rescind.publishing import PUBLISHER_INBOX, SYSTEM_INBOX, publisher_config
@@ -44,6 +44,7 @@ def run(loaded: Loaded, *, wait_s: float) -> Iterator[Line]:
     yield trust
     yield _line("guard", lambda: _guard(loaded))
     yield policy_line(loaded)
+    yield from _lists(loaded)
     yield _line("publisher settings", lambda: _publisher(loaded))
     yield from _keys(loaded)
     for who, url, inbox in _addresses(loaded):
@@ -95,6 +96,21 @@ def _guard(loaded: Loaded) -> str:
     compose.make_guard(loaded, View(), keys=keys.view if keys else None)
     names = ", ".join(loaded.settings.issuers) or "self-signed badges only"
     return f"issuers: {names}"
+
+
+def _lists(loaded: Loaded) -> Iterator[Line]:
+    settings = loaded.settings
+    if settings.unsigned_lists or settings.unsigned_list_tokens:
+        yield _line("unsigned lists", lambda: _unsigned(loaded))
+
+
+def _unsigned(loaded: Loaded) -> str:
+    found = listing.standings(loaded, View())
+    wrong = [f"{each.issuer} at {each.at}: {each.trouble}" for each in found if each.trouble]
+    if wrong:
+        raise RescindError("; ".join(wrong))
+    said = ", ".join(f"{each.issuer}: {each.entries} entries" for each in found)
+    return f"{said}; nobody of this fabric signed them: they deny, and prove nothing"
 
 
 def policy_line(loaded: Loaded) -> Line:

@@ -27,7 +27,7 @@ class Standing(msgspec.Struct, frozen=True):
 def standing(target: Target, wider: Iterable[Target], table: Table, trust: Trust) -> Standing:
     """Look a target up, and the wider ones that kill it too."""
     found: dict[str, dict[str, Any]] = {}
-    for each in dict.fromkeys((target, *wider, *_around(target))):
+    for each in looked_up(target, wider):
         entry = table.get(each.digest)
         for revocation in entry.revocations if entry else ():
             found[str(revocation.id)] = describe(revocation, trust)
@@ -39,6 +39,11 @@ def standing(target: Target, wider: Iterable[Target], table: Table, trust: Trust
         floor=own.floor if own and own.floor != ALIVE else None,
         kills=tuple(found.values()),
     )
+
+
+def looked_up(target: Target, wider: Iterable[Target]) -> list[Target]:
+    """Return a target and all whose kill is one of it too."""
+    return list(dict.fromkeys((target, *wider, *_around(target))))
 
 
 def _around(target: Target) -> tuple[Target, ...]:

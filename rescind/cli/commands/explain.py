@@ -32,7 +32,7 @@ def explain(session: Session, *, tool: str | None, timeout_s: float) -> int:
     Example:
       rescind badge issue --sub did:web:acme.example:x7 | rescind explain
     """  # noqa: D301 - click's own mark, a backspace
-    from rescind import compose, policies  # noqa: PLC0415 - help needs none
+    from rescind import compose, listing, policies  # noqa: PLC0415 - help needs none
     from rescind.cli.following import following, wait_fresh  # noqa: PLC0415
     from rescind_guard.explain import Explanation  # noqa: PLC0415
     from rescind_subscriber.errors import SourceUnavailable  # noqa: PLC0415
@@ -43,6 +43,11 @@ def explain(session: Session, *, tool: str | None, timeout_s: float) -> int:
         if keys is not None:
             keys.load()
             keys.step()
+        lists = listing.make(session.loaded, subscriber.view, keep=False)
+        if lists is not None:
+            lists.step()
+            for what, why in lists.troubles.items():
+                session.out.warn(f"{what}: {why}; what it names is not known here")
         guard = compose.make_guard(
             session.loaded,
             subscriber.view,
@@ -67,6 +72,7 @@ def _document(decision: "Decision", steps: "list[Step]") -> dict[str, Any]:
         "code": decision.code.value,
         "reason": decision.reason,
         "revocation": str(decision.revocation) if decision.revocation else None,
+        "unsigned_list": decision.unsigned_list,
         "reason_user": decision.reason_user,
         "warnings": list(decision.warnings),
         "steps": plain(steps),

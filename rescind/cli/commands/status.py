@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from rescind_publisher.status import Status as PublisherStatus
     from rescind_subscriber.status import Status
     from rescind_subscriber.subscriber import Subscriber
+    from rescind_subscriber.unsigned.keeper import Standing as ListStanding
 
 HELP = f"""Show how the fabric is, or whether a target is killed, by whom, since and until when.
 
 {SYNTAX}
 It follows the fabric as any guard does. A view that cannot be proven fresh is no answer: exit
 code 4. A badge named by issuer and jti may be dead by a kill of its agent, session or key, which
-its name does not tell: give the badge itself (`badge -`), or use `rescind explain`.
+its name does not tell: give the badge itself (`badge -`), or use `rescind explain`. An unsigned
+list that names the target is shown beside it, and is no kill.
 """
 
 
@@ -49,17 +51,22 @@ def status(
 
 
 def _of_target(session: Session, named: Named, *, check: bool, timeout_s: float) -> int:
-    from rescind import compose  # noqa: PLC0415 - help needs none
+    from rescind import compose, listing  # noqa: PLC0415 - help needs none
     from rescind.cli.following import following, wait_fresh  # noqa: PLC0415
-    from rescind.cli.inforce import standing  # noqa: PLC0415
+    from rescind.cli.inforce import looked_up, standing  # noqa: PLC0415
 
     trust = compose.make_trust(session.loaded)
     with following(session.loaded) as subscriber:
         wait_fresh(subscriber, timeout_s)
         table = subscriber.view.published.table
     found = standing(named.one, named.wider, table, trust)
-    session.out.document(plain(found))
+    lists, unknown = listing.naming(session.loaded, looked_up(named.one, named.wider))
+    session.out.document({**plain(found), "unsigned_lists": lists})
     _show_target(session.out, found)
+    for issuer in lists:
+        session.out.say(("named", "yellow"), f" by the unsigned list of {issuer}: denied by it")
+    for each in unknown:
+        session.out.warn(f"unsigned list of {each.issuer}: {each.at} {each.trouble}")
     return EXIT_FAILED if check and found.killed else EXIT_OK
 
 
@@ -95,7 +102,7 @@ def _show_kill(out: Out, kill: dict[str, Any], target: str) -> None:
 
 
 def _of_fabric(session: Session, timeout_s: float) -> int:
-    from rescind import compose  # noqa: PLC0415 - help needs none
+    from rescind import compose, listing  # noqa: PLC0415 - help needs none
     from rescind.cli import keytrouble  # noqa: PLC0415
     from rescind.cli.following import clock_doubt, following  # noqa: PLC0415
 
@@ -106,6 +113,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
     with following(loaded) as subscriber:
         problem = _problem(subscriber, timeout_s)
         now, doubt = subscriber.status(), clock_doubt(subscriber)
+        lists = listing.standings(loaded, subscriber.view)
     out.document(
         {
             "fabric": trust.fabric,
@@ -116,6 +124,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
             "subscribers": plain(fleet),
             "subscriber": plain(now),
             "keys": keys,
+            "unsigned_lists": plain(lists),
             "trust": {"version": trust.version, "required": list(trust.required)},
         }
     )
@@ -129,6 +138,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
         ("subscribers", subscribers.line(fleet)),
         ("view", _view_line(now)),
         ("targets", f"{now.targets} known"),
+        *((f"unsigned list {each.issuer}", _list_line(each)) for each in lists),
         (
             "trust",
             f"version {trust.version}, {len(trust.signers)} keys, required: "
@@ -186,3 +196,9 @@ def _sink_line(sink: Any) -> tuple[str, str]:
 def _view_line(now: "Status") -> tuple[str, str]:
     age = "never proven" if now.age_s is None else f"proven {lasting(now.age_s)} ago"
     return f"{now.state}, {age}", "green" if now.state == "LIVE" else "yellow"
+
+
+def _list_line(found: "ListStanding") -> tuple[str, str]:
+    if found.trouble:
+        return f"{found.at}: {found.trouble}", "yellow"
+    return f"{found.entries} entries from {found.at}; denies, proves nothing", "green"
