@@ -37,8 +37,9 @@ ENVOY, NGINX = "/envoy", "/nginx"
 REMOVE_HEADER = "x-envoy-auth-headers-to-remove"
 """What Envoy takes out of the request before the service sees it."""
 ORIGINAL_METHOD, ORIGINAL_URI = "x-original-method", "x-original-uri"
-_NOT_IN_PATHS = ("\\", *map(chr, range(0x20)), "\x7f")
-"""Some read a backslash as a slash; control characters end a path for others."""
+_NOT_IN_PATHS = ("\\", "#", ";", *map(chr, range(0x20)), "\x7f")
+"""Some read a backslash as a slash, end a path at `#` (nginx its own, not what it passes on) or at
+a control character, or take out what stands behind a semicolon (RFC 3986 §3.3)."""
 MAX_HEAD_BYTES = 64 * 1024
 """Envoy passes 60 KiB on at most (max_request_headers_kb), nginx 32 KiB."""
 MAX_PORT = 65_535
@@ -107,10 +108,10 @@ def _question(method: str, path: str) -> str | Decision:
     is one path to this rule and another to that service.
     """
     first, *segments = path.split("/")
-    names = [segment.partition(";")[0] for segment in segments]  # `..;x`: parameters of a segment
-    one_way = first == "" and segments and not {".", ".."} & set(names) and "" not in segments[:-1]
+    one_way = first == "" and segments and not {".", ".."} & set(segments)
+    one_way = one_way and "" not in segments[:-1]
     if not one_way or any(each in path for each in _NOT_IN_PATHS):
-        reason = "the path must be in its plain form: no dot or empty segments, no backslash"
+        reason = "the path must be in its plain form: no dot or empty segments, no \\ # ;"
         return Decision(Outcome.DENY, Code.TOOL_POLICY_DENIED, reason)
     return f"{method} {path}"
 
