@@ -224,9 +224,10 @@ class ListKeeper:
         if known.unfetched not in ("", NEVER):
             log.info("unsigned list of %s is fetched again", known.place.issuer)
         known.unfetched = ""
-        known.tag, found = asked
+        tag, found = asked
         self.fetches.add("unchanged" if found is known.list else "changed")
         known.list = found
+        known.tag = tag  # last: a fork in between asks for the list again
         known.confirmed_at, known.confirmed_boot = self._clock.wall(), self._clock.boot()
 
     def _show(self) -> None:

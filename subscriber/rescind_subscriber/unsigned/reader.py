@@ -20,13 +20,14 @@ from rescind_protocol import bundles, targets
 from rescind_protocol.encoding import check_json
 from rescind_protocol.errors import Malformed, TooLarge
 from rescind_protocol.limits import MAX_UNIX_S
-from rescind_protocol.table import ALL
+from rescind_protocol.table import ALIVE, ALL
 from rescind_protocol.targets import Kind, Target
 from rescind_subscriber.bundle_reader import members_of
 
 MAX_BYTES = 8 * 1024 * 1024
-"""Of the JSON. To parse it holds every reader of this process up for some ten milliseconds; whoever
-has more to say has a log of signed events for it."""
+"""Of the JSON. To parse an honest one holds every reader of this process up for some ten
+milliseconds, one of nothing but brackets for most of a second. Whoever has more to say has a log of
+signed events for it."""
 MAX_ENTRIES = 50_000
 _GZIP = b"\x1f\x8b"
 _KINDS = frozenset(map(str, Kind))
@@ -76,9 +77,11 @@ def _revocations(said: Any, issuer: str) -> Cuts:
     else:
         named = _members(_object(said, "revocations"), issuer)
     # What names another issuer is left out: this list is not asked about that one's badges.
-    return {
-        target.digest: _cut(target, told) for target, told in named if target.iss in ("", issuer)
-    }
+    cuts: Cuts = {}
+    for target, told in named:
+        if target.iss in ("", issuer):  # of what is named twice, the wider; no order decides
+            cuts[target.digest] = max(cuts.get(target.digest, ALIVE), _cut(target, told))
+    return cuts
 
 
 def _members(found: dict[str, Any], issuer: str) -> Iterable[tuple[Target, Any]]:

@@ -3,6 +3,7 @@
 import io
 import tarfile
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -53,6 +54,24 @@ def captured() -> Captured:
 def test_badges_are_read_in_each_form_to_one_target(said: object) -> None:
     """In canonical form, under the issuer that the list is for."""
     assert read(bundle(said), ISSUER).killed == {badge(UUID).digest: ALL}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [{"jti": UUID}, {"jti": UUID.upper(), "issued_before": 7}],
+        {"agent": {AGENT: {}, AGENT.replace("acme", "ACME"): {"issued_before": 7}}},
+    ],
+    ids=["rows", "by kind"],
+)
+def test_of_what_is_named_twice_the_wider_counts(said: Any) -> None:
+    """In either order."""
+    other = (
+        said[::-1] if isinstance(said, list) else {"agent": dict([*said["agent"].items()][::-1])}
+    )
+    assert [list(read(bundle(each), ISSUER).killed.values()) for each in (said, other)] == [
+        [ALL]
+    ] * 2
 
 
 def test_agents_are_read_with_their_status() -> None:
