@@ -164,7 +164,8 @@ class Guard:
         else:
             decision = self._decide(token, tool, kept, published)
             now = self._boot()
-            if badge_map is None and decision.claims is not None and decision.claims.map_hash:
+            claims = decision.claims
+            if badge_map is None and claims is not None and claims.map_hash is not None:
                 decision = self._follow(decision, None, published)
         if badge_map is not None:
             decision = self._follow(decision, badge_map, published)

@@ -90,18 +90,20 @@ def _judge(
     verify: Callable[[str], Claims],
     judge: Callable[[Claims], object],
 ) -> tuple[tuple[Claims, ...], Refused | None]:
-    """Return the hops that stand, and the fault of one that does not: a kill before all else."""
+    """Return the hops that are somebody's, and the fault of one: a kill before all else.
+
+    One with a fault is among them, where faults are only observed: a later kill of it counts.
+    """
     standing: list[Claims] = []
     faults: list[Refused] = []
     for did, badge in found.badges.items():
         try:
             claims = verify(badge)
+            standing.append(claims)
             judge(claims)
             _check_name(did, claims)
         except Refused as refused:
             faults.append(of_hop(refused))
-        else:
-            standing.append(claims)
     faults.sort(key=lambda fault: fault.answer is not Code.BADGE_REVOKED)
     return tuple(standing), next(iter(faults), None)
 

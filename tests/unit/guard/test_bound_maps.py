@@ -88,6 +88,15 @@ def test_a_badge_is_good_with_its_own_map_alone(name: str) -> None:
     assert bound.ask(bound.header), "the control"
 
 
+def test_an_empty_hash_binds_too() -> None:
+    """There is no map that it fits."""
+    bound = Bound()
+    badge = bound.scene.issuer.badge(map_hash="")
+    for header in (None, bound.header):
+        decision = bound.scene.guard().check(badge, badge_map=header)
+        assert decision.code is Code.BADGE_CLAIMS_INVALID
+
+
 def test_an_allow_is_not_remembered_without_its_map() -> None:
     """A badge that came with its map is asked for it again."""
     bound = Bound()
@@ -195,6 +204,17 @@ def test_where_faults_are_observed_a_false_map_proves_nothing() -> None:
     assert decision.code is Code.BADGE_CLAIMS_INVALID
     assert decision.claims is not None
     assert decision.claims.chain == ()
+
+
+def test_where_faults_are_observed_a_hop_with_one_is_watched_all_the_same() -> None:
+    """A kill that comes while the call runs counts for it, too."""
+    bound = Bound(exp=NOW - 1000, iat=NOW - 1300)
+    guard = bound.scene.guard(rule=Rule(Mode.OBSERVE))
+    decision = guard.check(bound.badge, tool="t", badge_map=bound.header)
+    assert decision
+    assert "expired" in decision.warnings[-1]
+    bound.scene.revocations.kill(targets.agent(ROOT))
+    assert guard.recheck(decision).code is Code.BADGE_REVOKED
 
 
 def test_two_spellings_of_one_agent_are_refused() -> None:
