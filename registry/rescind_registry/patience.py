@@ -17,7 +17,8 @@ MAX_CONNECTIONS = 12_000
 """Readers of the event stream (10,000), and who asks besides."""
 RESERVED_FILES = 192
 """Files that are left for the database, the audit trail and the brokers, of those a process may
-open: who takes all connections takes no kill its way."""
+open: who takes all connections takes no kill its way. What has not ended its TLS handshake is not
+known here yet (asyncio ends it after 60 s)."""
 REFUSED_AT_ONCE = 64
 """Connections beyond the most that are told so (503); further ones are closed unheard."""
 _COMPLETE = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)
