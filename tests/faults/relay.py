@@ -112,17 +112,20 @@ class _End(asyncio.Protocol):
 
 
 class _ClientEnd(_End):
-    """The end at a client: opens the one to the server, and reads nothing before it stands."""
+    """The end at a client: opens the one to the server, and keeps what comes before it stands.
+
+    A pause of reading would not do: before Python 3.11.5 one in `connection_made` is forgotten.
+    """
 
     def __init__(self, ends: set[asyncio.Transport], server_port: int) -> None:
         super().__init__(ends)
         self._server_port = server_port
         self._opening: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         assert isinstance(transport, asyncio.Transport)
-        transport.pause_reading()
         self._opening = asyncio.get_running_loop().create_task(self._open(transport))
 
     async def _open(self, transport: asyncio.Transport) -> None:
@@ -136,8 +139,15 @@ class _ClientEnd(_End):
             return
         if transport.is_closing():
             self.connection_lost(None)
+            return
+        for data in self._early:
+            super().data_received(data)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None:
+            self._early.append(data)
         else:
-            transport.resume_reading()
+            super().data_received(data)
 
 
 async def _serve(server_port: int) -> None:
