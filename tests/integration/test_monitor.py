@@ -71,6 +71,7 @@ def test_publisher_and_guard_through_an_outage(tmp_path: Path) -> None:
                 of_subscriber.KEY_FETCHES.name,
                 of_subscriber.KEYS_IN_TROUBLE.name,
                 *(each.name for each in of_guard.METRICS if "_log_" in each.name),
+                *(each.name for each in of_subscriber.METRICS if "_unsigned_" in each.name),
             }
             scrape = ask(f"{guard}/metrics")[1]
             assert {line.split()[2] for line in scrape.splitlines() if "# TYPE" in line} == names

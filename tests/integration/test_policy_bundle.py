@@ -215,8 +215,8 @@ def test_the_check_says_what_is_wrong_with_a_bundle(web: Web, tmp_path: Path) ->
 def test_no_redirect_is_followed_and_the_token_goes_nowhere_else(web: Web, tmp_path: Path) -> None:
     """What a server may not do to us; and a server that wants a token gets it."""
     web.has(bundle(ALLOWS))
-    fetch = PolicyFetcher(web.url, token="t-1", ca_file=web.ca_file)
-    web.token = "t-1"
+    fetch = PolicyFetcher(web.url, token="bundle-token", ca_file=web.ca_file)
+    web.token = "bundle-token"
     assert fetch() is not None
     web.moved = web.url
     with pytest.raises(PolicyUnavailable, match="HTTP 302"):
@@ -226,8 +226,8 @@ def test_no_redirect_is_followed_and_the_token_goes_nowhere_else(web: Web, tmp_p
         fetch()
     with pytest.raises(PolicyUnavailable, match=r"certificate"):
         PolicyFetcher(web.url)()
-    shown = settings_of(web, tmp_path / "home", policy_bundle_token="t-1").shown()
-    assert "t-1" not in str(shown)
+    shown = settings_of(web, tmp_path / "home", policy_bundle_token="bundle-token").shown()
+    assert "bundle-token" not in str(shown)
 
 
 def test_an_endless_answer_is_cut_off(web: Web) -> None:
