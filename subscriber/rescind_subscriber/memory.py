@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec
 
 from rescind_protocol.image import Floor, Image
 from rescind_protocol.join import Replica
@@ -23,6 +23,7 @@ from rescind_subscriber.checkpoint import (
 )
 from rescind_subscriber.faults import Fault, Faults
 
+P = ParamSpec("P")
 SAVE_AT_LEAST_EVERY_S = 60.0
 SAVING_SHARE = 20
 """Between two saves pass so many times the seconds that the last one took: 5 % of a core."""
@@ -88,7 +89,7 @@ class Memory:
         if self._file is None or not self._own(self._file):
             return
         try:
-            await asyncio.to_thread(self._file.save, state.checkpoint, state.table)
+            await _aside(self._file.save, state.checkpoint, state.table)
             self._saved, self.trouble = state.key, ""
         except CheckpointLost as error:
             self._complain(f"{error}; a restart will not remember what is new")
@@ -127,3 +128,11 @@ def image_of(table: Table) -> Image:
         revocations=tuple(r for _, e in entries for r in e.revocations),
         floors=tuple(Floor(d, iat, log) for d, e in entries for log, iat in e.floors),
     )
+
+
+async def _aside(call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Call in another thread; in this one where the interpreter ends, and gives no more of them."""
+    try:
+        await asyncio.to_thread(call, *args, **kwargs)
+    except RuntimeError:
+        call(*args, **kwargs)

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -52,6 +54,39 @@ def test_a_server_that_dies_is_started_again_and_kills_wait(own: Terminal) -> No
         running.wait_for("nats_down")
         running.wait_for("nats_up")
         wait_until(lambda: own.killed("agent", did("waits")))
+
+
+def test_a_service_that_just_ends_says_nothing_and_remembers(own: Terminal) -> None:
+    """Python ends its threads before it calls who wants to be called: the last save has none."""
+    program = (
+        "import rescind, rescind.guarding as g; from starlette.applications import Starlette; "
+        "made = []; follow = g._follow; g._follow = lambda s: made.append(s) or follow(s); "
+        "rescind.protect(Starlette()); made[0].subscriber.wait_fresh(20)"
+    )
+    with own.start("up", "--port", "0", "--json") as running:
+        running.wait_for("state", state="LIVE")
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=own.environment(RESCIND_NAME="ends"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((own.home / "subscribers").glob("ends*.snapshot"))
+
+
+def test_a_port_that_is_taken_later_is_not_written(own: Terminal) -> None:
+    """The settings stay those of the server that this folder has."""
+    with own.start("up", "--port", "0", "--json") as first:
+        first.wait_for("up")
+    before = (own.home / "rescind.toml").read_bytes()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        refused(own.run("up", "--port", str(taken.getsockname()[1])), 2, "--port")
+    assert (own.home / "rescind.toml").read_bytes() == before
 
 
 def test_another_port_later(own: Terminal) -> None:
