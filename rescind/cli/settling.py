@@ -35,6 +35,7 @@ def settle(session: Session, fabric: str | None, port: int | None, *, external: 
     if fabric is not None and loaded.origins["fabric"] == "argument":
         _check_fabric(session, fabric)
     if port is not None and not external and port != addresses(loaded)["subscriber"].port:
+        check_port(port)
         move(loaded, port)
         session.out.document({"event": "port", "port": port})
         session.out.say(f"port {port} is written into {loaded.file}")
@@ -77,5 +78,5 @@ def _refuse_second(loaded: Loaded) -> None:
         return
     raise ControlInUse(
         f"publisher {status.publisher!r} runs in {loaded.home} already (pid {status.pid}): "
-        "use it, or end it first"
+        "use it, or end it first (if it is `rescind serve`: end it, and start that one after this)"
     )
