@@ -24,7 +24,7 @@ To run publishers on hosts of their own, with a NATS of your own:
   rescind keys new east.key           on each publisher's host; give its
                                       east.key.pub.json to the root's machine
   rescind keys sign trust.toml --root root.key --out trust.jws
-  rescind keys verify trust.jws --root root.key.pub.json
+  rescind keys verify trust.jws --root root.key.pub.json --fabric prod
 Then copy trust.jws to every host, and write the root's public key (`x` in
 root.key.pub.json) into setting root_key.
 
