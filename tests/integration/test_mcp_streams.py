@@ -22,6 +22,7 @@ from mcp_types import JSONRPCMessage
 
 from rescind_guard.integrations import fastmcp as guarding_fastmcp
 from rescind_guard.integrations import mcp as guarding
+from rescind_guard.integrations import mcp_streams
 from rescind_guard.integrations.errors import CannotGuard
 from rescind_guard.integrations.mcp_streams import GuardStreams, Sessions
 from tests.fakes.authority import Authority
@@ -30,6 +31,9 @@ from tests.fakes.places import serving
 SECRET = "order 7: 300 widgets"
 PATIENCE_S = 20
 LEGACY = "2025-11-25"
+UNKNOWN = "2099-01-01"
+"""A version of no server, which answers 405 to all but a POST."""
+FEW = 3
 RETRY_MS = 1
 """When mcp's client comes back for the rest of a stream."""
 
@@ -92,7 +96,7 @@ class Raw:
     """A client that sends what it is told to, in one session."""
 
     def __init__(self, http: httpx2.AsyncClient, url: str) -> None:
-        self._http, self._url, self._session = http, url, {"MCP-Protocol-Version": LEGACY}
+        self._http, self.url, self._session = http, url, {"MCP-Protocol-Version": LEGACY}
 
     async def open(self) -> None:
         """Begin a session, without a badge."""
@@ -108,7 +112,7 @@ class Raw:
         accept = {"Accept": "application/json, text/event-stream"}
         sent = {"jsonrpc": "2.0", **message}
         every = {**self._session, **accept, **headers}
-        return self._http.stream("POST", self._url, json=sent, headers=every)
+        return self._http.stream("POST", self.url, json=sent, headers=every)
 
     async def call(self, headers: dict[str, str], meta: dict[str, str] | None = None) -> str:
         """Call the tool; return the id of the stream's first event, from which to resume."""
@@ -124,7 +128,7 @@ class Raw:
     async def get(self, headers: dict[str, str]) -> AsyncIterator[httpx2.Response]:
         """Open a GET stream."""
         every = {**self._session, "Accept": "text/event-stream", **headers}
-        async with self._http.stream("GET", self._url, headers=every) as answer:
+        async with self._http.stream("GET", self.url, headers=every) as answer:
             yield answer
 
     async def resume(self, headers: dict[str, str], last: str) -> tuple[int, str]:
@@ -134,10 +138,19 @@ class Raw:
                 return answer.status_code, part
         return answer.status_code, ""
 
-    async def end(self) -> int:
-        """End the session."""
-        answer = await self._http.delete(self._url, headers=self._session)
+    async def end(self, version: str = LEGACY) -> int:
+        """Have the session ended; one of another version the server refuses."""
+        headers = {**self._session, "MCP-Protocol-Version": version}
+        answer = await self._http.delete(self.url, headers=headers)
         return int(answer.status_code)
+
+    async def invent(self, count: int) -> set[int]:
+        """Ask for streams of sessions that nobody began; return the statuses."""
+        found = set()
+        for number in range(count):
+            async with self.get({"Mcp-Session-Id": f"made-up-{number}"}) as answer:
+                found.add(answer.status_code)
+        return found
 
 
 class Setting:
@@ -258,6 +271,97 @@ async def test_who_ended_a_session_is_forgotten(make: Any) -> None:
         assert (await raw.resume(here.header(), first))[0] in (401, 404)
 
 
+async def test_an_end_that_the_server_refuses_ends_nothing(make: Any) -> None:
+    """The stream still ends with the badge, the killed stay out, and nobody else takes over."""
+    here = Setting(make)
+    async with here.session() as raw:
+        first = await raw.call(here.header())
+        assert await raw.end(UNKNOWN) == 405
+        async with raw.get({}) as stream:
+            other = here.header(here.authority.badge("x8"))
+            await raw.call(other)
+            assert SECRET not in (await raw.resume(other, first))[1]
+            here.authority.kill(here.badge)
+            assert [each async for each in stream.aiter_lines() if each] == []
+        assert await raw.end(UNKNOWN) == 405
+        async with raw.get({}) as again:
+            assert await code_of(again) == (401, "BADGE_REVOKED")
+
+
+async def test_without_a_look_at_the_status_another_takes_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Negative control: the session is free as soon as anybody asks for its end."""
+
+    async def ending(self: GuardStreams, name: str, send: Any, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._sessions.forget(name)
+            self._sessions.begin(name)
+        await send(message)
+
+    monkeypatch.setattr(GuardStreams, "_ending", ending)
+    here = Setting(of_mcp)
+    async with here.session() as raw:
+        first = await raw.call(here.header())
+        assert await raw.end(UNKNOWN) == 405
+        other = here.header(here.authority.badge("x8"))
+        await raw.call(other)
+        assert SECRET in (await raw.resume(other, first))[1]
+
+
+async def test_invented_sessions_push_nobody_out(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They get no stream and no place: what is open still ends with its badge."""
+    monkeypatch.setattr(mcp_streams, "MAX_SESSIONS", FEW)
+    here = Setting(make)
+    async with here.session() as raw, raw.get({}) as stream:
+        await raw.call(here.header())
+        assert await raw.invent(FEW + 1) == {404}
+        here.authority.kill(here.badge)
+        assert [each async for each in stream.aiter_lines() if each] == []
+        assert await raw.invent(FEW + 1) == {404}
+        async with raw.get({}) as again:
+            assert await code_of(again) == (401, "BADGE_REVOKED")
+
+
+async def test_if_any_id_had_a_place_they_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: a killed session is pushed out, and its stream opens again."""
+
+    def find(self: Sessions, name: str) -> mcp_streams.Session:
+        session = self._called.setdefault(name, mcp_streams.Session())
+        self._called.move_to_end(name)
+        mcp_streams._over(self._called, FEW)
+        return session
+
+    monkeypatch.setattr(Sessions, "find", find)
+    here = Setting(of_mcp)
+    async with here.session() as raw:
+        await raw.call(here.header())
+        here.authority.kill(here.badge)
+        assert await raw.invent(FEW + 1) == {404}
+        async with raw.get({}) as again:
+            assert again.status_code == 200
+
+
+async def test_a_session_that_is_pushed_out_takes_its_stream_along(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would end it at a kill; and no caller after that makes the session known again."""
+    monkeypatch.setattr(mcp_streams, "MAX_SESSIONS", 1)
+    here = Setting(make)
+    async with here.session() as raw, httpx2.AsyncClient(timeout=PATIENCE_S) as http:
+        first = await raw.call(here.header())
+        async with raw.get({}) as stream:
+            newer = Raw(http, raw.url)
+            await newer.open()
+            other = here.header(here.authority.badge("x8"))
+            await newer.call(other)
+            assert [each async for each in stream.aiter_lines() if each] == []
+        await raw.call(other)
+        assert (await raw.resume(other, first))[0] == 404
+
+
 async def _by_mcp_s_client(here: Setting) -> str:
     """Return what mcp's own client is told of a call whose result it comes back for."""
 
@@ -305,17 +409,22 @@ async def _killed_before_it_comes_back(here: Setting) -> str:
 
 
 def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one used least recently is forgotten, and so are old badges; none is watched then."""
-    from rescind_guard.integrations import mcp_streams  # noqa: PLC0415
+    """The one used least recently is forgotten, and so are old badges; none is watched then.
 
+    One in which nobody called makes room for another such, not for one of a caller.
+    """
     monkeypatch.setattr(mcp_streams, "MAX_SESSIONS", 3)
     monkeypatch.setattr(mcp_streams, "MAX_BADGES", 2)
     authority = Authority(os.urandom(32))
     sessions, flight = Sessions(authority.guard), authority.guard._view.inflight
     for number in range(5):
+        sessions.begin(str(number))
         for _ in range(4):
             sessions.note(str(number), authority.guard.check(authority.badge("x7")))
-    assert list(sessions._known) == ["2", "3", "4"]
+    for number in range(5):
+        sessions.begin(f"uncalled {number}")
+    assert list(sessions._called) == ["2", "3", "4"]
+    assert list(sessions._begun) == ["uncalled 2", "uncalled 3", "uncalled 4"]
     assert len(flight) == 3 * 2
     sessions.forget("4")
     assert len(flight) == 2 * 2

@@ -10,6 +10,10 @@ included. The middleware of messages sees neither.
   session; another agent's counts as none. Where nobody is known to have called, nothing is said
   again.
 - To open one without `Last-Event-ID` needs no badge, as the lists do: it says nothing of the past.
+- Known are the sessions that the server itself began, until it ended them: an id of a caller's own
+  making takes no place in the book, and what the server refused changes nothing. What is not known
+  gets no stream: 404, which has a client begin a new session (MCP 2025-11-25, Transports, Session
+  Management). A session that leaves the book takes its open streams with it.
 
 Here a refusal is HTTP: 401, 403 or 503, as everywhere but in JSON-RPC. A client that gets no
 stream goes on without.
@@ -19,25 +23,35 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial, wraps
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+
+from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End, Work
 from rescind_guard.integrations import http
-from rescind_guard.integrations.asgi import App, Flow, Receive, Scope, Send, refuse
+from rescind_guard.integrations.asgi import App, Flow, Message, Receive, Scope, Send, refuse
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.http import Guards
 
 SESSION_HEADER = "mcp-session-id"
 RESUME_HEADER = "last-event-id"
 MAX_SESSIONS = 10_000
-"""As many as a server of mcp has by default; the one used least recently is forgotten, and cannot
-be resumed."""
+"""As many as a server of mcp has by default; of those in which somebody called, the one used least
+recently is forgotten. As many again where nobody has yet: to begin one needs no badge, and must not
+push out who has one."""
 MAX_BADGES = 16
 """Of one session; a badge lives for minutes, and the one before sixteen others is long expired."""
+SUCCESSFUL = range(200, 300)
+"""RFC 9110 §15.3."""
+NOT_FOUND = 404
+GONE = Decision(Outcome.DENY, Code.TOOL_AUTH_MISSING, "this session is not known; begin a new one")
+"""Of a session that is in the book no more."""
 
 Agent = tuple[str, str]
 """Issuer and subject."""
+T = TypeVar("T")
 
 
 class Session:
@@ -59,53 +73,76 @@ class Session:
             end(refusal)
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """End it for good, and watch nothing any more."""
+        self.end(GONE)
         for work in list(self.works.values()):
             if work is not None:
                 work.close()
 
 
 class Sessions:
-    """The sessions of one server, by their id. Any thread may ask."""
+    """The sessions that one server began, by their id. Any thread may ask."""
 
     def __init__(self, guard: Guards) -> None:
         self._guard = guard
-        self._known: OrderedDict[str, Session] = OrderedDict()
+        self._begun: OrderedDict[str, Session] = OrderedDict()
+        """Nobody has called yet."""
+        self._called: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, name: str) -> Session:
-        """Return a session, a new one if it is not known."""
+    def begin(self, name: str) -> None:
+        """Put down a session that the server began."""
         with self._lock:
-            session = self._known.setdefault(name, Session())
-            self._known.move_to_end(name)
-            oldest = self._known.popitem(last=False)[1] if len(self._known) > MAX_SESSIONS else None
+            if name in self._called:
+                return
+            self._begun.setdefault(name, Session())
+            oldest = _over(self._begun, MAX_SESSIONS)
         if oldest is not None:
             oldest.close()
-        return session
+
+    def find(self, name: str) -> Session | None:
+        """Return a session, None if the server did not begin it, or it is over."""
+        with self._lock:
+            return self._called.get(name) or self._begun.get(name)
 
     def forget(self, name: str) -> None:
-        """Drop a session that its client has ended."""
+        """Drop a session that the server has ended."""
         with self._lock:
-            session = self._known.pop(name, None)
+            session = self._called.pop(name, None) or self._begun.pop(name, None)
         if session is not None:
             session.close()
 
     def note(self, name: str, decision: Decision) -> None:
-        """Remember that this caller was admitted in a session."""
-        claims, session = decision.claims, self.of(name)
+        """Remember that this caller was admitted in a session; nothing of one that is not known."""
+        claims = decision.claims
         if claims is None:
             return
         with self._lock:
-            session.agents.add((claims.iss, claims.sub))
-            if claims.jti in session.works:
+            session = self._called.get(name) or self._begun.pop(name, None)
+            if session is None:
                 return
-            session.works[claims.jti] = None
-            oldest = (
-                session.works.popitem(last=False)[1] if len(session.works) > MAX_BADGES else None
-            )
-        if oldest is not None:
-            oldest.close()
-        session.works[claims.jti] = self._guard.watch(decision, session.end)
+            self._called[name] = session
+            self._called.move_to_end(name)
+            oldest = _over(self._called, MAX_SESSIONS)
+            session.agents.add((claims.iss, claims.sub))
+            is_new = claims.jti not in session.works
+            session.works.setdefault(claims.jti, None)
+            past = _over(session.works, MAX_BADGES)
+        for each in (oldest, past):
+            if each is not None:
+                each.close()
+        if is_new:
+            self._watch(session, decision, claims.jti)
+
+    def _watch(self, session: Session, decision: Decision, badge: str) -> None:
+        work = session.works[badge] = self._guard.watch(decision, session.end)
+        if session.refusal is not None:  # forgotten meanwhile: nobody else would close it
+            work.close()
+
+
+def _over(book: OrderedDict[str, T], bound: int) -> T | None:
+    """Take out the oldest where there is one too many."""
+    return book.popitem(last=False)[1] if len(book) > bound else None
 
 
 def cover(server: Any, maker: str, guard: Guards, sessions: Sessions, *, bearer: Bearer) -> None:
@@ -131,22 +168,38 @@ class GuardStreams:
         self._app, self._guard, self._sessions, self._bearer = app, guard, sessions, bearer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Admit a GET of a session and watch it; let everything else pass."""
+        """Admit a GET of a session and watch it; learn of what begins and ends one."""
         method, headers = scope.get("method"), _headers(scope)
-        name = next((said for each, said in headers if each == SESSION_HEADER), None)
-        if name is None or method not in ("GET", "DELETE"):
-            await self._app(scope, receive, send)
-        elif method == "DELETE":
-            await self._app(scope, receive, send)
-            self._sessions.forget(name)
-        else:
+        name = _session_of(headers)
+        if name is not None and method == "GET":
             await self._stream(name, headers, scope, partial(self._app, scope, receive), send)
+        elif name is not None and method == "DELETE":
+            await self._app(scope, receive, partial(self._ending, name, send))
+        elif name is None and method == "POST":
+            await self._app(scope, receive, partial(self._beginning, send))
+        else:
+            await self._app(scope, receive, send)
+
+    async def _beginning(self, send: Send, message: Message) -> None:
+        """Put down the session, before the client hears of it."""
+        if _succeeds(message) and (name := _session_of(_headers(message))) is not None:
+            self._sessions.begin(name)
+        await send(message)
+
+    async def _ending(self, name: str, send: Send, message: Message) -> None:
+        """Forget the session if the server did end it."""
+        if _succeeds(message):
+            self._sessions.forget(name)
+        await send(message)
 
     async def _stream(
         self, name: str, headers: list[http.Header], scope: Scope, app: Any, send: Send
     ) -> None:
         resumes = any(each == RESUME_HEADER for each, _ in headers)
-        session = self._sessions.of(name)
+        session = self._sessions.find(name)
+        if session is None:
+            await _not_found(send)
+            return
         decision = self._decide(session, headers, resumes=resumes)
         if not decision:
             await refuse(scope, send, decision)
@@ -202,5 +255,22 @@ class _Stream:
         self._session.ends.pop(self, None)
 
 
-def _headers(scope: Mapping[str, Any]) -> list[http.Header]:
-    return [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in scope.get("headers", ())]
+def _headers(said: Mapping[str, Any]) -> list[http.Header]:
+    return [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in said.get("headers", ())]
+
+
+def _session_of(headers: list[http.Header]) -> str | None:
+    return next((said for each, said in headers if each == SESSION_HEADER), None)
+
+
+def _succeeds(message: Message) -> bool:
+    """Return whether this is the start of an answer of 2xx."""
+    return message["type"] == "http.response.start" and message["status"] in SUCCESSFUL
+
+
+async def _not_found(send: Send) -> None:
+    body = msgspec.json.encode({"error": GONE.reason, "code": GONE.code.value})
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": NOT_FOUND, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
