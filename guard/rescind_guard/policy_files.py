@@ -4,10 +4,11 @@ From a folder, or as the members of an archive whose signature holds; the same f
 policy.
 """
 
+import os
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -49,16 +50,25 @@ def list_files(folder: Path) -> list[Path]:
     """Return the files of a policy below a folder, in order: modules but no tests, and the data.
 
     What is hidden, or in a hidden folder, is left out: there a mounted volume keeps other versions.
-    Raises `OSError`.
+    Links to folders are not followed. Raises `OSError`: a folder that cannot be listed may hold a
+    rule that denies, and `Path.rglob` would go past it without a word.
     """
-    found = [each for each in folder.rglob("*" + MODULE) if not each.name.endswith(TESTS)]
+    found: list[Path] = []
+    for at, folders, files in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(_HIDDEN)]
+        # A folder that is called like a module is one that cannot be read: it is not passed over.
+        found += [Path(at, name) for name in (*folders, *files) if _is_module(name)]
     data = folder / DATA_FILE
     found += [data] if data.exists() else []
-    return sorted(each for each in found if not _is_hidden(each.relative_to(folder)))
+    return sorted(found)
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(_HIDDEN) for part in path.parts)
+def _is_module(name: str) -> bool:
+    return name.endswith(MODULE) and not name.endswith(TESTS) and not name.startswith(_HIDDEN)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def read(folder: Path) -> Modules:

@@ -95,7 +95,8 @@ def test_a_policy_without_an_answer_denies(tmp_path: Path, says: str) -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda path: path / "nowhere", "there is no .rego file"),
+        (lambda path: path / "nowhere", "nowhere cannot be read: No such file"),
+        (lambda path: folder(path / "y.rego").parent, "y.rego cannot be read: Is a dir"),
         (lambda path: folder(path, data_json="{"), "no JSON object"),
         (lambda path: folder(path, data_json="[1]"), "no JSON object"),
         (lambda path: folder(path, data_json=f'{{"x":"{"y" * MAX_DATA_BYTES}"}}'), "every call"),

@@ -10,8 +10,15 @@ from rescind_guard.rego import Rego
 from rescind_subscriber.policies.folder import FolderSource
 from rescind_subscriber.policies.keeper import PolicyKeeper
 from tests.fakes.badges import Scene
-from tests.fakes.policies import BROKEN, folder
+from tests.fakes.policies import BROKEN, folder, shut
 from tests.fakes.policy_bundles import ALLOWS, DENIES, saying
+
+LISTED = """package capiscio.policy
+import rego.v1
+default decision := "ALLOW"
+decision := "DENY" if input.action.mcp_tool in denied
+denied contains "none"
+"""
 
 
 class Kept:
@@ -120,6 +127,50 @@ def test_hidden_files_are_no_policy(tmp_path: Path) -> None:
     (tmp_path / ".policy.rego.swp.rego").write_text("x {")
     kept = Kept(tmp_path)
     assert (kept.code(), kept.policy.fault) == (Code.OK, None)
+
+
+def test_a_subfolder_that_cannot_be_listed_takes_no_rule_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule in it goes on denying, the reason shows, and it heals by itself."""
+    below = rules_apart(tmp_path, monkeypatch)
+    kept = Kept(Path())
+    assert kept.code() is Code.TOOL_POLICY_DENIED
+    with shut(below):
+        kept.looks(3)
+    assert kept.code() is Code.TOOL_POLICY_DENIED
+    assert "deny cannot be read: Permission denied" in (kept.policy.trouble or "")
+    kept.looks(3)
+    assert (kept.code(), kept.policy.trouble) == (Code.TOOL_POLICY_DENIED, None)
+    (below / "rules.rego").unlink()
+    kept.looks(3)
+    assert kept.code() is Code.OK  # the control: this is what would be allowed without the rule
+
+
+def test_a_start_with_a_subfolder_that_cannot_be_listed_denies_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a policy is none. A hidden folder is no part of it, and may be shut."""
+    with shut(rules_apart(tmp_path, monkeypatch)):
+        kept = Kept(Path())
+    assert kept.code() is Code.TOOL_POLICY_FAILED
+    assert "deny cannot be read: Permission denied" in (kept.policy.fault or "")
+    hidden = (tmp_path / "deny").rename(tmp_path / ".git")
+    with shut(hidden):
+        kept = Kept(Path())
+    assert (kept.code(), kept.policy.fault) == (Code.OK, None)
+
+
+def rules_apart(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write a policy into the working directory, its rule that denies below; return where."""
+    folder(path, LISTED)
+    (path / "deny").mkdir()
+    (path / "deny" / "rules.rego").write_text(
+        'package capiscio.policy\nimport rego.v1\ndenied contains "search"\n'
+    )
+    path.chmod(0o755)
+    monkeypatch.chdir(path)  # above it anybody else need not get through
+    return path / "deny"
 
 
 def test_the_metrics_are_there_without_a_policy() -> None:
