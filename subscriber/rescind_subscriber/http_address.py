@@ -5,10 +5,11 @@ kills come from; no redirect is followed.
 """
 
 import ipaddress
+import re
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import httpx
 
 CONNECT_TIMEOUT_S = 3.0
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_NO_ADDRESS = "it is no address of a registry: write https://HOST:PORT, the token apart from it"
+"""Without the address, in which there may be a password."""
 
 
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,15 +69,37 @@ def check(options: HttpOptions) -> None:
     try:
         parts = urlsplit(options.url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise SourceRefused(f"{options.url!r} is no address: {error}") from error
-    if parts.scheme not in ("http", "https") or not host or parts.username or parts.query:
-        raise SourceRefused(
-            f"{options.shown or options.url!r} is no address of a registry: write "
-            "https://HOST:PORT, the token apart from it"
-        )
+    except ValueError:  # its words quote what may be a password
+        raise SourceRefused(_NO_ADDRESS) from None
+    fits = is_visible(options.url) and parts.scheme in ("http", "https") and not has_user(parts)
+    if not fits or not host or parts.query:
+        raise SourceRefused(_NO_ADDRESS)
+    if options.token is not None:
+        check_token(options.token)
     if parts.scheme == "http" and options.token and not is_loopback(host):
         raise SourceRefused(f"{options.shown}: a token goes over https:// only")
+
+
+def check_token(token: str) -> None:
+    """Raise `SourceRefused`, which does not show it, for a token that no header can carry."""
+    if not is_visible(token):
+        raise SourceRefused(
+            "its token is empty, or has a blank, an end of line or what is not ASCII in it: "
+            "set it as it was issued"
+        )
+
+
+def is_visible(text: str) -> bool:
+    """Whether it is visible ASCII alone: neither an address (RFC 3986 §2) nor a token has more.
+
+    So nothing in it can end a header's line (RFC 9110 §5.5).
+    """
+    return _VISIBLE.fullmatch(text) is not None
+
+
+def has_user(parts: SplitResult) -> bool:
+    """Whether an address names a user or holds a password, even with an empty name."""
+    return parts.username is not None or parts.password is not None
 
 
 def is_loopback(host: str) -> bool:

@@ -18,6 +18,8 @@ def mapped(error: Exception, where: str) -> RescindError:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return SourceRefused(f"{where}: its certificate is not trusted: {cause.verify_message}")
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.LocalProtocolError):  # it quotes the header: there may be a token
+        return SourceRefused(f"{where}: it is asked for in words that no request can carry")
     if isinstance(error, httpx.TimeoutException):
         return SourceUnavailable(f"{where}: silent, or not reached in time")
     return SourceUnavailable(f"{where}: {str(error) or type(error).__name__}")

@@ -317,7 +317,7 @@ def test_a_list_is_nowhere_in_what_the_subscriber_keeps(service: Service) -> Non
         ({"unsigned_lists": {"https://typo.example": "https://h.example/"}}, "none of 'issuers'"),
         ({"unsigned_lists": {"nobody": "https://h.example/"}}, "'unsigned_lists': issuer"),
         ({"unsigned_lists": {}}, "'unsigned_list_tokens': .* has no unsigned list"),
-        ({"unsigned_list_tokens": {ISSUER: "two words"}}, "token has blanks"),
+        ({"unsigned_list_tokens": {ISSUER: "two words"}}, "its token is empty, or has a blank"),
         ({"unsigned_list_ca_file": "missing.pem"}, "'unsigned_list_ca_file': .* cannot be read"),
         ({"profile": "air-gapped"}, "fetches nothing"),
         ({"unsigned_list_every_s": 0.5}, "unsigned_list_every_s"),

@@ -69,6 +69,9 @@ class Fetcher:
             raise KeysUnavailable(
                 f"has no public address; private ones are used if `{self._private_setting}` is set"
             ) from error
+        except (httpcore.LocalProtocolError, TypeError):
+            # Nothing was sent. The error quotes the header, in which there may be a token.
+            raise KeysUnavailable("is asked for in words that no request can carry") from None
         except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
             raise KeysUnavailable(str(error) or type(error).__name__) from error
         except (httpcore.UnsupportedProtocol, ValueError) as error:

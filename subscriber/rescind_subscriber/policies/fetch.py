@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rescind_subscriber.errors import KeysUnavailable, PolicyUnavailable, SourceRefused
-from rescind_subscriber.http_address import is_loopback
+from rescind_subscriber.http_address import check_token, has_user, is_loopback, is_visible
 from rescind_subscriber.keys.fetch import Fetcher
 from rescind_subscriber.policies.opened import MAX_BYTES
 
@@ -19,6 +19,7 @@ MAX_SECONDS = 30.0
 HEADER_BYTES = 64 * 1024
 MAX_ETAG_CHARS = 256
 _OK, _NOT_MODIFIED = 200, 304
+_NO_ADDRESS = "it is no address: write https://HOST/PATH, a token apart from it"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -33,9 +34,11 @@ class PolicyFetcher:
     """One bundle at one address."""
 
     def __init__(self, url: str, *, token: str | None = None, ca_file: Path | None = None) -> None:
-        """`SourceRefused` for an address that cannot be right, or certificates that are none."""
+        """`SourceRefused` for an address, a token or certificates that cannot be right."""
         self._url, self._token = url, token
         self.shown = _check(url)
+        if token is not None:
+            check_token(token)
         self._fetch = Fetcher(
             private=True,
             plain=True,  # on the loopback: `_check` has seen to it
@@ -52,7 +55,7 @@ class PolicyFetcher:
         headers: dict[bytes | str, bytes | str] = {"Accept": "*/*", "Accept-Encoding": "identity"}
         if known:
             headers["If-None-Match"] = known
-        if self._token:
+        if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
             answer = self._fetch.ask(self._url, headers)
@@ -77,10 +80,10 @@ def _check(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise SourceRefused(f"it is no address: {error}") from error
-    if parts.scheme not in ("http", "https") or not host or parts.username:
-        raise SourceRefused("write https://HOST/PATH, a token apart from it")
+    except ValueError:  # its words quote what may be a password
+        raise SourceRefused(_NO_ADDRESS) from None
+    if not is_visible(url) or parts.scheme not in ("http", "https") or not host or has_user(parts):
+        raise SourceRefused(_NO_ADDRESS)
     if parts.scheme == "http" and not is_loopback(host):
         raise SourceRefused("a bundle of policy is fetched by https://")
     return f"{parts.netloc}{parts.path}"

@@ -4,7 +4,6 @@ Nothing in the list is signed, so that TLS is all that says who wrote it: plain 
 machine alone.
 """
 
-import re
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,11 +11,9 @@ import msgspec
 from rescind_protocol.errors import Malformed
 from rescind_protocol.targets import canonical_issuer
 from rescind_subscriber.errors import SourceRefused
-from rescind_subscriber.http_address import is_loopback
+from rescind_subscriber.http_address import check_token, has_user, is_loopback, is_visible
 
 MAX_URL_CHARS = 2048
-_URL = re.compile(r"[\x21-\x7e]+")
-"""RFC 3986 §2: what is not ASCII is percent-encoded; and nothing that could end a header's line."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -44,17 +41,24 @@ def place(issuer: str, url: str, token: str | None = None) -> Place:
         host, _ = parts.hostname, parts.port
     except (Malformed, ValueError) as error:
         raise SourceRefused(f"unsigned list of {issuer[:80]!r}: {error}") from error
-    fits = len(url) <= MAX_URL_CHARS and _URL.fullmatch(url)
+    fits = len(url) <= MAX_URL_CHARS and is_visible(url)
     if not fits or parts.scheme not in ("http", "https") or not host or parts.fragment:
         raise SourceRefused(
             f"unsigned list of {issuer[:80]}: {url[:80]!r} is no address: write https://HOST/PATH"
         )
-    if parts.username is not None or parts.password is not None:
+    if has_user(parts):
         raise SourceRefused(
             f"unsigned list of {issuer[:80]}: keep the token apart from its address"
         )
     if parts.scheme == "http" and not is_loopback(host):
         raise SourceRefused(f"unsigned list of {issuer[:80]}: it is reached over https:// only")
-    if token is not None and not _URL.fullmatch(token):
-        raise SourceRefused(f"unsigned list of {issuer[:80]}: its token has blanks, or is empty")
+    if token is not None:
+        _check_token(issuer, token)
     return Place(canonical, url, token)
+
+
+def _check_token(issuer: str, token: str) -> None:
+    try:
+        check_token(token)
+    except SourceRefused as error:
+        raise SourceRefused(f"unsigned list of {issuer[:80]}: {error}") from error

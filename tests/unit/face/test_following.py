@@ -55,6 +55,26 @@ def test_the_environment_names_them_with_commas() -> None:
             {"sources": ("sse",), "feed_url": "http://registry.example", "feed_token": "rsc_s3c"},
             "https:// only",
         ),
+        *[
+            (
+                {"sources": (source,), setting: "http://127.0.0.1:1", "feed_token": token},
+                "its token",
+            )
+            for source, setting in (
+                ("sse", "feed_url"),
+                ("grpc", "feed_grpc_url"),
+                ("bundle", "feed_url"),
+            )
+            for token in ("rsc_s3c\n", " rsc_s3c", "rsc_s3cé", "rsc\x00s3c", "")
+        ],
+        *[
+            ({"sources": ("sse",), "feed_url": url}, "it is no address of a registry")
+            for url in (
+                "https://:s3c@h.example",
+                "https://u:s3c/x@h.example",
+                "https://h.example/é",
+            )
+        ],
     ],
 )
 def test_what_cannot_work_is_one_sentence(values: dict[str, object], said: str) -> None:

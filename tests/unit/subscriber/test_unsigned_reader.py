@@ -215,7 +215,7 @@ def test_a_place_that_cannot_be_right_is_refused(url: str, sentence: str) -> Non
 @pytest.mark.parametrize(("issuer", "token"), [("nobody", None), (ISSUER, ""), (ISSUER, "a\nb")])
 def test_an_issuer_or_token_that_is_none_is_refused(issuer: str, token: str | None) -> None:
     """As its address is."""
-    with pytest.raises(SourceRefused):
+    with pytest.raises(SourceRefused, match="unsigned list of "):
         place(issuer, "https://h.example/list", token)
 
 
