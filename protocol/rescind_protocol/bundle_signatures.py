@@ -141,8 +141,15 @@ def digest_of(name: str, raw: bytes) -> str:
 
 
 def canonical(value: Any) -> bytes:
-    """Return a JSON value as OPA hashes it: keys in order, no blanks, Go's escapes."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return a JSON value as OPA hashes it: keys in order, no blanks, Go's escapes.
+
+    Raises `Malformed` for one that can be read and not be written: nested almost too deep, or with
+    a number of very many digits.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except (RecursionError, ValueError) as error:
+        raise Malformed("JSON too deep, or with too long a number, to be hashed") from error
     # As Go's encoder writes them; a lone surrogate has no form of its own there, nor here.
     text = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     return text.encode("utf-8", "surrogatepass")

@@ -67,11 +67,7 @@ class PolicyKeeper:
     def _run(self) -> None:
         stopping = self._stopping
         while not stopping.is_set():
-            try:
-                self.step()
-            except Exception as error:
-                log.exception("keeping the policy up to date failed; it goes on")
-                self._policy.fail(f"a defect: {type(error).__name__}")
+            self.step()
             stopping.wait(self._source.every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads
 
     # --- one look ---
@@ -84,13 +80,17 @@ class PolicyKeeper:
             self._refuse(str(error))
 
     def step(self) -> None:
-        """Look once, and put in force what is new and works."""
+        """Look once, and put in force what is new and works; whatever is wrong shows."""
         try:
             self._take(first=False)
         except PolicyUnavailable as error:
             self._fail(str(error))  # weather: what was refused before is refused still
         except PolicyFailed as error:
             self._refuse(str(error))
+        except Exception as error:
+            # Refused and not only shown: the next look finds nothing new, and would call it good.
+            log.exception("keeping the policy up to date failed; it goes on")
+            self._refuse(f"a defect: {type(error).__name__}")
 
     def _take(self, *, first: bool) -> None:
         found = self._source.load() if first else self._source.look()

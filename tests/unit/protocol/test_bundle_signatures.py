@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from rescind_protocol.bundle_signatures import digest_of, read_keys, verify
+from rescind_protocol.bundle_signatures import canonical, digest_of, read_keys, verify
 from rescind_protocol.bundles import SIGNATURES
 from rescind_protocol.errors import Malformed, Untrusted
 
@@ -126,6 +126,17 @@ def test_a_file_without_keys_of_these_kinds_is_refused(bad: bytes) -> None:
     """OPA verifies no others, and weak ones are none."""
     with pytest.raises(Malformed):
         read_keys(bad)
+
+
+@pytest.mark.parametrize("kind", ["deep", "long"])
+def test_json_that_cannot_be_written_is_refused(kind: str) -> None:
+    """By a typed error: what was read may still be too much to hash."""
+    value: object = 10**5000
+    if kind == "deep":
+        for _ in range(100_000):
+            value = [value]
+    with pytest.raises(Malformed, match="to be hashed"):
+        canonical(value)
 
 
 def test_json_is_hashed_by_its_value() -> None:

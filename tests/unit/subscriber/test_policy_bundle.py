@@ -35,6 +35,7 @@ from tests.fakes.policy_bundles import (
     signed,
     trusting,
 )
+from tests.fakes.waiting import wait_until
 
 
 class Kept:
@@ -229,6 +230,54 @@ def test_a_key_that_is_taken_away_takes_its_policy_along(tmp_path: Path) -> None
     after = Kept(Place(bundle(ALLOWS)), file, trusting(STRANGER))
     assert after.gets(bundle(ALLOWS)) is Code.TOOL_POLICY_FAILED
     assert after.gets(bundle(ALLOWS, signer=STRANGER)) is Code.OK
+
+
+def test_a_defect_is_shown_until_there_is_another_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next look finds nothing new, and must not call current what was never opened."""
+    kept = Kept(Place(bundle(ALLOWS)))
+    assert kept.gets(bundle(ALLOWS)) is Code.OK
+    with monkeypatch.context() as patched:
+        patched.setattr(bundle_module, "open_bundle", raising(ValueError("words of a stranger")))
+        kept.gets(bundle(DENIES, at=AT + 1))
+        assert kept.policy.trouble == "a defect: ValueError"
+    assert kept.gets(kept.place.has) is Code.OK
+    assert kept.policy.trouble == "a defect: ValueError"
+    assert kept.gets(bundle(DENIES, at=AT + 2)) is Code.TOOL_POLICY_DENIED
+    assert kept.policy.trouble is None
+
+
+def test_the_thread_goes_on_after_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that ends would keep the old policy for ever."""
+    place = Place(bundle(DENIES))
+    source = BundleSource(place, trusting(), every_s=0.001)
+    keeper = PolicyKeeper(policy := Rego(), source)
+    with monkeypatch.context() as patched:
+        patched.setattr(source, "look", raising(KeyError("x")))
+        keeper.start()
+        wait_until(lambda: policy.fault == "a defect: KeyError")
+    wait_until(lambda: policy.fault is None)
+    keeper.stop()
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    """Return what raises this, whatever it is called with."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_bundle_nested_to_any_depth_is_refused_and_stays_so() -> None:
+    """Whoever spoils a file so that it is read and not hashed has it refused, not forgotten."""
+    spoilt = signed(files(DENIES, data_json=b"{}"), at=AT + 1)
+    kept = Kept(Place(bundle(ALLOWS)))
+    assert kept.gets(bundle(ALLOWS)) is Code.OK
+    for depth in range(800, 1010):
+        kept.gets(archive.pack(spoilt | {"data.json": b"[" * depth + b"]" * depth}))
+        kept.keeper.step()
+        assert (kept.policy.trouble or "").startswith("the bundle is refused: ")
+    assert kept.gets(archive.pack(spoilt)) is Code.TOOL_POLICY_DENIED  # the control
 
 
 def test_weather_is_shown_and_passes() -> None:
