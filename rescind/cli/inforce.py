@@ -16,28 +16,38 @@ class Standing(msgspec.Struct, frozen=True):
 
     target: str
     killed: bool
-    """Whether any badge of it is refused by a kill."""
+    """Whether any badge of it is refused by a kill; of one badge, whether that one is."""
     suspended: bool
     """Whether the issuing of new badges is refused."""
     floor: int | None
-    """After a reinstatement: badges whose `iat` is up to this stay dead (unix seconds)."""
+    """After a reinstatement of it or of a wider one: `iat` up to this stays dead (unix seconds)."""
     kills: tuple[dict[str, Any], ...]
 
 
-def standing(target: Target, wider: Iterable[Target], table: Table, trust: Trust) -> Standing:
-    """Look a target up, and the wider ones that kill it too."""
-    found: dict[str, dict[str, Any]] = {}
-    for each in looked_up(target, wider):
-        entry = table.get(each.digest)
-        for revocation in entry.revocations if entry else ():
-            found[str(revocation.id)] = describe(revocation, trust)
-    own = table.get(target.digest)
+def standing(
+    target: Target, wider: Iterable[Target], table: Table, trust: Trust, iat: int | None = None
+) -> Standing:
+    """Look a target up, and the wider ones that kill it too.
+
+    With `iat` (unix seconds) it is one badge, and judged as a guard does (`Table.killer`): a floor
+    kills it also where no kill is left, and a kill that spares later badges may spare it.
+    """
+    digests = tuple(each.digest for each in looked_up(target, wider))
+    entries = [entry for digest in digests if (entry := table.get(digest)) is not None]
+    kills = [revocation for entry in entries for revocation in entry.revocations]
+    if iat is None:
+        killed = any(each.kill.effect is Effect.USE for each in kills)
+        suspended = any(each.kill.effect is Effect.ISSUANCE for each in kills)
+    else:
+        killed = table.killer(digests, iat) is not None
+        suspended = table.suspender(digests, iat) is not None
+    floor = max((entry.floor for entry in entries), default=ALIVE)
     return Standing(
         target=str(target),
-        killed=any(kill["effect"] == Effect.USE for kill in found.values()),
-        suspended=any(kill["effect"] == Effect.ISSUANCE for kill in found.values()),
-        floor=own.floor if own and own.floor != ALIVE else None,
-        kills=tuple(found.values()),
+        killed=killed,
+        suspended=suspended,
+        floor=floor if floor != ALIVE else None,
+        kills=tuple(describe(each, trust) for each in kills),
     )
 
 

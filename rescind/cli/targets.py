@@ -36,8 +36,11 @@ _NOBODY = "if no guard trusts it, this kill stops nothing (check the spelling)"
 class Named:
     """What was named: its targets, and what a badge's own token says besides (not verified)."""
 
-    def __init__(self, found: tuple[Target, ...], exp: int | None = None) -> None:
+    def __init__(
+        self, found: tuple[Target, ...], *, iat: int | None = None, exp: int | None = None
+    ) -> None:
         self.targets = found
+        self.iat = iat
         self.exp = exp
         self.wider: tuple[Target, ...] = ()
         """Targets that would also kill a badge given as token: agent, session."""
@@ -90,7 +93,7 @@ def of_token(token: str) -> Named:
         payload = read_names(token)
     except Refused as refused:
         raise Malformed(f"this is no badge: {refused}") from refused
-    named = Named((targets.badge(payload.iss, payload.jti),), payload.exp)
+    named = Named((targets.badge(payload.iss, payload.jti),), iat=payload.iat, exp=payload.exp)
     session = (targets.session(payload.sid),) if payload.sid else ()
     named.wider = (targets.agent(payload.sub), *session)
     return named

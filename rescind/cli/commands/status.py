@@ -59,7 +59,7 @@ def _of_target(session: Session, named: Named, *, check: bool, timeout_s: float)
     with following(session.loaded) as subscriber:
         wait_fresh(subscriber, timeout_s)
         table = subscriber.view.published.table
-    found = standing(named.one, named.wider, table, trust)
+    found = standing(named.one, named.wider, table, trust, named.iat)
     lists, unknown = listing.naming(session.loaded, looked_up(named.one, named.wider))
     session.out.document({**plain(found), "unsigned_lists": lists})
     _show_target(session.out, found)

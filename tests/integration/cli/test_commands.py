@@ -96,6 +96,22 @@ def test_status_of_a_badge_given_as_token_knows_its_agents_kill(terminal: Termin
     assert done.document["kills"][0]["target"] == f"agent {did('wider')}"
 
 
+def test_status_of_a_badge_says_what_a_guard_decides(terminal: Terminal) -> None:
+    """Dead by its agent's floor, though no kill is left; spared by a kill of earlier badges."""
+    old = terminal.issue("floored")
+    terminal.run("kill", "agent", did("floored"))
+    terminal.run("reinstate", "agent", did("floored"))
+    earlier = str(read(terminal.issue("spared")).payload.iat - 1)
+    terminal.run("kill", "agent", did("spared"), "--issued-before", earlier)
+    for badge, code, verdict in (
+        (old, 1, "BADGE_REVOKED"),
+        (terminal.issue("floored"), 0, "OK"),
+        (terminal.issue("spared"), 0, "OK"),
+    ):
+        assert terminal.run("status", "badge", "-", "--check", given=badge).code == code
+        assert terminal.verdict(badge) == verdict
+
+
 def test_a_suspension_refuses_the_next_badge_only(terminal: Terminal) -> None:
     """Its effect is on issuing: guards let the badge pass."""
     badge = terminal.issue("suspended")

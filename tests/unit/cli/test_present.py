@@ -202,6 +202,39 @@ def test_a_suspension_is_no_kill_and_a_floor_is_told(trust: Trust) -> None:
     assert (found.killed, found.suspended, found.floor) == (False, True, NOW - 5)
 
 
+@pytest.mark.parametrize("target", [BADGE, AGENT, targets.everyone()])
+@pytest.mark.parametrize(("iat", "dead"), [(NOW - 6, True), (NOW - 5, True), (NOW - 4, False)])
+def test_a_badge_is_dead_up_to_the_floor_of_any_of_its_targets(
+    trust: Trust,
+    target: Target,
+    iat: int,
+    dead: bool,  # noqa: FBT001 - pytest's
+) -> None:
+    """As a guard decides: also where the kill has ended, and though the floor is its agent's."""
+    found = standing(BADGE, (AGENT,), table(floors={target: NOW - 5}), trust, iat)
+    assert (found.killed, found.floor, found.kills) == (dead, NOW - 5, ())
+    assert not standing(BADGE, (AGENT,), table(floors={target: NOW - 5}), trust).killed
+
+
+@pytest.mark.parametrize("effect", list(Effect))
+@pytest.mark.parametrize(("iat", "dead"), [(NOW, True), (NOW + 1, False)])
+def test_a_kill_of_badges_issued_before_spares_a_later_one(
+    trust: Trust,
+    effect: Effect,
+    iat: int,
+    dead: bool,  # noqa: FBT001 - pytest's
+) -> None:
+    """The badge itself is judged; of its agent it is said that some badges are killed."""
+    kill = Kill(target=AGENT, effect=effect, issued_before=NOW)
+    there = table(Revocation(place(trust), kill, NOW))
+    for found, expected in (
+        (standing(BADGE, (AGENT,), there, trust, iat), dead),
+        (standing(AGENT, (), there, trust), True),
+    ):
+        assert (found.suspended if effect is Effect.ISSUANCE else found.killed) is expected
+        assert len(found.kills) == 1
+
+
 # --- changes as they come ---
 
 
