@@ -29,7 +29,7 @@ EXIT_PIPE = 141
 
 # By their stable names: an import of every role's errors would load every role.
 _USAGE = {"BAD_CONFIG", "BAD_REQUEST", "BAD_KEY_FILE", "BAD_GUARD"}
-_CANNOT_TELL = {"SOURCE_UNAVAILABLE", "CONTROL_UNCERTAIN"}
+_CANNOT_TELL = {"SOURCE_UNAVAILABLE", "CONTROL_UNCERTAIN", "CONTROL_SILENT"}
 
 
 def exit_code(error: RescindError) -> int:

@@ -112,6 +112,12 @@ class ControlFailed(RescindError):
     code = "CONTROL_FAILED"
 
 
+class ControlAbsent(ControlFailed):
+    """Nothing listens on the control socket: no publisher runs there."""
+
+    code = "CONTROL_ABSENT"
+
+
 class ControlInUse(ControlFailed):
     """A publisher that is alive listens on this control socket."""
 
@@ -122,3 +128,14 @@ class ControlUncertain(ControlFailed):
     """The answer was lost after the request was sent: it may or may not have been accepted."""
 
     code = "CONTROL_UNCERTAIN"
+
+
+class ControlSilent(ControlUncertain):
+    """A publisher listens on the control socket and did not answer in time."""
+
+    code = "CONTROL_SILENT"
+
+    def __init__(self, message: str, pid: int = 0) -> None:
+        super().__init__(message)
+        self.pid = pid
+        """Of the process that listens; 0 where the system does not tell."""

@@ -5,10 +5,11 @@ import time
 from rescind import home
 from rescind.cli.common import Session
 from rescind.cli.serving import addresses, check_port, free_port, move
+from rescind.cli.switching import unanswered
 from rescind.config import Loaded
 from rescind.errors import BadConfig
 from rescind_publisher.control_client import ControlClient
-from rescind_publisher.errors import ControlFailed, ControlInUse
+from rescind_publisher.errors import ControlAbsent, ControlInUse, ControlSilent
 
 PORT = 4222
 """As NATS has it (IANA)."""
@@ -74,8 +75,10 @@ def _create(session: Session, loaded: Loaded, fabric: str, port: int) -> None:
 def _refuse_second(loaded: Loaded) -> None:
     try:
         status = ControlClient(loaded.home / home.CONTROL).status()
-    except ControlFailed:
+    except ControlAbsent:
         return
+    except ControlSilent as error:
+        raise ControlInUse(f"{unanswered(loaded, error)}: end it first") from error
     raise ControlInUse(
         f"publisher {status.publisher!r} runs in {loaded.home} already (pid {status.pid}): "
         "use it, or end it first (if it is `rescind serve`: end it, and start that one after this)"

@@ -17,11 +17,12 @@ from rescind.errors import (
     BadConfig,
 )
 from rescind_publisher.control_client import ControlClient
-from rescind_publisher.errors import ControlFailed
+from rescind_publisher.errors import ControlAbsent, ControlSilent
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.switch import KillSwitch
 
 if TYPE_CHECKING:
+    from rescind.config import Loaded
     from rescind.publishing import LocalPublisher
     from rescind_publisher.status import Status
 
@@ -56,16 +57,34 @@ def switching(session: Session) -> Iterator[tuple[KillSwitch, Doer]]:
 
 @contextmanager
 def engine(session: Session) -> "Iterator[tuple[ControlClient | LocalPublisher, Status | None]]":
-    """Give the publisher that runs here and how it is, else one of our own and None."""
+    """Give the publisher that runs here and how it is, else one of our own and None.
+
+    One of our own only where nobody listens: the spool of one that hangs is in use. Raises
+    `ControlSilent` then.
+    """
     loaded = session.loaded
     client = ControlClient(loaded.home / CONTROL)
     try:
         status = client.status()
-    except ControlFailed:
+    except ControlSilent as error:
+        said = f"{unanswered(loaded, error)}: nothing was done; {_remedy(error)}"
+        raise ControlSilent(said, error.pid) from error
+    except ControlAbsent:
         with _own(session) as own:
             yield own, None
     else:
         yield client, status
+
+
+def unanswered(loaded: "Loaded", error: ControlSilent) -> str:
+    """Return who it is that runs here and does not answer."""
+    pid = f" (pid {error.pid})" if error.pid else ""
+    return f"publisher {loaded.settings.publisher!r}{pid} runs here and does not answer"
+
+
+def _remedy(error: ControlSilent) -> str:
+    how = f" (kill -9 {error.pid})" if error.pid else ""
+    return f"end it{how} and say it again"
 
 
 @contextmanager

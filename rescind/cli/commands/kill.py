@@ -31,7 +31,7 @@ Examples:
   rescind kill badge - < badge.jwt
   rescind kill session 8d1f --expires 2h --wait 2s
 
-The kill goes to the publisher that runs on this machine; if none answers, this command is one
+The kill goes to the publisher that runs on this machine; if none runs, this command is one
 itself. A badge's kill ends by itself after the badge does; any other lasts until `rescind
 reinstate`. Without the brokers it is kept on disk and sent later: exit code 3.
 

@@ -16,7 +16,7 @@ POLL_S = 0.5
 def serve(session: Session, *, listen: str | None) -> int:
     """Run a registry node: badges, the HTTP API, feeds; until Ctrl-C.
 
-    It kills through the publisher that runs on this machine (`rescind up`); if none answers, it is
+    It kills through the publisher that runs on this machine (`rescind up`); if none runs, it is
     one itself. It listens on the loopback; beyond it only with TLS (registry_tls_cert and
     registry_tls_key), and always asks for an API token (`rescind token make`).
     """

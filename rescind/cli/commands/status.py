@@ -109,7 +109,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
     loaded, out = session.loaded, session.out
     trust = compose.make_trust(loaded)
     keys = keytrouble.noted(loaded)
-    publisher, fleet = _ask_publisher(loaded)
+    publisher, fleet, trouble = _ask_publisher(loaded)
     with following(loaded) as subscriber:
         problem = _problem(subscriber, timeout_s)
         now, doubt = subscriber.status(), clock_doubt(subscriber)
@@ -121,6 +121,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
             "fresh": not problem,
             "problem": problem and problem + doubt,
             "publisher": plain(publisher),
+            "publisher_problem": trouble,
             "subscribers": plain(fleet),
             "subscriber": plain(now),
             "keys": keys,
@@ -130,7 +131,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
     )
     out.say(("fabric ", "dim"), trust.fabric, (f"  in {loaded.home}", "dim"))
     out.fields(
-        ("publisher", _publisher_line(publisher)),
+        ("publisher", _publisher_line(publisher, trouble)),
         *(
             (f"sink {sink.name}", _sink_line(sink))
             for sink in (publisher.sinks if publisher else ())
@@ -160,19 +161,32 @@ def _problem(subscriber: "Subscriber", timeout_s: float) -> str | None:
     return None
 
 
-def _ask_publisher(loaded: "Loaded") -> "tuple[PublisherStatus | None, Fleet | None]":
-    from rescind.cli.switching import CONTROL  # noqa: PLC0415
+def _ask_publisher(
+    loaded: "Loaded",
+) -> "tuple[PublisherStatus | None, Fleet | None, str | None]":
+    """Return how it is, whom it knows, and what is wrong with asking it."""
+    from rescind.cli.switching import CONTROL, unanswered  # noqa: PLC0415
     from rescind_publisher.control_client import ControlClient  # noqa: PLC0415
-    from rescind_publisher.errors import ControlFailed  # noqa: PLC0415
+    from rescind_publisher.errors import (  # noqa: PLC0415
+        ControlAbsent,
+        ControlFailed,
+        ControlSilent,
+    )
 
     client = ControlClient(loaded.home / CONTROL)
     try:
-        return client.status(), client.fleet()
-    except ControlFailed:
-        return None, None
+        return client.status(), client.fleet(), None
+    except ControlAbsent:
+        return None, None, None
+    except ControlSilent as error:
+        return None, None, unanswered(loaded, error)
+    except ControlFailed as error:
+        return None, None, str(error)
 
 
-def _publisher_line(found: "PublisherStatus | None") -> tuple[str, str]:
+def _publisher_line(found: "PublisherStatus | None", trouble: str | None) -> tuple[str, str]:
+    if trouble:
+        return trouble, "red"
     if found is None:
         return "none runs on this machine", "yellow"
     jumped = ", its clock jumped" if found.clock_jumped else ""

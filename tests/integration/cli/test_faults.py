@@ -1,11 +1,13 @@
 """Bad input gets one sentence and an exit code that is not zero, never a traceback."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from rescind.errors import EXIT_PENDING
 from tests.fakes.terminal import Done, Running, Terminal, did, free_port, refused
 
 
@@ -66,6 +68,28 @@ def test_without_a_publisher_the_command_is_one_itself(terminal: Terminal, tmp_p
     assert done.code == 0, done
     assert "log of its own" in done.err
     assert terminal.killed("agent", did("lone"))
+
+
+def test_a_publisher_that_hangs_is_named_and_not_stood_in_for(own: Terminal) -> None:
+    """Neither a kill nor `up` takes its place, and `status` does not say that none runs."""
+    with own.start("up", "--port", "0", "--json") as up:
+        up.wait_for("state", state="LIVE")
+        assert own.run("kill", "agent", did("before")).code == 0
+        pid = up.process.pid
+        up.process.send_signal(signal.SIGSTOP)
+        try:
+            hangs = f"publisher 'local' (pid {pid}) runs here and does not answer"
+            killed = own.run("kill", "agent", did("hung"))
+            refused(killed, 4, f"{hangs}: nothing was done; end it (kill -9 {pid}) and say it")
+            assert "log of its own" not in killed.err
+            assert hangs in own.run("status", "--timeout", "1").out
+            refused(own.run("up"), 1, hangs)
+        finally:
+            up.process.send_signal(signal.SIGCONT)
+        assert own.run("kill", "agent", did("hung")).code == 0
+        up.end(signal.SIGKILL)
+        assert hangs not in own.run("status", "--timeout", "1").out
+        assert own.run("kill", "agent", did("hung"), "--timeout", "0").code == EXIT_PENDING
 
 
 def test_an_untrusted_signer(terminal: Terminal, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from rescind_publisher.errors import (
     BadRequest,
     ControlFailed,
     ControlInUse,
+    ControlSilent,
     ControlUncertain,
     NothingLive,
     NotPermitted,
@@ -215,6 +216,25 @@ def test_nobody_there(path: Path) -> None:
         KillSwitch(ControlClient(path)).kill(target())
     with pytest.raises(ControlFailed), KillSwitch(ControlClient(path)):
         pass
+
+
+def test_one_that_hangs_is_not_taken_for_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named by its pid, so that it can be ended; also when its queue is full."""
+    monkeypatch.setattr("rescind_publisher.control_client.ANSWER_TIMEOUT_S", 0.05)
+    path.parent.mkdir()
+    client = ControlClient(path)
+    assert not client.answers()
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(str(path))
+        assert not client.answers()  # what one that was ended leaves behind
+        hanging.listen(0)
+        with pytest.raises(ControlSilent, match="did not answer") as raised:
+            client.answers()
+        assert raised.value.pid == os.getpid()
+        with pytest.raises(ControlSilent, match="takes no connection"):
+            client.answers()
 
 
 def test_a_request_too_large_is_not_sent(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
