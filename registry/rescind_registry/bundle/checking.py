@@ -17,6 +17,10 @@ from rescind_subscriber.bundle_reader import members_of, revision_of
 
 ALGORITHMS = ("RS256", "ES256")
 """What OPA verifies of what we sign with."""
+MAX_SHOWN_CHARS = 40
+"""Of a scope that somebody else wrote, in a sentence."""
+SIGNED_FORM = (bundles.MANIFEST, bundles.SNAPSHOT, bundles.EVENTS, bundles.SIGNATURES)
+"""What is read to verify by the trust file; OPA's signatures only to say whose bundle it is."""
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -111,8 +115,12 @@ def verify_opa(raw: bytes, public_pem: str, *, scope: str) -> str:
         )
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         raise Untrusted(f"the bundle's signature does not verify: {error}") from error
-    if claims.get("scope", "") != scope:
-        raise Untrusted(f"the bundle is signed for the scope {str(claims.get('scope'))[:40]!r}")
+    if (signed_for := claims.get("scope", "")) != scope:
+        given = repr(str(signed_for or "")[:MAX_SHOWN_CHARS])
+        raise Untrusted(
+            f"the bundle is signed for {f'the scope {given}' if signed_for else 'no scope'}, not "
+            f"{repr(scope) if scope else 'for none'}: give --scope {given} if that is its use"
+        )
     said = _files(claims.get("files"))
     found = {name for name in members if name != bundles.SIGNATURES}
     if found != set(said):
@@ -140,8 +148,10 @@ def verify_signed(raw: bytes, trust: Trust) -> Verified:
 
     Raises `Untrusted`, `Malformed` or `Unreadable` at the first that does not hold.
     """
-    members = members_of(raw, (bundles.MANIFEST, bundles.SNAPSHOT, bundles.EVENTS))
+    members = members_of(raw, SIGNED_FORM)
     if bundles.EVENTS not in members:
+        if bundles.SIGNATURES in members:
+            raise Untrusted("the bundle is signed for an OPA: give --key, the public key of it")
         raise Untrusted("the bundle has nothing in it that a publisher has signed")
     said = bundles.split_events(members[bundles.EVENTS])
     for each in said:

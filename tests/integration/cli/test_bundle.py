@@ -15,7 +15,7 @@ from rescind import compose, config
 from rescind_protocol.targets import agent
 from rescind_registry.bundle import signing
 from tests.fakes.opa import untar
-from tests.fakes.terminal import Running, Terminal
+from tests.fakes.terminal import Running, Terminal, refused
 from tests.fakes.waiting import wait_until
 
 DID = "did:web:acme.example:bundled7"
@@ -60,10 +60,36 @@ def test_a_bundle_for_an_opa(
     assert shown["signature"] == "ES256 by rescind"
     assert "revocations.agent" in terminal.run("bundle", "inspect", str(file)).out
     assert terminal.run("bundle", "verify", str(file), "--key", public).code == 0
+    refused(terminal.run("bundle", "verify", str(file)), 2, "signed for an OPA: give --key")
     bend(file)
     bent = terminal.run("bundle", "verify", str(file), "--key", public)
     assert bent.code != 0
     assert "is not what was signed" in bent.err
+
+
+@pytest.mark.parametrize(
+    ("scopes", "sentence"),
+    [
+        (("", "read"), "signed for no scope, not 'read': give --scope ''"),
+        (("write", "read"), "signed for the scope 'write', not 'read': give --scope 'write'"),
+        (("read", ""), "signed for the scope 'read', not for none: give --scope 'read'"),
+    ],
+)
+def test_a_bundle_for_another_scope(
+    terminal: Terminal,
+    tmp_path: Path,
+    keys: tuple[Path, Path],
+    scopes: tuple[str, str],
+    sentence: str,
+) -> None:
+    """It is said what it is signed for; with that it verifies."""
+    signed_for, asked = scopes
+    file, (private, public) = str(tmp_path / "b.tar.gz"), map(str, keys)
+    written = terminal.run("bundle", "write", file, "--key", private, "--scope", signed_for)
+    assert written.code == 0
+    verify = ("bundle", "verify", file, "--key", public, "--scope")
+    refused(terminal.run(*verify, asked), 2, sentence)
+    assert terminal.run(*verify, signed_for).code == 0
 
 
 def test_a_bundle_that_publishers_signed(up: Running, terminal: Terminal, tmp_path: Path) -> None:
