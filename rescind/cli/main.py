@@ -135,7 +135,7 @@ Exit codes:
   4    cannot tell: nobody answered, or not in time
   5    killed, but not every subscriber has said so within --wait
   70   a defect of this program
-  130  ended by Ctrl-C
+  130  ended by Ctrl-C (0: up, serve, sidecar)
 
 \b
 Settings: options of the command, then RESCIND_* variables, then rescind.toml
