@@ -64,8 +64,9 @@ class Counter:
 
     def read(self) -> dict[str, int]:
         """Return the counts so far."""
+        # A copy is made in one step; a list of items makes tuples, between which others may add.
         # A count's state is its next value: what `repr` shows.
-        return {label: int(repr(c)[6:-1]) for label, c in list(self._counts.items())}
+        return {label: int(repr(c)[6:-1]) for label, c in self._counts.copy().items()}
 
 
 class Times:
