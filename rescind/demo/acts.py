@@ -85,10 +85,13 @@ def restart(stage: Stage, name: str, kill: Change) -> Restart:
     before = _ask(stage, child, "before", badge)
     followed_at = time.monotonic()
     child.tell(wire.Follow())
-    stage.children.wait(lambda: bool(child.all(wire.Fresh)), WITHIN_S)
+
+    def replayed() -> list[float]:
+        return [each.at for each in child.all(wire.Applied) if (each.log, each.seq) == kill.event]
+
+    stage.children.wait(lambda: bool(child.all(wire.Fresh) and replayed()), WITHIN_S)
     after = _ask(stage, child, "after", badge)
-    replayed = [each.at for each in child.all(wire.Applied) if (each.log, each.seq) == kill.event]
-    return Restart(name, before, followed_at, min(replayed, default=None), after)
+    return Restart(name, before, followed_at, min(replayed(), default=None), after)
 
 
 def kill_agent(stage: Stage) -> AgentKill:

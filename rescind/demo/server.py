@@ -11,7 +11,7 @@ from mcp.server.mcpserver import MCPServer
 
 import rescind
 from rescind.demo import wire
-from rescind.demo.sidecar import report
+from rescind.demo.sidecar import report_applied, report_fresh
 
 server = MCPServer("orders", log_level="ERROR")
 
@@ -35,7 +35,8 @@ def main() -> None:
     send = wire.open_reports()
     wire.end_with_the_demo()
     sidecar = rescind.protect(server)
-    report(sidecar.subscriber, send)
+    report_applied(sidecar.subscriber, send)
+    report_fresh(sidecar.subscriber, send)
     serve(send)
 
 

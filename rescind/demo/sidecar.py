@@ -7,7 +7,7 @@ answers for any badge it is asked about.
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rescind.demo import wire
 from rescind.sidecar import Sidecar
@@ -17,11 +17,15 @@ from rescind_subscriber.subscriber import Subscriber
 FRESH_WITHIN_S = 60.0
 
 
-def report(subscriber: Subscriber, send: Callable[[wire.Report], None]) -> None:
-    """Report each event applied, and, once, that the view is fresh."""
+def report_applied(subscriber: Subscriber, send: Callable[[wire.Report], None]) -> None:
+    """Report each event applied from now on: before it starts, or what it replays is missed."""
     subscriber.on_applied.append(
         lambda event: send(wire.Applied(event.log, event.seq, time.monotonic()))
     )
+
+
+def report_fresh(subscriber: Subscriber, send: Callable[[wire.Report], None]) -> None:
+    """Report, once, that the view of a subscriber that was started is fresh."""
 
     def wait() -> None:
         try:
@@ -39,12 +43,20 @@ def main() -> None:
     send = wire.open_reports()
     sidecar = Sidecar()
     send(wire.Ready())
-    for order in wire.orders():
+    obey(sidecar, wire.orders(), send)
+
+
+def obey(
+    sidecar: Sidecar, orders: Iterable[wire.Order], send: Callable[[wire.Report], None]
+) -> None:
+    """Do what each order says."""
+    for order in orders:
         if isinstance(order, wire.Check):
             send(wire.Decided(order.badge, sidecar.guard.check(order.token).code))
         elif isinstance(order, wire.Follow):
+            report_applied(sidecar.subscriber, send)
             sidecar.start()
-            report(sidecar.subscriber, send)
+            report_fresh(sidecar.subscriber, send)
 
 
 if __name__ == "__main__":
