@@ -14,7 +14,6 @@ import logging
 import os
 import sys
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +22,7 @@ from typing import Any, Self
 import msgspec
 
 from rescind.errors import BadConfig
+from rescind_guard import forks
 from rescind_guard.exposition import CONTENT_TYPE, Family, render
 from rescind_subscriber.states import FRESH, State
 from rescind_subscriber.status import Status
@@ -85,13 +85,13 @@ class Monitor:
 
     def start(self) -> Self:
         """Answer from now on."""
-        _every.add(self)
+        forks.tell(self)
         self._thread.start()
         return self
 
     def stop(self) -> None:
         """Answer no more."""
-        _every.discard(self)
+        forks.untell(self)
         self._server.shutdown()
         self._server.server_close()
 
@@ -169,14 +169,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Write no access log."""
-
-
-_every: "weakref.WeakSet[Monitor]" = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for monitor in list(_every):
-        monitor.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -10,13 +10,12 @@
 """
 
 import logging
-import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from rescind_guard import forks
 from rescind_guard.decision import Decision
 from rescind_guard.errors import LogFailed
 from rescind_guard.evidence import About, Entry, Record, hash_of, record
@@ -73,7 +72,7 @@ class DecisionLog:
         self._waiting: deque[Entry] = deque()
         self._batch: list[Entry] = []
         """What the writer has taken, and the sink not yet."""
-        _every.add(self)
+        forks.tell(self)
 
     def __repr__(self) -> str:
         return f"<DecisionLog to {self._sink!r}, {self._left()} waiting>"
@@ -173,14 +172,3 @@ class DecisionLog:
             self._complained_at = None
             dropped = self._dropped.read().get(DROPPED, 0)
             log.warning("decision log: written again; %d records were dropped", dropped)
-
-
-_every: "weakref.WeakSet[DecisionLog]" = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for each in list(_every):
-        each.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

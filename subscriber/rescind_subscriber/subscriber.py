@@ -9,14 +9,13 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
+from rescind_guard import forks
 from rescind_guard.exposition import Family
 from rescind_guard.freshness import SystemClock
 from rescind_guard.view import View
@@ -84,7 +83,7 @@ class Subscriber:
         self._ever_fresh = False
         self._faults = Faults(self._clock)
         self._reset()
-        _every.add(self)
+        forks.tell(self)
 
     def _reset(self) -> None:
         self._follower: Follower | None = None
@@ -394,12 +393,3 @@ class Subscriber:
 
 
 _left_behind: list[object] = []
-_every: "weakref.WeakSet[Subscriber]" = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for subscriber in list(_every):
-        subscriber.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -11,10 +11,8 @@ as there are such badges. Issuers are asked first, and of documents only a few i
 """
 
 import logging
-import os
 import random
 import threading
-import weakref
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,6 +32,7 @@ from rescind_protocol import targets
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import Malformed
 from rescind_protocol.targets import canonical_issuer
+from rescind_subscriber.background import Background
 from rescind_subscriber.errors import KeysUnavailable
 from rescind_subscriber.keys import known as step
 from rescind_subscriber.keys import trouble
@@ -57,14 +56,15 @@ DOCUMENTS_A_ROUND = AT_ONCE
 """So that agents whose domain does not answer hold issuers up for one fetch at most."""
 AGENTS = "agents"
 """Folder, in that of the keys."""
-STOP_WITHIN_S = 2.0
 
 Fetch = Callable[[str], bytes]
 """URL → document; raises `KeysUnavailable`."""
 
 
-class KeyKeeper:
+class KeyKeeper(Background):
     """Publishes keys in `view`; a `Guard` takes it in place of its issuers."""
+
+    THREAD = "rescind-keys"
 
     def __init__(
         self,
@@ -104,15 +104,10 @@ class KeyKeeper:
         self.view = KeyView(Issuers(self._all()))
         self._changed = False
         """Whether documents have to be published anew."""
-        self._reset()
-        _every.add(self)
+        super().__init__()
 
     def __repr__(self) -> str:
         return f"<KeyKeeper {self.view.published!r}, {len(self.troubles)} unreachable>"
-
-    def _reset(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
 
     # --- life ---
 
@@ -120,23 +115,8 @@ class KeyKeeper:
         """Publish what a restart remembers, then fetch in a thread; returns at once."""
         if self._thread is None and (self._fetched or self._domains):
             self.load()
-            self._thread = threading.Thread(target=self._run, name="rescind-keys", daemon=True)
-            self._thread.start()
+            self._launch()
         return self
-
-    def stop(self) -> None:
-        """Stop fetching; keys stay as they are. A fetch under way ends by itself."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(STOP_WITHIN_S)
-        self._reset()
-
-    def after_fork(self) -> None:
-        """In the child: a thread of its own."""
-        running = self._thread is not None
-        self._reset()
-        if running:
-            self.start()
 
     def load(self) -> None:
         """Publish what was kept on disk."""
@@ -148,8 +128,7 @@ class KeyKeeper:
             self._agents_shelf.prune(self._clock.wall() - MAX_AGE_S)
         self._publish()
 
-    def _run(self) -> None:
-        stopping = self._stopping
+    def _run(self, stopping: threading.Event) -> None:
         with ThreadPoolExecutor(AT_ONCE, "rescind-keys") as pool:
             while not stopping.is_set():
                 try:
@@ -294,12 +273,3 @@ class KeyKeeper:
 
 
 Answer = tuple[IssuerKey, ...] | KeysUnavailable
-_every: "weakref.WeakSet[KeyKeeper]" = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for keeper in list(_every):
-        keeper.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -8,64 +8,33 @@
 """
 
 import logging
-import os
 import random
 import threading
-import weakref
-from typing import Self
 
 from rescind_guard.policy import PolicyFailed
+from rescind_subscriber.background import Background
 from rescind_subscriber.errors import PolicyUnavailable
 from rescind_subscriber.policies.base import PolicySource, Taker
 
 log = logging.getLogger("rescind.policy")
 
-STOP_WITHIN_S = 2.0
 
-
-class PolicyKeeper:
+class PolicyKeeper(Background):
     """Keeps one policy as its place says it; the thread that runs `step` is the only one."""
+
+    THREAD = "rescind-policy"
 
     def __init__(self, policy: Taker, source: PolicySource) -> None:
         self._policy, self._source = policy, source
         self._refused: str | None = None
         """Why the newest that was seen is not in force; None: it is."""
         self._told: str | None = None
-        self._reset()
-        _every.add(self)
+        super().__init__()
 
     def __repr__(self) -> str:
         return f"<PolicyKeeper {self._policy.version} from {self._source!r}>"
 
-    def _reset(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
-
-    # --- life ---
-
-    def start(self) -> Self:
-        """Look from time to time, in a thread; returns at once."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="rescind-policy", daemon=True)
-            self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        """Look no more; the policy stays as it is. A fetch under way ends by itself."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(STOP_WITHIN_S)
-        self._reset()
-
-    def after_fork(self) -> None:
-        """In the child: a thread of its own."""
-        running = self._thread is not None
-        self._reset()
-        if running:
-            self.start()
-
-    def _run(self) -> None:
-        stopping = self._stopping
+    def _run(self, stopping: threading.Event) -> None:
         while not stopping.is_set():
             self.step()
             stopping.wait(self._source.every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads
@@ -119,14 +88,3 @@ class PolicyKeeper:
                 "every call is denied" if self._policy.fault else f"{self._policy.version} stays"
             )
             log.error("a policy is not in force, %s: %s", stays, why)
-
-
-_every: "weakref.WeakSet[PolicyKeeper]" = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for keeper in list(_every):
-        keeper.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

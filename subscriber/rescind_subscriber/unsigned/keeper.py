@@ -11,9 +11,7 @@ follows the signed log knows nothing of it, and the other way round.
 """
 
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
@@ -30,6 +28,7 @@ from rescind_guard.unsigned import UnsignedList
 from rescind_guard.view import View
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
+from rescind_subscriber.background import Background
 from rescind_subscriber.errors import ListUnkept
 from rescind_subscriber.metrics import list_families
 from rescind_subscriber.tasks import jitter
@@ -47,7 +46,6 @@ MAX_LISTS = 16
 AT_ONCE = 4
 SAVE_EVERY_S = 300.0
 """That a list was confirmed is written so often; its contents with each change."""
-STOP_WITHIN_S = 2.0
 NEVER = "was not fetched yet"
 CLASS = "unsigned"
 """What the class is called, beside what publishers sign."""
@@ -100,8 +98,10 @@ class _Known:
         return max(clock.wall() - self.confirmed_at, here)
 
 
-class ListKeeper:
+class ListKeeper(Background):
     """Publishes lists in `view`, beside what a subscriber joins there."""
+
+    THREAD = "rescind-lists"
 
     def __init__(
         self,
@@ -124,15 +124,10 @@ class ListKeeper:
         self._clock = clock or SystemClock()
         self._shown = view.lists
         self.fetches = Counter()
-        self._reset()
-        _every.add(self)
+        super().__init__()
 
     def __repr__(self) -> str:
         return f"<ListKeeper {len(self._known)} unsigned lists, {len(self.troubles)} in trouble>"
-
-    def _reset(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
 
     # --- life ---
 
@@ -142,17 +137,6 @@ class ListKeeper:
             self.load()
             self._launch()
         return self
-
-    def _launch(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="rescind-lists", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop fetching; what is known goes on to deny. A fetch under way ends by itself."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(STOP_WITHIN_S)
-        self._reset()
 
     def after_fork(self) -> None:
         """In the child: what was known denies, a thread of its own; the files are the parent's."""
@@ -177,8 +161,7 @@ class ListKeeper:
                 known.confirmed_at = kept.confirmed_at
         self._show()
 
-    def _run(self) -> None:
-        stopping = self._stopping
+    def _run(self, stopping: threading.Event) -> None:
         with ThreadPoolExecutor(AT_ONCE, "rescind-lists") as pool:
             while not stopping.is_set():
                 try:
@@ -292,12 +275,3 @@ class ListKeeper:
 
 
 _Asked = tuple[str, UnsignedList] | RescindError
-_every: "weakref.WeakSet[ListKeeper]" = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for keeper in list(_every):
-        keeper.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
