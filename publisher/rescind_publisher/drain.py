@@ -6,7 +6,8 @@ one. It starts the sink, again and again if need be, and announces heads through
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections import deque
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from rescind_protocol.heads import Position
@@ -16,7 +17,7 @@ from rescind_publisher.errors import SinkRefused, SinkUnavailable
 from rescind_publisher.lane import NOTHING, Backoff, Fetch, IsFork, Lane, limited
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress
-from rescind_publisher.sinks.base import Checkable, Linked, Record, Sink
+from rescind_publisher.sinks.base import Checkable, Linked, Prompt, Record, Sink
 from rescind_publisher.spool import Mark, Marks
 from rescind_publisher.status import SinkStatus
 
@@ -200,6 +201,10 @@ class Drain:
             for sink in sinks
         ]
         self._saved: dict[tuple[str, str], Mark] = {}
+        self._left: deque[tuple[Sequence[Record], Progress]] = deque()
+        for sink in sinks:
+            if isinstance(sink, Prompt):
+                sink.on_answer = self.take_left
 
     def resume(self, sink: str, positions: dict[str, Position], marks: dict[str, Mark]) -> None:
         """Make the lanes of earlier runs: what the sink does not hold for certain goes again."""
@@ -227,29 +232,44 @@ class Drain:
         if refusals and len(refusals) == len(self.outlets):
             raise refusals[0]
 
-    def prepare(self, records: Iterable[Record]) -> None:
-        """Do beforehand what can be done for events that are about to be committed."""
-        for record in records:
-            for outlet in self.outlets:
-                outlet.lane(record.log).prepare(record)
+    def send(self, records: Sequence[Record]) -> bool:
+        """Send new events at once where that can be done without the loop, on any thread.
 
-    def send(self, records: Iterable[Record]) -> None:
-        """Send what was prepared, on the committing thread while the loop stands still.
-
-        `take` follows on the loop, and sends whatever could not be sent here.
+        `take` must follow on the loop. Return whether every sink was sent everything: then its
+        answer is there soon, and wakes the loop to take what was left.
         """
+        sent = True
         try:
             for record in records:
                 for outlet in self.outlets:
-                    outlet.lanes[record.log].send_prepared(record)
+                    lane = outlet.lanes.get(record.log)
+                    sent = lane is not None and lane.send(record) and sent
         except Exception:  # noqa: BLE001 - they are accepted, and this is a shortcut only
             _log.exception("accepted events could not be sent at once")
+            return False
+        return sent
+
+    def leave(self, records: Sequence[Record], progress: Progress) -> None:
+        """Leave new events, on any thread, for `take_left`."""
+        self._left.append((records, progress))
+
+    def take_left(self) -> None:
+        """Take what was left, if there is anything."""
+        while self._left:
+            self.take(*self._left.popleft())
 
     def take(self, records: Iterable[Record], progress: Progress) -> None:
         """Send new events, which lie in the spool."""
         for record in records:
             for outlet in self.outlets:
                 outlet.lane(record.log).push(record, progress)
+
+    def catch_up(self, positions: Mapping[str, Position]) -> None:
+        """Know what lies in the spool: a hand-over that an interrupt cut short has told nobody."""
+        self.take_left()
+        for log, at in positions.items():
+            for outlet in self.outlets:
+                outlet.lane(log).know(at.seq)
 
     def forget(self, log: str, seqs: Iterable[int]) -> None:
         """Nobody waits for these events any more."""

@@ -211,6 +211,7 @@ class Publisher:
     async def _end(self) -> None:
         if self._control is not None:
             await self._control.stop()
+        self._drain.take_left()
         until = self._loop.time() + self.config.close_timeout_s
         while not self._drain.settled and self._loop.time() < until:  # noqa: ASYNC110 - many lanes
             await asyncio.sleep(_IDLE_POLL_S)
@@ -255,7 +256,7 @@ class Publisher:
             self.counters.add(metrics.REFUSED)
             raise
         self.counters.add(metrics.ACCEPTED, len(made))
-        hand.progress.wait(order.timeout_s)
+        hand.wait(order.timeout_s)
         self._ledger.settle()
         applied = self._wait_applied(made, started, order.wait_s, told)
         if not hand.progress.complete:
@@ -289,9 +290,9 @@ class Publisher:
             plan = self._plan(order)
             check_rights(plan, self._signer, approved=self._voice.approver is not None)
             if plan.retires:
-                return plan, self._ledger.retire(plan.retires, hand)
+                return plan, self._ledger.retire(plan.retires, hand.committed)
             try:
-                return plan, self._ledger.accept(plan.changes, hand, moves=moves)
+                return plan, self._ledger.accept(plan.changes, hand.committed, moves=moves)
             except Outdated:
                 continue
 
@@ -299,8 +300,10 @@ class Publisher:
         """Say the kills of old logs again in the current one, where they are too many (blocks)."""
         follower = self._follower
         followed = follower.capture() if isinstance(follower, SnapshotFollower) else None
-        made = self._ledger.move(followed, self._may_say, self._hand(time.perf_counter()))
+        hand = self._hand(time.perf_counter())
+        made = self._ledger.move(followed, self._may_say, hand.committed)
         if made:
+            hand.wait(0)
             self.counters.add(metrics.MOVED, len(made))
             _log.info("kills of old logs were said again in %d events", len(made))
 
@@ -379,8 +382,10 @@ class Publisher:
         if not isinstance(self._follower, KnowingFollower):
             return
         cuts = self._follower.retired(self._voice.key.kid)
-        made = self._ledger.say_again(cuts, self._may_say, self._hand(time.perf_counter()))
+        hand = self._hand(time.perf_counter())
+        made = self._ledger.say_again(cuts, self._may_say, hand.committed)
         if made:
+            hand.wait(0)
             _log.error(
                 "this publisher was retired; what it said beyond was said again in %d events of "
                 "log %s; give reinstatements again, and ask the root for a new key",

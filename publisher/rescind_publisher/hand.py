@@ -7,57 +7,45 @@ from rescind_protocol.changes import RevocationId
 from rescind_publisher.applied import Applied
 from rescind_publisher.chain import Numbered
 from rescind_publisher.drain import Drain
-from rescind_publisher.gate import Gate
 from rescind_publisher.plans import Plan
 from rescind_publisher.receipts import Progress, Receipt
 from rescind_publisher.sinks.base import Record
+
+ANSWER_WITHIN_S = 0.005
+"""What was sent at once is answered in a millisecond or two, and the answer wakes the loop.
+
+To wake it before is a second waking, on a processor that whoever receives the kill may need.
+"""
 
 Post = Callable[..., None]
 """Call a plain function with these arguments on the loop."""
 
 
 class Hand:
-    """Told by the ledger before the events of one request are committed, and after."""
+    """Told by the ledger when the events of one request are committed."""
 
-    __slots__ = (
-        "_drain",
-        "_gate",
-        "_post",
-        "_records",
-        "_sinks",
-        "_started",
-        "accepted_ms",
-        "progress",
-    )
+    __slots__ = ("_drain", "_post", "_sinks", "_started", "accepted_ms", "progress")
 
     def __init__(self, sinks: tuple[str, ...], post: Post, drain: Drain, started: float) -> None:
         """`drain` belongs to the loop that `post` reaches; `started` by `time.perf_counter`."""
         self._sinks, self._post, self._drain, self._started = sinks, post, drain, started
-        self._gate = Gate()
 
-    def signed(self, made: list[Numbered]) -> None:
-        """Wake the loop, to make these events ready: the commit follows."""
-        self._records = [Record(each.event.log, each.event.seq, each.raw) for each in made]
+    def committed(self, made: list[Numbered]) -> None:
+        """Send what can be sent at once; wake the loop for the rest."""
+        committed = time.perf_counter()
+        records = [Record(each.event.log, each.event.seq, each.raw) for each in made]
+        sent = self._drain.send(records)
+        self.accepted_ms = (committed - self._started) * 1000
         self.progress = Progress(self._sinks, len(made), self._started)
-        self._post(self._take_when_committed)
+        self._drain.leave(records, self.progress)
+        if not sent:
+            self._post(self._drain.take_left)
 
-    def _take_when_committed(self) -> None:
-        self._drain.prepare(self._records)
-        if self._gate.stand():
-            try:
-                self._drain.take(self._records, self.progress)
-            finally:
-                self._gate.done()
-
-    def committed(self) -> None:
-        """Send, or have the loop send; and note the time."""
-        self.accepted_ms = (time.perf_counter() - self._started) * 1000
-        self._gate.open(self._send)
-        if self._gate.left and self._gate.claim():
-            self._post(self._drain.take, self._records, self.progress)
-
-    def _send(self) -> None:
-        self._drain.send(self._records)
+    def wait(self, timeout_s: float) -> None:
+        """Return when each sink holds everything or is known to be failing, or at the timeout."""
+        if not self.progress.wait(min(timeout_s, ANSWER_WITHIN_S)):
+            self._post(self._drain.take_left)
+            self.progress.wait(timeout_s - ANSWER_WITHIN_S)
 
     def receipt(
         self, plan: Plan, made: list[Numbered], *, at: float, applied: Applied | None = None

@@ -114,6 +114,7 @@ class Heartbeat:
 
     async def _keep_house(self, count: int) -> None:
         await self.save_marks()
+        self._drain.catch_up(await asyncio.to_thread(lambda: self._ledger.positions))
         if count % LOOK_EVERY_HEADS == 0:
             self._drain.look()
         if count % HEED_EVERY_HEADS == 0:

@@ -152,15 +152,18 @@ class Lane:
         """Whether the sink holds every event for certain."""
         return self.durable == self.accepted
 
-    def prepare(self, record: Record) -> None:
-        """Know that this event will be pushed, unless its commit fails."""
-        if self._prompt is not None and self.ready and self.problem is None:
-            self._prompt.prepare(record)
+    def send(self, record: Record) -> bool:
+        """Send a new event at once, on any thread, if nothing is against it; `push` follows.
 
-    def send_prepared(self, record: Record) -> None:
-        """Send what was prepared, while the loop stands still; `push` follows."""
-        if self._prompt is not None:
-            self._prompt.send_prepared(record)
+        Only a sink for which order is free is prompt: what waits here may be overtaken.
+        """
+        well = self.ready and self.problem is None and self._in_flight < self._window
+        return well and self._prompt is not None and self._prompt.send(record)
+
+    def arm(self) -> None:
+        """Make ready what the next event is sent with."""
+        if self._prompt is not None and self.ready:
+            self._prompt.arm(self.log)
 
     def push(self, record: Record, progress: Progress | None = None) -> None:
         """Take a new event, which lies in the spool."""
@@ -173,6 +176,13 @@ class Lane:
             self._loaded = record.seq
             self._place(record)
         self.pump()
+        self.arm()
+
+    def know(self, seq: int) -> None:
+        """Send what the spool holds up to that number, if nobody has handed it over."""
+        if seq > self.accepted:
+            self.accepted = seq
+            self.pump()
 
     def _place(self, record: Record) -> None:
         """While the sink fails, a new event is an attempt of its own where order is free."""
@@ -189,6 +199,7 @@ class Lane:
     def open(self) -> None:
         """Begin to send: the sink has started."""
         self.ready, self.problem = True, None
+        self.arm()
         self.look()
         self.pump()
 
@@ -269,8 +280,10 @@ class Lane:
 
     def _start(self, record: Record) -> None:
         self._in_flight += 1
-        if self._prompt is not None and record.seq not in self._repair:
-            self._prompt.send(record)
+        prompt = self._prompt if record.seq not in self._repair else None
+        if prompt is not None and not prompt.was_sent(record):
+            prompt.arm(self.log)
+            prompt.send(record)
         self._tasks.spawn(self._deliver(record, self._era))
 
     async def _deliver(self, record: Record, era: int) -> None:
@@ -389,6 +402,7 @@ class Lane:
 
     def retry_now(self) -> None:
         """Try at once what waits to be tried: the sink has a new connection."""
+        self.arm()
         if self._retry is not None:
             self._retry.cancel()
             self._backoff.reset()

@@ -9,7 +9,7 @@ to the broker does not wait for that.
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -34,16 +34,8 @@ from rescind_publisher.follower import Captured
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.spool import Marks
 
-
-class HandOver(Protocol):
-    """Who sends what is accepted."""
-
-    def signed(self, made: list[Numbered]) -> None:
-        """Know the events that are about to be committed, which may yet fail."""
-
-    def committed(self) -> None:
-        """Send them."""
-
+HandOver = Callable[[list[Numbered]], None]
+"""Sends what is accepted."""
 
 _READ_AT_ONCE = 512
 _NO_QUOTA = 2**62
@@ -190,20 +182,21 @@ class Ledger:
     ) -> list[Numbered]:
         at = int(checked(self._clock))
         made = self._chain.number(batches, at, retires)
-        hand_over.signed(made)
         try:
             self._spool.append(made)
-        except SpoolFailed:
+        except BaseException:  # an interrupt too
             # Whether the disk has it is not known: the number may not be used again, and the next
             # start may find kills there that count. They have a place in the quota until then.
             self._chain = Chain(self._voice)
             said = (change for each in made for _, change in each.event.changes)
             self._doubted += sum(isinstance(change, Kill) for change in said)
             raise
-        hand_over.committed()
-        self._chain.advance(made)
-        self._unjoined += made
-        self._note_position(made[0].event.log)
+        try:
+            hand_over(made)
+        finally:  # also where an interrupt cuts it short: they are accepted
+            self._chain.advance(made)
+            self._unjoined += made
+            self._note_position(made[0].event.log)
         return made
 
     def settle(self) -> None:

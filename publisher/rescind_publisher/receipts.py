@@ -124,10 +124,12 @@ class Progress:
         self._started = started
         self._settled = threading.Event()
 
-    def wait(self, timeout_s: float) -> None:
-        """Return when each sink holds everything or is known to be failing, or at the timeout."""
-        if self._counts and timeout_s > 0:
-            self._settled.wait(timeout_s)
+    def wait(self, timeout_s: float) -> bool:
+        """Return when each sink holds everything or is known to be failing, or at the timeout.
+
+        Whether it came to that.
+        """
+        return not self._counts or self._settled.wait(max(0.0, timeout_s))
 
     @property
     def complete(self) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Self
 from rescind.testing.badges import ISSUER, TestBadge, issuers, mint
 from rescind.testing.clock import START, HostClock, Time
 from rescind.testing.keys import FABRIC, key_of, trust_of
-from rescind.testing.spool import HandOver, MemorySpool
+from rescind.testing.spool import MemorySpool
 from rescind_guard import Guard, View
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect, RevocationId
@@ -174,7 +174,7 @@ class Fabric:
         return plan.ended
 
     def _accept(self, plan: plans.Plan) -> tuple[RevocationId, ...]:
-        made = self._ledger.accept(plan.changes, HandOver(self._store))
+        made = self._ledger.accept(plan.changes, self._store)
         self._tell()
         return tuple(
             RevocationId(each.event.log, each.event.seq, index)

@@ -10,25 +10,6 @@ from rescind_publisher.sinks.base import Record
 from rescind_publisher.spool import Mark, Marks
 
 
-class HandOver:
-    """Calls `send` with what was committed, as the ledger's hand-over."""
-
-    def __init__(self, send: Callable[[list[Numbered]], None]) -> None:
-        self._send = send
-        self._made: list[Numbered] = []
-
-    def stand_by(self) -> None:
-        """Nothing is sent before the commit."""
-
-    def signed(self, made: list[Numbered]) -> None:
-        """Know what is about to be committed."""
-        self._made = made
-
-    def committed(self) -> None:
-        """Send it."""
-        self._send(self._made)
-
-
 class MemorySpool:
     """Stands where the SQLite spool stands.
 

@@ -7,7 +7,7 @@
 - A PING goes out behind what was sent before it. The library writes it past its own buffer, so its
   `flush` may be answered before the subscriptions above it were even sent.
 - What is published is written to the socket at once, unless the socket is behind; `write_now` does
-  so without awaiting anything, for a kill.
+  so without awaiting anything, and on any thread, for a kill.
 - Losing the connection is known before anything is awaited, and the socket is aborted: the
   library's own close first drains a buffer that a frozen server never empties.
 - TLS that was asked for is insisted on before the password is sent; the library follows the
@@ -27,6 +27,7 @@ from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import Parser
 
 from rescind_subscriber.errors import SourceRefused
+from rescind_subscriber.nats_writer import SharedWriter
 
 Handler = Callable[[str, bytes, bytes], None]
 """Called on the loop with (subject, payload, raw header block or b""); must not block or raise."""
@@ -94,6 +95,7 @@ class LeanClient(Client):
         self._feed: Callable[[bytes], None] | None = None
         self._unread: bytearray = bytearray()
         self._never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._shared: SharedWriter | None = None
 
     async def listen(self, subject: str, handler: Handler) -> None:
         """Subscribe a plain function to a subject pattern; goes out with what is sent next.
@@ -117,6 +119,8 @@ class LeanClient(Client):
         """Cut the connection at once, and say why; harmless if it is cut already."""
         if not self.lost.done():
             self.lost.set_result(why)
+        if self._shared is not None:
+            self._shared.close()
         if self._writer is not None:
             self._writer.transport.abort()
 
@@ -180,12 +184,14 @@ class LeanClient(Client):
     def _writer(self) -> Any:
         return getattr(self._transport, "_io_writer", None)
 
+    def share(self) -> None:
+        """Let other threads write too, once it is connected; see `write_now`."""
+        if self._shared is None and self._writer is not None:
+            self._shared = SharedWriter(self._writer)
+
     def write_now(self, frame: bytes) -> bool:
-        """Write a message to the socket; False where it must wait."""
-        if not self._idle or self._pending:
-            return False
-        self._writer.write(frame)
-        return True
+        """Write a message to a shared socket, on any thread; False where it must wait."""
+        return self._shared is not None and self.is_connected and self._shared.send(frame)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's signature
         if initial_connection and self._tls_required and not info.get("tls_required"):
@@ -208,11 +214,15 @@ class LeanClient(Client):
         return "cluster" in self._server_info
 
 
-def message_frame(subject: str, reply: str, headers: bytes, payload: bytes) -> bytes:
-    """Return a message with headers as it is sent (HPUB of the NATS client protocol)."""
-    sizes = b"%d %d" % (len(headers), len(headers) + len(payload))
-    start = b"HPUB %b %b %b" % (subject.encode(), reply.encode(), sizes)
-    return b"%b\r\n%b%b\r\n" % (start, headers, payload)
+def message_start(subject: str, reply: str) -> bytes:
+    """Return what a message with headers begins with (HPUB of the NATS client protocol)."""
+    return f"HPUB {subject} {reply} ".encode()
+
+
+def message_frame(start: bytes, headers: bytes, payload: bytes) -> bytes:
+    """Return a message as it is sent: `headers` is a whole block, its empty line with it."""
+    size = len(headers)
+    return b"%b%d %d\r\n%b%b\r\n" % (start, size, size + len(payload), headers, payload)
 
 
 def check_library() -> None:

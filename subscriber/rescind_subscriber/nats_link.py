@@ -20,7 +20,13 @@ import msgspec
 from nats import errors
 
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
-from rescind_subscriber.nats_client import Handler, LeanClient, check_library, message_frame
+from rescind_subscriber.nats_client import (
+    Handler,
+    LeanClient,
+    check_library,
+    message_frame,
+    message_start,
+)
 from rescind_subscriber.nats_connect import NatsOptions, connect
 from rescind_subscriber.pace import Redial
 from rescind_subscriber.tasks import jitter
@@ -55,18 +61,18 @@ def status(headers: bytes) -> bytes:
 
 
 class Question(NamedTuple):
-    """A request that was sent, and where its answer goes."""
+    """A request on one connection, and where its answer goes."""
 
     inbox: str
     answer: asyncio.Future[Reply]
+    client: LeanClient
 
 
-class Draft(NamedTuple):
-    """A request as it will be written, on this connection and no other."""
+class Armed(NamedTuple):
+    """A request that lacks its headers and payload alone, on this connection and no other."""
 
     question: Question
-    client: LeanClient
-    frame: bytes
+    start: bytes
 
 
 Accept = Callable[[Reply], bool]
@@ -196,27 +202,32 @@ class Link:
             raise
         return await self.answer(question, timeout_s)
 
-    def draft(
-        self, subject: str, payload: bytes, *, headers: dict[str, str], accept: Accept
-    ) -> Draft | None:
-        """Write a request down, to be sent by `ask` on this connection; None without one."""
+    def arm(self, subject: str, accept: Accept) -> Armed | None:
+        """Make a request ready, to be sent by `fire` on this connection; None without one."""
         if self._client is None:
             return None
+        self._client.share()
         question = self._question(accept)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        block = f"NATS/1.0\r\n{lines}\r\n".encode()
-        frame = message_frame(subject, question.inbox, block, payload)
-        return Draft(question, self._client, frame)
+        return Armed(question, message_start(subject, question.inbox))
 
-    def ask(self, draft: Draft) -> bool:
-        """Write a request to the socket without awaiting anything; False where it must wait."""
-        if self._client is draft.client and draft.client.write_now(draft.frame):
-            return True
-        self.close_inbox(draft.question.inbox)
-        return False
+    def is_armed(self, armed: Armed) -> bool:
+        """Whether its connection is the present one."""
+        return armed.question.client is self._client
+
+    def fire(self, armed: Armed, headers: bytes, payload: bytes) -> bool:
+        """Send it on any thread without waiting for anything; False where it was not sent.
+
+        `headers`: a whole block. `answer` awaits what is said to it. It can be sent once.
+        """
+        frame = message_frame(armed.start, headers, payload)
+        return self.is_armed(armed) and armed.question.client.write_now(frame)
 
     async def answer(self, question: Question, timeout_s: float) -> Reply:
         """Return the answer to a request; `SourceUnavailable` at the deadline."""
+        if question.client is not self._client:
+            raise SourceUnavailable(
+                f"NATS at {self.options.shown}: the connection was lost meanwhile"
+            )
         try:
             return await self.while_up(question.answer, timeout_s)
         finally:
@@ -230,7 +241,7 @@ class Link:
             if not answer.done() and accept(got):
                 answer.set_result(got)
 
-        return Question(self.open_inbox(heard), answer)
+        return Question(self.open_inbox(heard), answer, self._up())
 
     async def while_up(self, future: asyncio.Future[T], timeout_s: float) -> T:
         """Return the result; `SourceUnavailable` at the deadline or when the link is lost."""

@@ -200,9 +200,25 @@ async def test_what_nothing_is_sent_behind_goes_out_all_the_same() -> None:
 async def test_a_request_on_a_new_connection_is_written_at_once(nats: EmbeddedServer) -> None:
     """A kill waits for nothing that is still to be sent."""
     async with linked(nats, "publisher") as at:
-        draft = at.link.draft("rescind.test.log.a", b"{}", headers={}, accept=lambda _: True)
-        assert draft is not None
-        assert at.link.ask(draft)
+        armed = at.link.arm("rescind.test.log.a", lambda _: True)
+        assert armed is not None
+        assert at.link.fire(armed, b"NATS/1.0\r\n\r\n", b"{}")
+
+
+async def test_what_was_armed_on_a_lost_connection_is_neither_sent_nor_awaited(
+    nats: EmbeddedServer,
+) -> None:
+    """Its inbox is gone: whoever waited for an answer there would wait for the whole deadline."""
+    async with linked(nats, "publisher") as at:
+        armed = at.link.arm("rescind.test.log.a", lambda _: True)
+        assert armed is not None
+        assert at.link.is_armed(armed)
+        at.link.give_up("for a test")
+        await until(lambda: at.link.reconnects == 1)
+        assert not at.link.is_armed(armed)
+        assert not at.link.fire(armed, b"NATS/1.0\r\n\r\n", b"{}")
+        with pytest.raises(SourceUnavailable, match="lost meanwhile"):
+            await at.link.answer(armed.question, 3600)
 
 
 async def test_before_a_lost_connection_is_replaced_the_fleet_is_asked_for_its_spread(
@@ -302,14 +318,33 @@ def certificate(directory: Path) -> Path:
     return pem
 
 
+def with_tls(pem: Path) -> tuple[str, str]:
+    """Return the edit of the server's configuration that turns TLS on."""
+    limit = "max_payload: 512KB"
+    return limit, f'tls {{ cert_file: "{pem}", key_file: "{pem}" }}\n{limit}'
+
+
+async def test_over_tls_no_other_thread_writes_to_the_socket(tmp_path: Path) -> None:
+    """It would write in clear between two records; the loop itself may send at once."""
+    pem = certificate(tmp_path)
+    with admin_server(tmp_path, with_tls(pem)) as server:
+        trusting = ssl.create_default_context(cafile=str(pem))
+        at = Watched(options(server, "admin", tls=trusting))
+        await at.link.start()
+        armed = at.link.arm("$SYS.REQ.USER.INFO", lambda _: True)
+        assert armed is not None
+        block = b"NATS/1.0\r\n\r\n"
+        assert not await asyncio.to_thread(at.link.fire, armed, block, b"")
+        assert at.link.fire(armed, block, b"")
+        assert b"admin" in (await at.link.answer(armed.question, 15)).payload
+        assert at.told == ["up"]
+        await at.link.stop()
+
+
 async def test_tls_with_a_trusted_certificate(tmp_path: Path) -> None:
     """The context given is used: the certificate it trusts is taken, another one is refused."""
     pem = certificate(tmp_path)
-    tls = (
-        "max_payload: 512KB",
-        f'tls {{ cert_file: "{pem}", key_file: "{pem}" }}\nmax_payload: 512KB',
-    )
-    with admin_server(tmp_path, tls) as server:
+    with admin_server(tmp_path, with_tls(pem)) as server:
         trusting = ssl.create_default_context(cafile=str(pem))
         good = Watched(options(server, "subscriber", tls=trusting))
         await good.link.start()

@@ -52,23 +52,24 @@ async def test_creates_stores_and_reads_back(sink: NatsSink, admin: Watched) -> 
 
 
 async def test_what_another_thread_sent_is_not_sent_again(sink: NatsSink, admin: Watched) -> None:
-    """Prepared on the loop, sent by the committing thread, pushed and awaited: one message.
+    """Armed on the loop, sent by the committing thread, pushed and awaited: one message.
 
-    The control: what was never prepared is left to the loop, which sends it.
+    The control: what the sink was not armed for is left to the loop, which sends it.
     """
     heard: list[bytes] = []
     await admin.link.listen(LOG, lambda _subject, data, _headers: heard.append(data))
     await admin.link.flush()
     other = Record("a", 2, b"event two")
-    sink.prepare(RECORD)
+    sink.arm(RECORD.log)
     both = (RECORD, other)
-    thread = threading.Thread(target=lambda: deque(map(sink.send_prepared, both), maxlen=0))
+    thread = threading.Thread(target=lambda: deque(map(sink.send, both), maxlen=0))
     thread.start()
-    thread.join()  # the loop stands still
+    thread.join()
     await until(lambda: heard == [RECORD.raw])
+    assert [sink.was_sent(each) for each in both] == [True, False]
     for record in both:
-        sink.send(record)
         assert not (await sink.append(record)).duplicate
+    assert not any(sink.was_sent(each) for each in both)
     await until(lambda: heard == [RECORD.raw, other.raw])
 
 

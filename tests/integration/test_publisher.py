@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +64,42 @@ def test_a_kill_is_durable_and_applied(nats: EmbeddedServer, tmp_path: Path) -> 
         found = subscriber.view.published.table.get(target().digest)
         assert found is not None
         assert tuple(r.id for r in found.revocations) == receipt.ids
+
+
+@contextmanager
+def busy(publisher: Publisher) -> Iterator[None]:
+    """Keep the publisher's loop from doing anything meanwhile."""
+    standing, go_on = threading.Event(), threading.Event()
+
+    def stand() -> None:
+        standing.set()
+        go_on.wait()
+
+    publisher._loop.call_soon_threadsafe(stand)
+    standing.wait()
+    try:
+        yield
+    finally:
+        go_on.set()
+
+
+def test_a_kill_does_not_wait_for_a_busy_loop(nats: EmbeddedServer, tmp_path: Path) -> None:
+    """The thread that commits it sends it; the loop confirms it when it is there again.
+
+    The control: a kill right behind it, for which nothing was armed, waits for the loop.
+    """
+    publisher = engine(tmp_path, nats)
+    with KillSwitch(publisher) as switch, following(nats) as subscriber:
+        subscriber.wait_fresh(15)
+        assert switch.kill(target(0), timeout_s=15).durable
+        with busy(publisher):
+            assert not switch.kill(target(1), timeout_s=0).durable
+            assert not switch.kill(target(2), timeout_s=0).durable
+            wait_until(lambda: killed(subscriber, target(1)))
+            assert not killed(subscriber, target(2))
+        assert switch.kill(target(3), timeout_s=15).durable
+        wait_until(lambda: killed(subscriber, target(2), target(3)))
+        wait_until(lambda: publisher.status().sinks[0].pending == 0)
 
 
 def test_a_broker_that_is_down(nats: EmbeddedServer, tmp_path: Path) -> None:

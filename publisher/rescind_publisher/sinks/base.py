@@ -74,19 +74,24 @@ class Linked(Protocol):
 
 @runtime_checkable
 class Prompt(Protocol):
-    """A sink that can send before anything is awaited: a turn of the loop is a part of a kill."""
+    """A sink that can send at once: to wake its loop, or a turn of it, is a part of a kill."""
 
-    def prepare(self, record: Record) -> None:
-        """Do beforehand what `send` would; the event is being committed, which may fail."""
+    on_answer: Callable[[], None] | None
+    """Called on the loop when the answer to what `send` has sent is there."""
 
-    def send_prepared(self, record: Record) -> None:
-        """Send what was prepared, if anything was; on any thread, while the loop stands still."""
+    def arm(self, log: str) -> None:
+        """Make ready, on the loop, what the next event of this log is sent with."""
 
-    def send(self, record: Record) -> None:
-        """Send the event now if that is possible, unless `send_prepared` has.
+    def send(self, record: Record) -> bool:
+        """Send the event now if that is possible, on any thread, without waiting for anything.
 
-        The `append` that follows awaits its ack.
+        The `append` that follows, on the loop, awaits its ack; or sends it, if this did not.
         """
+        ...
+
+    def was_sent(self, record: Record) -> bool:
+        """Whether `send` has sent it, and `append` did not follow yet."""
+        ...
 
 
 @runtime_checkable

@@ -31,7 +31,7 @@ from rescind_publisher.stream import (
 )
 from rescind_publisher.sync import SyncState, storage_sync
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
-from rescind_subscriber.nats_link import Draft, Link, NatsOptions, Question, Reply
+from rescind_subscriber.nats_link import Armed, Link, NatsOptions, Question, Reply
 from rescind_subscriber.nats_reader import StreamReader
 from rescind_subscriber.nats_shelf import ShelfReader
 from rescind_subscriber.sources.base import Listed
@@ -43,6 +43,8 @@ READ_BACK_ATTEMPTS = 3
 READ_BACK_WAIT_S = 0.05
 """A replica that answers the direct get may not have what the leader has acked."""
 
+_STREAM = "Nats-Expected-Stream"
+_ID = "Nats-Msg-Id"
 _NOT_FOUND = 10059  # stream not found
 _NAME_IN_USE = 10058  # somebody else created it at the same moment
 _TEMPORARY = 503
@@ -107,12 +109,15 @@ class NatsSink:
         )
         self._started = False
         self._sent: dict[tuple[str, int], Question] = {}
-        self._prepared: dict[tuple[str, int], Draft] = {}
+        self._armed: dict[str, Armed] = {}
+        """For the next event of each log."""
+        self._block = f"NATS/1.0\r\n{_STREAM}: {self._stream}\r\n{_ID}: %b\r\n\r\n".encode()
         self._shelf = ShelfReader(self._link, fabric, name=name)
         small = {"events": contents.NATS_EVENTS, "size": contents.NATS_BYTES}
         self._reader = StreamReader(self._link, self._stream, name=name, **small)
         self._shelf_checked = False
         self.on_linked: Callable[[], None] | None = None
+        self.on_answer: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         state = "ready" if self._checked else self._why_down or "stream not checked"
@@ -141,35 +146,30 @@ class NatsSink:
         """Look at the stream's settings again, and make it if it is gone; see `Checkable`."""
         await self._prepare_log()
 
-    def send(self, record: Record) -> None:
-        """Send before anything is awaited; see `Prompt.send`."""
-        if (record.log, record.seq) not in self._sent:
-            self._ask(
-                record, self._prepared.pop((record.log, record.seq), None) or self._draft(record)
-            )
+    def arm(self, log: str) -> None:
+        """Make ready what the next event of a log is sent with; see `Prompt.arm`."""
+        held = self._armed.get(log)
+        if held is None or not self._link.is_armed(held):
+            armed = self._link.arm(subjects.log(self._fabric, log), self._is_answer)
+            if armed is not None:
+                self._armed[log] = armed
 
-    def send_prepared(self, record: Record) -> None:
-        """Send from another thread; see `Prompt.send_prepared`."""
-        self._ask(record, self._prepared.pop((record.log, record.seq), None))
-
-    def _ask(self, record: Record, draft: Draft | None) -> None:
-        if draft is not None and self._link.ask(draft):
-            self._sent[record.log, record.seq] = draft.question
-
-    def prepare(self, record: Record) -> None:
-        """Write down what `send` will send; see `Prompt.prepare`."""
-        for stale in self._prepared.values():  # of a commit that failed
-            self._link.close_inbox(stale.question.inbox)
-        self._prepared.clear()
-        draft = self._draft(record)
-        if draft is not None:
-            self._prepared[record.log, record.seq] = draft
-
-    def _draft(self, record: Record) -> Draft | None:
+    def send(self, record: Record) -> bool:
+        """Send at once, on any thread; see `Prompt.send`."""
         if not self._checked or len(record.raw) > MAX_EVENT_BYTES:
-            return None
-        subject, headers = self._frame(record, repair=False)
-        return self._link.draft(subject, record.raw, headers=headers, accept=self._is_ack)
+            return False
+        armed = self._armed.pop(record.log, None)  # of two threads, one has it
+        if armed is None or not self._link.fire(armed, self._headers(record), record.raw):
+            return False
+        self._sent[record.log, record.seq] = armed.question
+        return True
+
+    def was_sent(self, record: Record) -> bool:
+        """Whether `send` has sent it and its answer was not asked for yet."""
+        return (record.log, record.seq) in self._sent
+
+    def _headers(self, record: Record) -> bytes:
+        return self._block % _id(record).encode()
 
     async def append(self, record: Record, *, repair: bool = False) -> Stored:
         """Store one event; see `Sink.append`."""
@@ -195,9 +195,9 @@ class NatsSink:
             raise
 
     def _frame(self, record: Record, *, repair: bool) -> tuple[str, dict[str, str]]:
-        headers = {"Nats-Expected-Stream": self._stream}
+        headers = {_STREAM: self._stream}
         if not repair:
-            headers["Nats-Msg-Id"] = b64url_encode(sha256(record.raw).digest())
+            headers[_ID] = _id(record)
         return subjects.log(self._fabric, record.log), headers
 
     async def read_back(self, stored: Stored) -> bytes | None:
@@ -245,7 +245,7 @@ class NatsSink:
         await self._store(stream, subjects.manifest(self._fabric, writer, slot), manifest)
 
     async def _store(self, stream: str, subject: str, raw: bytes) -> None:
-        headers = {"Nats-Expected-Stream": stream}
+        headers = {_STREAM: stream}
         try:
             reply = await self._request(
                 subject,
@@ -272,7 +272,7 @@ class NatsSink:
     def _down(self, why: str) -> None:
         self._checked = False
         self._sent.clear()
-        self._prepared.clear()
+        self._armed.clear()
         self._why_down = why
 
     def _noticed_problem(self, why: str) -> None:
@@ -299,6 +299,12 @@ class NatsSink:
 
     def _is_ack(self, reply: Reply) -> bool:
         return _is_ack(reply, self._stream)
+
+    def _is_answer(self, reply: Reply) -> bool:
+        good = self._is_ack(reply)
+        if good and self.on_answer is not None:
+            self.on_answer()
+        return good
 
     def _stored(self, reply: Reply, stream: str) -> Stored:
         if reply.status == b"503":
@@ -336,6 +342,10 @@ class NatsSink:
     def _said(self, error: _ApiError, what: str) -> SinkRefused | SinkUnavailable:
         kind = SinkUnavailable if error.code == _TEMPORARY else SinkRefused
         return kind(f"{self.name}: {what}: {error.description} ({error.err_code})")
+
+
+def _id(record: Record) -> str:
+    return b64url_encode(sha256(record.raw).digest())
 
 
 def _is_ack(reply: Reply, stream: str) -> bool:

@@ -8,7 +8,7 @@ from rescind.testing.keys import FABRIC, key_of
 from rescind.testing.sim.brokers import StreamBroker
 from rescind.testing.sim.lanes import Lane
 from rescind.testing.sim.network import Network
-from rescind.testing.spool import HandOver, MemorySpool
+from rescind.testing.spool import MemorySpool
 from rescind_protocol.changes import Change
 from rescind_protocol.trust import Trust
 from rescind_publisher.chain import Numbered, Voice
@@ -83,7 +83,7 @@ class Publisher:
     def say(self, *changes: Change) -> bool:
         """Accept changes, unless the spool fails or there is no room; return whether it did."""
         try:
-            self.ledger.accept(changes, HandOver(self._hand_over))
+            self.ledger.accept(changes, self._hand_over)
         except (SpoolFailed, QuotaExceeded):
             return False
         return True

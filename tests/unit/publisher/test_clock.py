@@ -14,7 +14,6 @@ from rescind_subscriber.reconcile import Reconciler
 from tests.fakes.clock import FakeClock
 from tests.fakes.fabric import NOW, make_trust
 from tests.fakes.publishing import VOICE, target
-from tests.unit.publisher.test_ledger import Handed
 
 HOUR_S = 3600.0
 
@@ -114,7 +113,7 @@ class Scene:
 
     def kill(self, number: int) -> bytes:
         """Accept a kill, and return its event."""
-        return self.ledger.accept((Kill(target=target(number)),), Handed([]))[0].raw
+        return self.ledger.accept((Kill(target=target(number)),), lambda _: None)[0].raw
 
     def pass_s(self, seconds: float) -> None:
         """Let time go by on both hosts."""

@@ -15,7 +15,7 @@ from rescind_publisher.drain import Drain
 from rescind_publisher.errors import SinkRefused
 from rescind_publisher.metrics import Counters
 from rescind_publisher.receipts import Progress, State
-from rescind_publisher.sinks.base import Record
+from rescind_publisher.sinks.base import Record, Stored
 from rescind_publisher.spool import Mark
 from tests.fakes.publishing import config
 from tests.fakes.sink import FakeSink
@@ -485,3 +485,143 @@ async def test_nobody_is_kept_waiting_for_in_memory() -> None:
         sink.down = False
         await until(lambda: bench.idle)
         assert (lane._acked, lane._above, lane._failed) == (set(), {}, {})
+
+
+class PromptSink(FakeSink):
+    """A sink that can send at once, if it was armed; `append` then only confirms."""
+
+    def __init__(self) -> None:
+        super().__init__(any_order=True)
+        self.armed: set[str] = set()
+        self.at_once: list[Record] = []
+        self._unasked: set[int] = set()
+        self.on_answer: Callable[[], None] | None = None
+
+    def arm(self, log: str) -> None:
+        """Be ready for one event."""
+        self.armed.add(log)
+
+    def send(self, record: Record) -> bool:
+        """Send it, once armed."""
+        if record.log not in self.armed:
+            return False
+        self.armed.discard(record.log)
+        self.at_once.append(record)
+        self._unasked.add(record.seq)
+        return True
+
+    def was_sent(self, record: Record) -> bool:
+        """Whether nobody asked for its answer yet."""
+        return record.seq in self._unasked
+
+    async def append(self, record: Record, *, repair: bool = False) -> Stored:
+        """Store, and note that the answer was asked for."""
+        self._unasked.discard(record.seq)
+        return await super().append(record, repair=repair)
+
+
+async def test_an_event_is_sent_before_the_loop_knows_of_it() -> None:
+    """The thread that commits it sends; the loop does not send it again, and arms the sink anew."""
+    sink = PromptSink()
+    async with running(sink) as bench:
+        for count in (1, 2):
+            await until(lambda: sink.armed == {LOG} or not bench.drain.outlets[0].lanes)
+            bench.drain.outlets[0].lane(LOG)
+            records = bench.write()
+            await asyncio.to_thread(bench.drain.send, records)
+            assert sink.at_once == bench.spool
+            progress = Progress([sink.name], 1, 0.0)
+            bench.drain.take(records, progress)
+            await until(lambda: progress.complete)  # noqa: B023 - awaited within the turn
+            assert sink.at_once == bench.spool
+            assert len(sink.stored) == count
+
+
+async def test_a_sink_that_is_not_armed_gets_the_event_from_the_loop() -> None:
+    """Nothing is lost, and the order of things is free."""
+    sink = PromptSink()
+    async with running(sink) as bench:
+        records = bench.write()
+        bench.drain.send(records)  # there is no lane yet
+        assert sink.at_once == []
+        bench.drain.take(records, Progress([sink.name], 1, 0.0))
+        await until(lambda: bench.idle)
+        assert sink.at_once == records
+
+
+async def test_a_failing_sink_is_not_sent_to_past_its_back_off() -> None:
+    """A store that is away is tried by the loop, which knows how often."""
+    sink = PromptSink()
+    async with running(sink, **config_()) as bench:
+        bench.take()
+        await until(lambda: bench.idle)
+        sink.down = True
+        bench.take()
+        await until(lambda: bench.drain.outlets[0].lanes[LOG].problem)
+        sink.armed.add(LOG)
+        before = list(sink.at_once)
+        bench.drain.send(bench.write())
+        assert sink.at_once == before
+
+
+async def test_as_many_as_are_under_way_at_most_are_sent_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others wait in the spool, as ever."""
+    monkeypatch.setattr(module, "WINDOW", 2)
+    sink = PromptSink()
+    sink.hold = asyncio.Event()
+    async with running(sink) as bench:
+        bench.take(2)
+        await until(lambda: len(sink.attempts) == 2)
+        sink.armed.add(LOG)
+        third = bench.write()
+        bench.drain.send(third)
+        assert third[0] not in sink.at_once
+        sink.hold.set()
+        bench.drain.take(third, Progress([sink.name], 1, 0.0))
+        await until(lambda: bench.idle)
+
+
+async def test_what_nobody_handed_over_is_sent_from_the_spool() -> None:
+    """An interrupt may end a hand-over; the control: without looking, nothing is sent."""
+    sink = FakeSink()
+    async with running(sink) as bench:
+        bench.take()
+        await until(lambda: bench.idle)
+        bench.write(2)
+        bench.drain.look()
+        assert bench.idle  # it knows of nothing
+        bench.drain.catch_up({LOG: Position(3, b"")})
+        await until(lambda: bench.idle and len(sink.stored) == 3)
+        bench.drain.catch_up({LOG: Position(3, b"")})
+        assert bench.idle
+    assert len(sink.attempts) == 3
+
+
+async def test_what_was_left_is_taken_when_the_answer_is_there() -> None:
+    """The loop needs no other waking; the control: until then it does nothing."""
+    sink = PromptSink()
+    async with running(sink) as bench:
+        bench.take()
+        await until(lambda: bench.idle)
+        records, progress = bench.write(), Progress([sink.name], 1, 0.0)
+        assert await asyncio.to_thread(bench.drain.send, records)
+        await asyncio.to_thread(bench.drain.leave, records, progress)
+        assert bench.drain.outlets[0].lanes[LOG].accepted == 1
+        assert sink.on_answer is not None
+        sink.on_answer()
+        assert bench.drain.outlets[0].lanes[LOG].accepted == 2
+        await until(lambda: progress.complete)
+    assert sink.at_once == bench.spool
+
+
+async def test_not_all_was_sent_where_one_sink_needs_the_loop() -> None:
+    """Then it has to be woken at once, for that one."""
+    prompt, slow = PromptSink(), FakeSink("slow")
+    async with running(prompt, slow) as bench:
+        bench.take()
+        await until(lambda: bench.idle)
+        assert not bench.drain.send(bench.write())
+        assert prompt.at_once == bench.spool
+        bench.drain.take_left()

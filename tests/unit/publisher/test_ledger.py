@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -28,24 +29,6 @@ from tests.fakes.publishing import VOICE, target
 TRUST = make_trust()
 
 
-class Handed:
-    """A hand-over that keeps what was committed."""
-
-    def __init__(self, into: list[Numbered]) -> None:
-        self._into = into
-
-    def stand_by(self) -> None:
-        """Nothing is sent before the commit."""
-
-    def signed(self, made: list[Numbered]) -> None:
-        """Nothing is sent before the commit."""
-        self._made = made
-
-    def committed(self) -> None:
-        """Keep the events."""
-        self._into += self._made
-
-
 class Bench:
     """A ledger on a real spool, and a subscriber's state that is fed what the ledger hands over."""
 
@@ -65,7 +48,7 @@ class Bench:
 
     def say(self, *changes: Change) -> RevocationId:
         """Accept changes; the id of the first."""
-        made = self.ledger.accept(changes, Handed(self.handed))
+        made = self.ledger.accept(changes, self.handed.extend)
         for each in made:
             self.other.apply(events.authenticate(each.raw, TRUST))
         return RevocationId(made[0].event.log, made[0].event.seq, 0)
@@ -101,7 +84,7 @@ def hammer(bench: Bench, callers: int = 8, each: int = 50) -> int:
         for n in range(each):
             try:
                 kill = Kill(target=target(caller * each + n))
-                bench.ledger.accept((kill,), Handed(bench.handed))
+                bench.ledger.accept((kill,), bench.handed.extend)
                 done += 1
             except (SpoolFailed, OverflowError):  # two in one place: the negative control
                 continue
@@ -122,6 +105,33 @@ def test_concurrent_kills_are_contiguous(bench: Bench) -> None:
     assert hammer(bench) == 400
     assert in_order(bench.handed)
     assert len(bench.spool.read(bench.ledger.log, 0, 1000)) == 400
+
+
+def test_an_interrupt_takes_nothing_back(bench: Bench) -> None:
+    """Once committed an event is accepted: its number is taken, and heads name it."""
+
+    def interrupted(_: list[Numbered]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.ledger.accept((Kill(target=target(1)),), interrupted)
+    assert bench.ledger.positions[bench.ledger.log].seq == 1
+    bench.ledger.accept((Kill(target=target(2)),), bench.handed.extend)
+    assert [m.event.seq for m in bench.handed] == [2]
+    assert len(bench.spool.read(bench.ledger.log, 0, 10)) == 2
+
+
+def test_an_interrupt_within_the_commit_leaves_the_number(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may have the event: another one at its place would be a fork."""
+    monkeypatch.setattr(bench.spool, "append", Mock(side_effect=KeyboardInterrupt))
+    before = bench.ledger.log
+    with pytest.raises(KeyboardInterrupt):
+        bench.ledger.accept((Kill(target=target(1)),), bench.handed.extend)
+    monkeypatch.undo()
+    bench.ledger.accept((Kill(target=target(2)),), bench.handed.extend)
+    assert bench.handed[0].event.log != before
 
 
 def test_without_the_lock_kills_are_lost(bench: Bench) -> None:

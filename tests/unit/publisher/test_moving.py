@@ -20,7 +20,7 @@ from rescind_subscriber.capture import Captured
 from rescind_subscriber.memory import positions_of
 from tests.fakes.fabric import NOW, SECOND, Log, make_trust
 from tests.fakes.publishing import VOICE, target
-from tests.unit.publisher.test_ledger import Bench, Handed, restarts
+from tests.unit.publisher.test_ledger import Bench, restarts
 
 TRUST = make_trust()
 
@@ -55,7 +55,7 @@ def captured(replica: Replica) -> Captured:
 def move(bench: Bench, followed: Replica | None = None) -> list[Numbered]:
     """Move once, and let the subscriber hear of it."""
     known = captured(bench.other if followed is None else followed)
-    made = bench.ledger.move(known, anything, Handed(bench.handed))
+    made = bench.ledger.move(known, anything, bench.handed.extend)
     for each in made:
         bench.other.apply(events.authenticate(each.raw, TRUST))
     return made
@@ -183,9 +183,9 @@ def test_without_the_followed_state_only_in_need(
 ) -> None:
     """Nothing is moved blindly, unless heads are about to become too large to sign."""
     restarts(bench, 6, None)
-    assert bench.ledger.move(None, anything, Handed(bench.handed)) == []
+    assert bench.ledger.move(None, anything, bench.handed.extend) == []
     monkeypatch.setattr(moving, "CROWDED", 5)
-    assert bench.ledger.move(None, anything, Handed(bench.handed))
+    assert bench.ledger.move(None, anything, bench.handed.extend)
 
 
 @pytest.mark.usefixtures("few")
@@ -197,6 +197,6 @@ def test_an_order_planned_before_a_move_is_refused(bench: Bench) -> None:
     move(bench)
     order = (Retract(target=planned.kill.target, names=(planned.id,)),)
     with pytest.raises(Outdated):
-        bench.ledger.accept(order, Handed(bench.handed), moves=moves)
+        bench.ledger.accept(order, bench.handed.extend, moves=moves)
     bench.say(*order)  # control: unchecked, the kill lives on
     assert bench.ledger.live(planned.kill.target)

@@ -23,7 +23,7 @@ from rescind_subscriber.known import Heard, Known
 from tests.fakes.fabric import PUBLISHER, SECOND, Log, head_of, log_id, make_trust, retirement
 from tests.fakes.publishing import publisher, target
 from tests.fakes.sink import FakeSink
-from tests.unit.publisher.test_ledger import Bench, Handed
+from tests.unit.publisher.test_ledger import Bench
 from tests.unit.publisher.test_moving import anything, dead
 
 TRUST = make_trust()
@@ -113,7 +113,7 @@ def ends(bench: Bench, seq: int) -> dict[str, Position]:
 
 def say_again(bench: Bench, cuts: dict[str, Position]) -> list[Numbered]:
     """Let the ledger hear that others have cut its logs."""
-    return bench.ledger.say_again(cuts, anything, Handed(bench.handed))
+    return bench.ledger.say_again(cuts, anything, bench.handed.extend)
 
 
 def heard(bench: Bench, cuts: dict[str, Position]) -> Replica:

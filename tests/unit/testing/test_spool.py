@@ -4,7 +4,7 @@ import pytest
 
 from rescind.testing.clock import HostClock, Time
 from rescind.testing.keys import FABRIC, key_of, trust_of
-from rescind.testing.spool import HandOver, MemorySpool
+from rescind.testing.spool import MemorySpool
 from rescind_protocol.changes import Kill
 from rescind_protocol.targets import agent
 from rescind_publisher.chain import Numbered, Voice
@@ -30,7 +30,7 @@ def test_a_new_ledger_finds_what_was_committed() -> None:
         raise KeyboardInterrupt  # the process dies here
 
     with pytest.raises(KeyboardInterrupt):
-        ledger(spool).accept((KILL,), HandOver(hand_over))
+        ledger(spool).accept((KILL,), hand_over)
     assert order == ["committed", "handed over"]
     assert [r.kill for r in ledger(spool).live(KILL.target)] == [KILL]
 
@@ -44,9 +44,9 @@ def test_a_commit_that_fails_accepts_nothing_and_uses_no_number_twice(*, late: b
     at = ledger(spool)
     before = at.log
     with pytest.raises(SpoolFailed, match="the disk is full"):
-        at.accept((KILL,), HandOver(lambda _: None))
+        at.accept((KILL,), lambda _: None)
     assert committed == []
     assert list(spool.positions()) == ([before] if late else [])
-    at.accept((KILL,), HandOver(lambda _: None))
+    at.accept((KILL,), lambda _: None)
     assert at.log != before
     assert [each.event.log for each in committed] == [at.log]
