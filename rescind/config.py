@@ -7,6 +7,7 @@ Relative paths are relative to the file that says them, or to the folder.
 """
 
 import difflib
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from rescind_protocol.limits import (
     SNAPSHOT_EVENTS,
     SNAPSHOT_EVERY_S,
 )
+
+log = logging.getLogger("rescind")
 
 PREFIX = "RESCIND_"
 FILE_NAME = "rescind.toml"
@@ -41,6 +44,10 @@ _SECRET_REDIS = ("redis_url", "publisher_redis_url", "system_redis_url")
 _SECRET_WHOLE = ("feed_token", "policy_bundle_token")
 _SECRET_VALUES = ("unsigned_list_tokens",)
 _HIDDEN = "********"
+_RESEMBLES = 0.9
+"""Of a whole name, its prefix with it: a letter or two too few, too many, or in the wrong place."""
+_NATS_USERS = ("PUBLISHER", "SUBSCRIBER", "SYSTEM")
+"""Whose passwords `deploy/nats` takes from the environment."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -200,6 +207,8 @@ class Loaded(msgspec.Struct, frozen=True):
     file: Path | None
     home: Path
     """The folder, absolute."""
+    doubts: tuple[str, ...] = ()
+    """Sentences: variables that look like a setting, and are none."""
 
     def path(self, value: str) -> Path:
         """Resolve a path of the settings."""
@@ -267,7 +276,10 @@ def load(
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise BadConfig(_explain(str(error), origins)) from error
-    return Loaded(settings, origins, file, home)
+    doubts = _doubts(env)
+    for doubt in doubts:
+        log.warning("%s", doubt)
+    return Loaded(settings, origins, file, home, doubts)
 
 
 def _find_file(env: Mapping[str, str], home: Path) -> Path | None:
@@ -352,6 +364,22 @@ def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
     if ENFORCEMENT_MODE not in values and env.get(REFERENCE_MODE):
         values[ENFORCEMENT_MODE] = env[REFERENCE_MODE]
     return values
+
+
+def _doubts(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Only what resembles a setting: Kubernetes, too, sets `RESCIND_...` for a service's name."""
+    known = [PREFIX + name.upper() for name in Settings.__struct_fields__]
+    known += [PREFIX + "CONFIG", *(f"{PREFIX}NATS_{user}_PASSWORD" for user in _NATS_USERS)]
+    near = {
+        name: difflib.get_close_matches(name, known, 1, _RESEMBLES)
+        for name in env
+        if name.startswith(PREFIX) and name not in known
+    }
+    return tuple(
+        f"{name} is no setting and does nothing; did you mean {found[0]}?"
+        for name, found in sorted(near.items())
+        if found
+    )
 
 
 def _read_pairs(said: str, variable: str, form: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ import msgspec
 from rescind import compose, listing, policies
 from rescind.cli import redis_checks
 from rescind.config import Loaded
+from rescind.errors import BadConfig
 from rescind.publishing import PUBLISHER_INBOX, SYSTEM_INBOX, publisher_config
 from rescind_guard.freshness import SystemClock
 from rescind_guard.policy import fault, trouble, version_of
@@ -39,6 +40,8 @@ class Line(msgspec.Struct, frozen=True):
 def run(loaded: Loaded, *, wait_s: float) -> Iterator[Line]:
     """Run every check that the settings call for, each on what those before it found."""
     yield _line("settings", lambda: _settings(loaded))
+    for doubt in loaded.doubts:
+        yield Line("environment", ok=False, detail=doubt, code=BadConfig.code)
     yield _line("clock", _clock)
     trust = _line("trust file", lambda: _trust(loaded))
     yield trust

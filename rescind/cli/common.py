@@ -30,7 +30,10 @@ class Session:
     @cached_property
     def loaded(self) -> "Loaded":
         """The settings; raises `BadConfig`."""
-        return self.load()
+        found = self.load()
+        for doubt in found.doubts:
+            self.out.warn(doubt)
+        return found
 
     def load(self) -> "Loaded":
         """Read the settings anew."""
@@ -77,8 +80,10 @@ def limited(most: int) -> Callable[[click.Context, click.Parameter, str | None],
 
 def moment(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
     """Read `now`, unix seconds, or ISO 8601 with its zone."""
-    if value is None:
-        return None
+    return None if value is None else _moment(value, "2031-01-31T12:00:00Z, or now")
+
+
+def _moment(value: str, forms: str) -> datetime:
     if value == "now":
         return datetime.now(UTC)
     try:
@@ -86,17 +91,13 @@ def moment(_: click.Context, __: click.Parameter, value: str | None) -> datetime
             return datetime.fromtimestamp(int(value), UTC)
         found = datetime.fromisoformat(value)
     except (ValueError, OverflowError, OSError) as error:
-        raise click.BadParameter(
-            f"{value!r} is no time: write 2031-01-31T12:00:00Z, or now"
-        ) from error
+        raise click.BadParameter(f"{value!r} is no time: write {forms}") from error
     if found.tzinfo is None:
         raise click.BadParameter(f"{value!r} has no zone: write {value}Z for UTC")
     return found
 
 
-def until(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> datetime | timedelta | None:
+def until(_: click.Context, __: click.Parameter, value: str | None) -> datetime | timedelta | None:
     """Read a duration from now (`10m`, `2h`, `3d`), or a moment."""
     if value is None:
         return None
@@ -104,7 +105,7 @@ def until(
     if found is None:
         if value.isdecimal():
             raise click.BadParameter(f"{value!r} has no unit: write {value}s, {value}m or {value}h")
-        return moment(context, parameter, value)
+        return _moment(value, "10m, 2h, 3d, or 2031-01-31T12:00:00Z")
     span = timedelta(**{_UNITS[found[2]]: int(found[1])})
     if span > _LONGEST:
         raise click.BadParameter(f"{value!r} is too long: leave it out, and it lasts until ended")

@@ -160,3 +160,14 @@ def test_two_publishers_on_one_spool(terminal: Terminal) -> None:
         hidden.rename(control)
     refused(done, 1, "spool")
     assert not terminal.killed("agent", did("spool"))
+
+
+def test_a_misspelt_variable_fails_the_check(terminal: Terminal) -> None:
+    """It would be ignored otherwise; every command says it, and does its work."""
+    sentence = "RESCIND_AUDIENC is no setting and does nothing; did you mean RESCIND_AUDIENCE?"
+    done = terminal.run("config", "check", RESCIND_AUDIENC="https://orders")
+    assert done.code == 1
+    assert sentence in done.out
+    shown = terminal.run("config", "show", RESCIND_AUDIENC="https://orders")
+    assert shown.code == 0
+    assert sentence in shown.err

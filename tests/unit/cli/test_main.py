@@ -144,7 +144,7 @@ def test_a_token_on_the_command_line_is_refused_and_not_repeated(
         (("kill", "agent", "x7"), "is not a DID"),
         (("kill", "agent", "did:web:a.example", "--expires", "10"), "has no unit"),
         (("kill", "agent", "did:web:a.example", "--expires", "0m"), "over before it began"),
-        (("kill", "agent", "did:web:a.example", "--expires", "soon"), "is no time"),
+        (("kill", "agent", "did:web:a.example", "--expires", "soon"), "write 10m"),
         (("kill", "agent", "did:web:a.example", "--expires", "2031-01-01T00:00:00"), "no zone"),
         (("kill", "agent", "did:web:a.example", "--expires", "999999999d"), "too long"),
         (("kill", "agent", "did:web:a.example", "--reason", "x" * 65), "is no reason"),

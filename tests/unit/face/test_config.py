@@ -50,6 +50,20 @@ def test_an_unknown_setting_names_the_nearest_known_one(tmp_path: Path) -> None:
         config.load(env=env)
 
 
+def test_a_misspelt_variable_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It would be ignored without a word; the ones that Kubernetes sets for a service are not."""
+    env = {"RESCIND_HOME": str(tmp_path), "RESCIND_ROOTKEY": "x", "RESCIND_ISSUER": "y"}
+    loaded = config.load(env=env)
+    assert [doubt.partition(";")[2] for doubt in loaded.doubts] == [
+        " did you mean RESCIND_ISSUERS?",
+        " did you mean RESCIND_ROOT_KEY?",
+    ]
+    assert all(doubt in caplog.text for doubt in loaded.doubts)
+    service = ("PORT", "SERVICE_HOST", "PORT_4222_TCP_ADDR", "NATS_SERVICE_PORT", "REDIS_PORT")
+    known = {"RESCIND_NATS_PUBLISHER_PASSWORD": "x", "RESCIND_NAME": "n", "HOME": str(tmp_path)}
+    assert not config.load(env=known | {f"RESCIND_{name}": "x" for name in service}).doubts
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
