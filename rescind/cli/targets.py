@@ -44,6 +44,8 @@ class Named:
         self.exp = exp
         self.wider: tuple[Target, ...] = ()
         """Targets that would also kill a badge given as token: agent, session."""
+        self.token: str | None = None
+        """That token."""
 
     @property
     def one(self) -> Target:
@@ -96,6 +98,7 @@ def of_token(token: str) -> Named:
     named = Named((targets.badge(payload.iss, payload.jti),), iat=payload.iat, exp=payload.exp)
     session = (targets.session(payload.sid),) if payload.sid else ()
     named.wider = (targets.agent(payload.sub), *session)
+    named.token = token
     return named
 
 

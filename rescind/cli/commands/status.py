@@ -10,6 +10,7 @@ from rescind.cli.out import Out, lasting, plain, utc
 from rescind.cli.targets import KINDS, SYNTAX, Named, read_targets
 from rescind.errors import EXIT_CANNOT_TELL, EXIT_FAILED, EXIT_OK
 from rescind_protocol.errors import RescindError
+from rescind_protocol.targets import Target
 
 if TYPE_CHECKING:
     from rescind.cli.inforce import Standing
@@ -25,8 +26,9 @@ HELP = f"""Show how the fabric is, or whether a target is killed, by whom, since
 {SYNTAX}
 It follows the fabric as any guard does. A view that cannot be proven fresh is no answer: exit
 code 4. A badge named by issuer and jti may be dead by a kill of its agent, session or key, which
-its name does not tell: give the badge itself (`badge -`), or use `rescind explain`. An unsigned
-list that names the target is shown beside it, and is no kill.
+its name does not tell: give the badge itself (`badge -`). Its key is looked up among those of the
+issuers that this host trusts. An unsigned list that names the target is shown beside it, and is no
+kill.
 """
 
 
@@ -59,8 +61,9 @@ def _of_target(session: Session, named: Named, *, check: bool, timeout_s: float)
     with following(session.loaded) as subscriber:
         wait_fresh(subscriber, timeout_s)
         table = subscriber.view.published.table
-    found = standing(named.one, named.wider, table, trust, named.iat)
-    lists, unknown = listing.naming(session.loaded, looked_up(named.one, named.wider))
+    wider = _wider(session, named)
+    found = standing(named.one, wider, table, trust, named.iat)
+    lists, unknown = listing.naming(session.loaded, looked_up(named.one, wider))
     session.out.document({**plain(found), "unsigned_lists": lists})
     _show_target(session.out, found)
     for issuer in lists:
@@ -68,6 +71,22 @@ def _of_target(session: Session, named: Named, *, check: bool, timeout_s: float)
     for each in unknown:
         session.out.warn(f"unsigned list of {each.issuer}: {each.at} {each.trouble}")
     return EXIT_FAILED if check and found.killed else EXIT_OK
+
+
+def _wider(session: Session, named: Named) -> tuple[Target, ...]:
+    """Return what else kills a badge, its signing key with it where its token was given."""
+    from rescind.cli.signer import signing_key  # noqa: PLC0415 - help needs none
+
+    if named.token is None:
+        return named.wider
+    key = signing_key(session.loaded, named.token)
+    if key is None:
+        session.out.warn(
+            "no key that is known here has signed this badge: a kill of its key is not looked up, "
+            "and a guard with these settings refuses it"
+        )
+        return named.wider
+    return (*named.wider, key)
 
 
 def _show_target(out: Out, found: "Standing") -> None:

@@ -96,6 +96,27 @@ def test_status_of_a_badge_given_as_token_knows_its_agents_kill(terminal: Termin
     assert done.document["kills"][0]["target"] == f"agent {did('wider')}"
 
 
+def test_status_of_a_badge_given_as_token_knows_its_keys_kill(terminal: Terminal) -> None:
+    """It is found among those of the issuers trusted here; the control: one that none of them has.
+
+    Then the answer says what was not looked up.
+    """
+    badge = terminal.issue("signed")
+    home = terminal.home
+    key = terminal.run("keys", "thumbprint", str(home / "issuer.key")).out.strip()
+    foreign = terminal.run("status", "badge", "-", given=badge, RESCIND_ISSUERS="").err
+    assert "no key that is known here has signed this badge" in foreign
+    assert terminal.run("kill", "key", key, "--yes").code == 0
+    try:
+        assert terminal.verdict(badge) == "BADGE_REVOKED"
+        done = terminal.run("status", "badge", "-", "--check", "--json", given=badge)
+        assert done.code == 1
+        assert done.document["kills"][0]["target"] == f"key {key}"
+        assert "no key" not in done.err
+    finally:
+        assert terminal.run("retract", "key", key).code == 0
+
+
 def test_status_of_a_badge_says_what_a_guard_decides(terminal: Terminal) -> None:
     """Dead by its agent's floor, though no kill is left; spared by a kill of earlier badges."""
     old = terminal.issue("floored")
