@@ -37,6 +37,11 @@ def write_private(path: Path, key: SigningKey) -> None:
     _write(path, key.to_pem(), mode=0o600)
 
 
+def read_secret(path: Path, limit: int) -> bytes:
+    """Load a file that holds a secret in any form; raises `BadKeyFile` if others may read it."""
+    return _read(path, limit, private=True)
+
+
 def read_public(path: Path) -> bytes:
     """Load the 32 bytes of a public key from its JWK file."""
     try:

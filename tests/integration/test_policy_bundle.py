@@ -35,6 +35,7 @@ from tests.fakes.policy_bundles import (
     private_key,
     public_key,
 )
+from tests.fakes.secret import write_secret
 from tests.fakes.waiting import wait_until
 
 
@@ -141,7 +142,7 @@ def run(*words: str) -> str:
 
 def test_from_a_folder_by_a_web_server_to_the_next_call(web: Web, tmp_path: Path) -> None:
     """`rescind bundle build`, a static server, guards that follow it with no restart."""
-    (tmp_path / "policy.pem").write_bytes(private_key())
+    write_secret(tmp_path / "policy.pem", private_key())
     build = ["bundle", "build", str(web.root / "policy.tar.gz"), "--sign"]
     build += [str(tmp_path / "policy.pem"), "--policy", str(tmp_path / "rego")]
     folder(tmp_path / "rego", DENIES)
@@ -171,7 +172,7 @@ def test_from_a_folder_by_a_web_server_to_the_next_call(web: Web, tmp_path: Path
 
 async def test_an_opa_takes_the_same_file(web: Web, tmp_path: Path) -> None:
     """By a client that was written from OPA's documentation: signature, hashes, manifest."""
-    (tmp_path / "policy.pem").write_bytes(private_key())
+    write_secret(tmp_path / "policy.pem", private_key())
     folder(tmp_path / "rego", ALLOWS, data_json='{"teams": [1.5, "\u2028 <&>"]}')
     build = ["bundle", "build", str(web.root / "policy.tar.gz"), "--sign"]
     build += [str(tmp_path / "policy.pem"), "--policy", str(tmp_path / "rego")]
@@ -296,7 +297,7 @@ def test_a_sidecar_follows_its_policy_and_shows_what_is_wrong_with_it(
 
 def test_a_policy_that_does_not_work_is_not_written(tmp_path: Path) -> None:
     """Nor is anything that no guard would take."""
-    (tmp_path / "policy.pem").write_bytes(private_key(SIGNER))
+    write_secret(tmp_path / "policy.pem", private_key(SIGNER))
     out = tmp_path / "policy.tar.gz"
     build = ["bundle", "build", str(out), "--sign", str(tmp_path / "policy.pem"), "--policy"]
     broken = folder(tmp_path / "broken", "package capiscio.policy\nx := {")

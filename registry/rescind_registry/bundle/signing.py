@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from jwt.algorithms import ECAlgorithm
 
+from rescind_publisher.keyfiles import read_secret
 from rescind_registry.bundle.lines import encode
 from rescind_registry.errors import BadRegistryConfig
 
@@ -96,13 +97,10 @@ def _file(name: str, raw: bytes) -> dict[str, str]:
 
 
 def load(path: Path, *, keyid: str = "rescind", scope: str = "read") -> BundleSigner:
-    """Read a private key in PEM; raises `BadRegistryConfig`."""
+    """Read a private key in PEM; raises `BadKeyFile` if others may, `BadRegistryConfig`."""
+    raw = read_secret(path, MAX_KEY_BYTES)
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_KEY_BYTES)
         key = serialization.load_pem_private_key(raw, password=None)
-    except OSError as error:
-        raise BadRegistryConfig(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise BadRegistryConfig(f"{path} is no private key in PEM without a password") from error
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= MIN_RSA_BITS:

@@ -15,6 +15,7 @@ from rescind import compose, config
 from rescind_protocol.targets import agent
 from rescind_registry.bundle import signing
 from tests.fakes.opa import untar
+from tests.fakes.secret import write_secret
 from tests.fakes.terminal import Running, Terminal, refused
 from tests.fakes.waiting import wait_until
 
@@ -25,7 +26,7 @@ DID = "did:web:acme.example:bundled7"
 def keys(tmp_path: Path) -> tuple[Path, Path]:
     """Give a private and a public key in PEM, of an OPA's operator."""
     private, public = tmp_path / "bundle.pem", tmp_path / "bundle.pub.pem"
-    private.write_bytes(signing.make_key())
+    write_secret(private, signing.make_key())
     public.write_text(signing.load(private).public_pem)
     return private, public
 
@@ -175,15 +176,25 @@ def test_a_key_that_opa_could_not_use(terminal: Terminal, tmp_path: Path) -> Non
     """An Ed25519 key signs nothing that an OPA verifies; it is refused before anything is done."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
-    key = tmp_path / "ed.pem"
-    key.write_bytes(
+    key = write_secret(
+        tmp_path / "ed.pem",
         Ed25519PrivateKey.generate().private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
-        )
+        ),
     )
     done = terminal.run("bundle", "write", str(tmp_path / "b.tar.gz"), "--key", str(key))
     assert done.code != 0
     assert "RS256" in done.err
+    assert not (tmp_path / "b.tar.gz").exists()
+
+
+def test_a_key_that_others_can_read_signs_nothing(terminal: Terminal, tmp_path: Path) -> None:
+    """Whoever reads it could sign a policy of their own."""
+    key = write_secret(tmp_path / "open.pem", signing.make_key())
+    key.chmod(0o644)
+    done = terminal.run("bundle", "write", str(tmp_path / "b.tar.gz"), "--key", str(key))
+    assert done.code != 0
+    assert f"can be read by others (mode 0644): chmod 600 {key}" in done.err
     assert not (tmp_path / "b.tar.gz").exists()
