@@ -141,6 +141,12 @@ def listen(address: str, *, folder: Path, group: str | None = None) -> socket.so
         raise BadConfig(f"cannot listen on {address}: {error.strerror or error}") from error
 
 
+def address(said: str, folder: Path) -> str:
+    """Return an address as a proxy needs it: a socket's path absolute."""
+    path = folder / said.removeprefix(UNIX)
+    return f"{UNIX}{path}" if said.startswith(UNIX) else said
+
+
 def _loopback(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     host = host.strip("[]")

@@ -177,8 +177,9 @@ def test_the_command(tmp_path: Path) -> None:
     with terminal.start("up", "--port", "0", "--json") as running:
         running.wait_for("state", state="LIVE")
         badge = terminal.issue("x7")
-        with terminal.start("sidecar", "--listen", f"unix:{tmp_path}/s", "--json") as sidecar:
-            sidecar.wait_for("listening")
+        with terminal.start("sidecar", "--listen", "unix:../s", "--json") as sidecar:
+            said = sidecar.wait_for("listening")["address"]
+            assert said == f"unix:{terminal.home}/../s"
             transport = httpx.HTTPTransport(uds=f"{tmp_path}/s", retries=3)
             with httpx.Client(transport=transport, base_url="http://sidecar", timeout=20) as client:
 

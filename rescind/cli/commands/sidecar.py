@@ -39,7 +39,7 @@ def sidecar(session: Session, *, listen: str | None, group: str | None) -> int:
                 )
                 app = authz.Authz(running.guard)
                 with authz.Server(app, listener) as server:
-                    address = settings.authz_listen
+                    address = authz.address(settings.authz_listen, home)
                     session.out.document({"event": "listening", "address": address})
                     session.out.say(("listening", "green"), f"  {address}")
                     while server.running:

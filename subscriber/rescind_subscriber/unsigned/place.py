@@ -39,13 +39,13 @@ def place(issuer: str, url: str, token: str | None = None) -> Place:
         canonical = canonical_issuer(issuer)
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except (Malformed, ValueError) as error:
+    except Malformed as error:
         raise SourceRefused(f"unsigned list of {issuer[:80]!r}: {error}") from error
+    except ValueError as error:  # it may quote a password
+        raise _no_address(issuer) from error
     fits = len(url) <= MAX_URL_CHARS and is_visible(url)
     if not fits or parts.scheme not in ("http", "https") or not host or parts.fragment:
-        raise SourceRefused(
-            f"unsigned list of {issuer[:80]}: {url[:80]!r} is no address: write https://HOST/PATH"
-        )
+        raise _no_address(issuer)
     if has_user(parts):
         raise SourceRefused(
             f"unsigned list of {issuer[:80]}: keep the token apart from its address"
@@ -55,6 +55,13 @@ def place(issuer: str, url: str, token: str | None = None) -> Place:
     if token is not None:
         _check_token(issuer, token)
     return Place(canonical, url, token)
+
+
+def _no_address(issuer: str) -> SourceRefused:
+    """Without what was given: a password may be in it."""
+    return SourceRefused(
+        f"unsigned list of {issuer[:80]}: what is given is no address: write https://HOST/PATH"
+    )
 
 
 def _check_token(issuer: str, token: str) -> None:

@@ -203,13 +203,16 @@ def test_a_place_is_canonical_and_shows_no_secret() -> None:
         ("https://h.example/\r\nHost: x", "no address"),
         ("https://h.example/" + "x" * 2048, "no address"),
         ("https://me:pw@h.example/list", "keep the token apart"),
-        ("https://h.example:port/list", "port"),
+        ("https://h.example:port/list", "no address"),
+        ("https://me:p#w@h.example:pw/list", "no address"),
+        ("https://me:pw@h.example:pw/list", "no address"),
     ],
 )
 def test_a_place_that_cannot_be_right_is_refused(url: str, sentence: str) -> None:
-    """In one sentence that names the issuer."""
-    with pytest.raises(SourceRefused, match=sentence):
+    """In one sentence that names the issuer, and no password that stands there."""
+    with pytest.raises(SourceRefused, match=sentence) as refused:
         place(ISSUER, url)
+    assert "pw" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("issuer", "token"), [("nobody", None), (ISSUER, ""), (ISSUER, "a\nb")])
