@@ -195,7 +195,7 @@ def _round(
         new = others[start : start + BLOCK : REGO_EVERY]
         plain = others[start + 1 : start + BLOCK : REGO_EVERY]
         for at, (token, other) in enumerate(zip(new, plain, strict=True)):
-            claims = guards.plain.verify(guards.plain.read(token))
+            claims = guards.plain.verifier.verify(guards.plain.verifier.read(token))
             turns: list[tuple[str, Callable[[Any], object], Any]] = [
                 ("rego", check_rego, token),
                 ("beside", check, other),

@@ -44,9 +44,9 @@ class Explanation:
 
     def run(self, token: str | None, tool: str | None = None) -> list[Step]:
         """Return the steps for one badge; raises nothing for a bad one."""
-        guard = self._guard
-        badge = self._try(2, "parse", lambda: guard.read(token), _say_badge)
-        keys = badge and self._try(3, "issuer and key", lambda: guard.keys(badge), _say_keys)
+        verifier = self._guard.verifier
+        badge = self._try(2, "parse", lambda: verifier.read(token), _say_badge)
+        keys = badge and self._try(3, "issuer and key", lambda: verifier.keys(badge), _say_keys)
         if badge is None or keys is None:
             return self._not_reached(3 if badge is None else 4, token)
         self._try(4, "signature", lambda: self._verify(badge), _say_claims)
@@ -56,7 +56,7 @@ class Explanation:
         return self.steps
 
     def _verify(self, badge: Badge) -> Claims:
-        claims = self._guard.verify(badge)
+        claims = self._guard.verifier.verify(badge)
         self.claims = claims  # who it is, also if its key is good no longer
         badges.check_key(claims)
         return claims
@@ -102,7 +102,7 @@ class Explanation:
         names = {3: "issuer and key", 4: "signature", 5: "times", 6: "audience, key binding, level"}
         names |= {7: "revocation", 8: "freshness", 9: "policy"}
         refused = self._refused
-        claims = None if refused is None else self._guard.despite(token, refused)
+        claims = None if refused is None else self._guard.verifier.despite(token, refused)
         for number in range(first, 10):
             if number == 7 and claims is not None:  # noqa: PLR2004 - the step's number
                 self._look_up(claims)

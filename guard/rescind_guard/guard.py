@@ -25,7 +25,7 @@ from math import inf
 
 from msgspec.structs import replace
 
-from rescind_guard import badges, didkey, enforcement, hops, jwk, parsing, policy
+from rescind_guard import badges, enforcement, hops, parsing, policy
 from rescind_guard.admission import Admission
 from rescind_guard.badges import Claims
 from rescind_guard.cache import Kept, TokenCache
@@ -37,18 +37,17 @@ from rescind_guard.errors import BadGuard, Refused
 from rescind_guard.exposition import Family
 from rescind_guard.freshness import Mode, Rule, SystemClock
 from rescind_guard.inflight import End, Work
-from rescind_guard.issuers import IssuerKey, Issuers, self_signed_key
+from rescind_guard.issuers import Issuers
 from rescind_guard.key_view import KeyView
 from rescind_guard.lookup import (
     check_all,
     check_lists,
     check_suspension,
     check_view,
-    claims_despite,
 )
 from rescind_guard.metrics import CHECK_SECONDS, SAMPLED, Counter, Times, families, steady_s
-from rescind_guard.parsing import Badge
 from rescind_guard.profiles import Profile, check_issuers, profile_of
+from rescind_guard.verifier import Verifier
 from rescind_guard.view import Published, View
 from rescind_protocol.clock import Clock
 from rescind_protocol.limits import SKEW_S
@@ -61,7 +60,6 @@ MAX_CACHED_CHARS = 4096
 """A longer token is verified each time: whoever mints long ones shall not fill our memory."""
 _ALLOW, _OK = Outcome.ALLOW, Code.OK  # an enum's member costs a look-up of its own
 NOT_CHECKED = "revocation is not checked"
-_FAULTS_OF_FORM = frozenset({Code.BADGE_MALFORMED, Code.BADGE_CLAIMS_INVALID})
 
 
 class Guard:
@@ -98,8 +96,15 @@ class Guard:
             raise BadGuard(f"minimum_level must be a number from 0 to 4, not {minimum_level!r}")
         if audience is not None and not (isinstance(audience, str) and audience):
             raise BadGuard(f"audience must be one name that badges carry, not {audience!r}")
-        self._profile = profile_of(profile)
-        check_issuers(self._profile, keys.published)
+        kind = profile_of(profile)
+        check_issuers(kind, keys.published)
+        self.verifier = Verifier(
+            keys,
+            accept_self_signed=accept_self_signed,
+            lenient=lenient,
+            keyless=kind is Profile.DEV,
+        )
+        """Does 2 to 4."""
         self._skip = revocation == "skip"
         self._deny_suspended = deny_suspended
         self._view = view or View()
@@ -111,8 +116,6 @@ class Guard:
         self._policy = policy
         self._enforced = enforcement.row_of(enforcement_mode)
         self._observes = self._rule.mode is Mode.OBSERVE or not self._enforced.badge
-        self._accept_self_signed = accept_self_signed
-        self._lenient = lenient
         self._recorder = recorder
         clock = clock or SystemClock()
         self._wall, self._boot = clock.wall, clock.boot
@@ -220,9 +223,9 @@ class Guard:
         if kept is not None and kept.issuers is issuers:
             return kept.claims
         try:
-            claims = self.verify(self.read(token), issuers)
+            claims = self.verifier.verify(self.verifier.read(token), issuers)
         except Refused as refused:
-            killed = self.despite(token, refused)
+            killed = self.verifier.despite(token, refused)
             if killed is not None:
                 self.check_revocation(killed, at)  # I3: no fault of form hides a kill
             raise
@@ -308,9 +311,9 @@ class Guard:
             if kept is not None and kept.issuers is issuers:
                 claims = kept.claims  # (1)
             else:
-                claims = self.verify(self.read(token), issuers)  # (2) to (4)
+                claims = self.verifier.verify(self.verifier.read(token), issuers)  # (2) to (4)
         except Refused as refused:
-            return self._refuse(refused, self.despite(token, refused), published)
+            return self._refuse(refused, self.verifier.despite(token, refused), published)
         decision: Decision | None = None
         try:
             warnings = self._judge(claims, tool, published)  # (5) to (8)
@@ -320,47 +323,6 @@ class Guard:
         finally:
             self._keep(token, claims, decision, published, (issuers, lists))
         return decision
-
-    def read(self, token: str | None) -> Badge:
-        """Parse (2); raises `Refused`."""
-        if token is None:
-            raise Refused(Code.TOOL_AUTH_MISSING, "no badge was given")
-        if not isinstance(token, str):
-            raise Refused(Code.BADGE_MALFORMED, "badge is malformed: it is not text")
-        return parsing.read(token, lenient=self._lenient, keyless=self._profile is Profile.DEV)
-
-    def keys(self, badge: Badge, issuers: Issuers | None = None) -> tuple[IssuerKey, ...]:
-        """Find the keys the badge may be signed with (3); raises `Refused`."""
-        return self._find_keys(badge.iss, badge.token.header.kid, issuers)
-
-    def _find_keys(
-        self, iss: str, kid: str | None, issuers: Issuers | None = None
-    ) -> tuple[IssuerKey, ...]:
-        if iss.startswith(didkey.PREFIX) and self._accept_self_signed:
-            return (self_signed_key(iss),)
-        trusted = self._keys.published if issuers is None else issuers
-        found = trusted.candidates(iss, kid)
-        if not found:
-            self._keys.miss(iss)
-            raise Refused(
-                Code.BADGE_SIGNATURE_INVALID, "badge names a key its issuer does not have"
-            )
-        return found
-
-    def verify(self, badge: Badge, issuers: Issuers | None = None) -> Claims:
-        """Verify the signature (3, 4) and return the claims; raises `Refused`."""
-        for key in self.keys(badge, issuers):
-            if jwk.verifies(badge.token, key.public):
-                return badges.claims(badge, key)
-        if badge.token.header.kid is None:
-            self._keys.miss(badge.iss)
-        raise Refused(Code.BADGE_SIGNATURE_INVALID, "badge signature does not verify")
-
-    def despite(self, token: str | None, refused: Refused) -> Claims | None:
-        """Return who a badge is that was refused for its form (2), if its signature verifies."""
-        if not isinstance(token, str) or refused.answer not in _FAULTS_OF_FORM:
-            return None
-        return claims_despite(token, refused.reason, self._find_keys)
 
     def _judge(self, claims: Claims, tool: str | None, published: Published) -> tuple[str, ...]:
         now = self._wall()

@@ -2,9 +2,8 @@
 
 from rescind import compose
 from rescind.config import Loaded
-from rescind_guard import didkey
-from rescind_guard.issuers import IssuerKey, self_signed_key
-from rescind_guard.lookup import claims_despite
+from rescind_guard.key_view import KeyView
+from rescind_guard.verifier import Verifier
 from rescind_guard.view import View
 from rescind_protocol import targets
 from rescind_protocol.targets import Target
@@ -19,12 +18,7 @@ def signing_key(loaded: Loaded, token: str) -> Target | None:
     if keeper is not None:
         keeper.load()
         keeper.step()
-    issuers = compose.make_issuers(loaded) if keeper is None else keeper.view.published
-
-    def find(iss: str, kid: str | None) -> tuple[IssuerKey, ...]:
-        if iss.startswith(didkey.PREFIX) and loaded.settings.accept_self_signed:
-            return (self_signed_key(iss),)
-        return issuers.candidates(iss, kid)
-
-    claims = claims_despite(token, "", find)
+    keys = KeyView(compose.make_issuers(loaded)) if keeper is None else keeper.view
+    verifier = Verifier(keys, accept_self_signed=loaded.settings.accept_self_signed)
+    claims = verifier.signer(token)
     return None if claims is None else targets.key(claims.key_thumbprint)

@@ -8,9 +8,10 @@ from threading import Event
 
 import pytest
 
-from rescind_guard import Code, Decision, Guard, Issuers
+from rescind_guard import Code, Decision, Issuers
 from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.metrics import Counter
+from rescind_guard.verifier import Verifier
 from rescind_protocol import targets
 from tests.fakes.badges import AGENT, Scene
 from tests.fakes.threads import together
@@ -167,13 +168,13 @@ def test_a_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
     guard = scene.guard()
     verified: list[str] = []
-    real = Guard.verify
+    real = Verifier.verify
 
-    def counting(one: Guard, badge: object, issuers: object) -> object:
+    def counting(one: Verifier, badge: object, issuers: object) -> object:
         verified.append("once")
         return real(one, badge, issuers)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Guard, "verify", counting)
+    monkeypatch.setattr(Verifier, "verify", counting)
     badge = scene.issuer.badge()
     for target in ("a", "b"):
         assert guard.check(badge)

@@ -17,6 +17,7 @@ from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.decision import Decision, refusal
 from rescind_guard.errors import Refused
 from rescind_guard.lookup import check_view
+from rescind_guard.verifier import Verifier
 from rescind_guard.view import Published
 from rescind_protocol import targets
 from rescind_protocol.table import Table
@@ -187,7 +188,7 @@ def no_look_past_a_refusal(patch: pytest.MonkeyPatch) -> None:
 
 def nobody_behind_faults(patch: pytest.MonkeyPatch) -> None:
     """A badge with a fault of form is nobody's."""
-    patch.setattr(Guard, "despite", lambda *_: None)
+    patch.setattr(Verifier, "despite", lambda *_: None)
 
 
 def exempt_unchecked(patch: pytest.MonkeyPatch) -> None:
