@@ -15,8 +15,8 @@ from rescind_publisher.drain import Drain
 from rescind_publisher.errors import SpoolFailed
 from rescind_publisher.lane import Lane
 from rescind_publisher.scrub import Bench, Scrubber
+from rescind_publisher.sinks import nats as nats_sink
 from rescind_publisher.sinks.base import Record, Stored
-from rescind_publisher.sinks.nats import NatsSink
 from rescind_publisher.sinks.redis import RedisSink
 from rescind_publisher.spool import Spool
 from rescind_subscriber import nats_connect, redis_wire
@@ -35,13 +35,8 @@ def guessable_id(log: str, seq: int) -> str:
     return f"{log}:{seq}"
 
 
-def _guessable(self: NatsSink, record: Record, *, repair: bool) -> tuple[str, dict[str, str]]:
-    del repair
-    headers = {
-        "Nats-Expected-Stream": self._stream,
-        "Nats-Msg-Id": guessable_id(record.log, record.seq),
-    }
-    return subjects.log(self._fabric, record.log), headers
+def _guessable(record: Record) -> str:
+    return guessable_id(record.log, record.seq)
 
 
 async def _bare_append(self: RedisSink, record: Record, *, repair: bool = False) -> Stored:
@@ -137,7 +132,7 @@ SUBSCRIBERS: dict[str, Callable[[], Iterable[Any]]] = {
 """What takes a protection out of a subscriber."""
 
 PUBLISHERS: dict[str, Callable[[], Iterable[Any]]] = {
-    "msgid": lambda: [patch.object(NatsSink, "_frame", _guessable), *_believing()],
+    "msgid": lambda: [patch.object(nats_sink, "message_id", _guessable), *_believing()],
     "fence": lambda: [
         patch.object(RedisSink, "any_order", new=True, create=True),
         patch.object(RedisSink, "append", _bare_append),
@@ -146,7 +141,10 @@ PUBLISHERS: dict[str, Callable[[], Iterable[Any]]] = {
     "read back": _believing,
     "look": _trusting,
     "retry": lambda: [patch.object(Lane, "_probe", lambda _self: None)],
-    "drain": lambda: [patch.object(Drain, "resume", _only_new)],
+    "drain": lambda: [
+        patch.object(Drain, "resume", _only_new),
+        patch.object(Drain, "catch_up", lambda *_: None),
+    ],
     "commit": lambda: [patch.object(Spool, "append", _uncommitted)],
 }
 """What takes one out of a publisher."""

@@ -190,9 +190,10 @@ def listening(pids: list[int]) -> set[str]:
 
 def _sockets(pid: int) -> Iterator[str]:
     for handle in Path(f"/proc/{pid}/fd").iterdir():
-        link = str(handle.readlink())
-        if link.startswith("socket:["):
-            yield link[8:-1]
+        with suppress(FileNotFoundError):  # closed since it was listed
+            link = str(handle.readlink())
+            if link.startswith("socket:["):
+                yield link[8:-1]
 
 
 def test_loopback_only(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ class NatsSink:
         return (record.log, record.seq) in self._sent
 
     def _headers(self, record: Record) -> bytes:
-        return self._block % _id(record).encode()
+        return self._block % message_id(record).encode()
 
     async def append(self, record: Record, *, repair: bool = False) -> Stored:
         """Store one event; see `Sink.append`."""
@@ -197,7 +197,7 @@ class NatsSink:
     def _frame(self, record: Record, *, repair: bool) -> tuple[str, dict[str, str]]:
         headers = {_STREAM: self._stream}
         if not repair:
-            headers[_ID] = _id(record)
+            headers[_ID] = message_id(record)
         return subjects.log(self._fabric, record.log), headers
 
     async def read_back(self, stored: Stored) -> bytes | None:
@@ -344,7 +344,8 @@ class NatsSink:
         return kind(f"{self.name}: {what}: {error.description} ({error.err_code})")
 
 
-def _id(record: Record) -> str:
+def message_id(record: Record) -> str:
+    """Return the id by which the stream knows a message again: nobody can know it beforehand."""
     return b64url_encode(sha256(record.raw).digest())
 
 
