@@ -16,6 +16,7 @@ from rescind_publisher.errors import SinkRefused, SinkUnavailable
 from rescind_publisher.sinks.base import Record, Stored
 from rescind_publisher.sinks.nats import NatsSink
 from rescind_publisher.stream import wanted
+from tests.chaos.cluster import NODES, Cluster
 from tests.fakes.nats import (
     FABRIC,
     LOG,
@@ -29,8 +30,11 @@ from tests.fakes.nats import (
     store,
 )
 from tests.fakes.waiting import until
+from tests.faults.proxy import Network
 
 RECORD = Record("a", 1, b"event one")
+WITHIN_S = 60.0
+"""For elections."""
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -345,3 +349,32 @@ async def test_jetstream_off_is_said(tmp_path: Path) -> None:
 def test_json_of_the_wanted_configuration_is_plain() -> None:
     """The configuration is data that an operator can paste into any NATS tool."""
     assert json.loads(json.dumps(wanted(FABRIC, 3)))["num_replicas"] == 3
+
+
+async def test_a_cluster_that_is_coming_up_is_waited_for(tmp_path: Path) -> None:
+    """With two of three servers there is nowhere for a stream of three; with the third there is.
+
+    That is weather: a publisher that starts with its cluster goes on, and says why it waits.
+    """
+    with Network() as network, Cluster(tmp_path, network) as cluster:
+        late = cluster.servers[NODES[-1]]
+        late.stop()
+        sink = NatsSink(FABRIC, options(cluster.servers[NODES[0]], "publisher"), replicas=3)
+
+        async with asyncio.timeout(WITHIN_S):
+            while "no suitable peers" not in await trouble(sink):
+                pass  # first a leader has to be elected
+            late.start()
+            while await trouble(sink):
+                pass
+        assert not (await sink.append(RECORD)).duplicate
+        await sink.stop()
+
+
+async def trouble(sink: NatsSink) -> str:
+    """Start it, and return why it could not be, if that may pass."""
+    try:
+        await sink.start()
+    except SinkUnavailable as error:
+        return str(error)
+    return ""

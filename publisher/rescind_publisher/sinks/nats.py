@@ -47,6 +47,7 @@ _STREAM = "Nats-Expected-Stream"
 _ID = "Nats-Msg-Id"
 _NOT_FOUND = 10059  # stream not found
 _NAME_IN_USE = 10058  # somebody else created it at the same moment
+_NO_PEERS = 10005  # a cluster that is coming up: too few of its servers are there
 _TEMPORARY = 503
 
 T = TypeVar("T")
@@ -340,7 +341,8 @@ class NatsSink:
             raise SinkUnavailable(f"{self.name}: JetStream's answer cannot be read") from error
 
     def _said(self, error: _ApiError, what: str) -> SinkRefused | SinkUnavailable:
-        kind = SinkUnavailable if error.code == _TEMPORARY else SinkRefused
+        passes = error.code == _TEMPORARY or error.err_code == _NO_PEERS
+        kind = SinkUnavailable if passes else SinkRefused
         return kind(f"{self.name}: {what}: {error.description} ({error.err_code})")
 
 
