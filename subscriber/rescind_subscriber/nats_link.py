@@ -178,7 +178,7 @@ class Link:
         return f"{self._inbox}.{token}"
 
     def close_inbox(self, reply: str) -> None:
-        """Forget a reply subject; later answers to it are dropped."""
+        """Forget a reply subject, on any thread; later answers to it are dropped."""
         self._waiting.pop(reply.rpartition(".")[2], None)
 
     async def request(

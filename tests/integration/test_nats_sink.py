@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import ssl
 import threading
 from collections import deque
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -31,6 +33,7 @@ from tests.fakes.nats import (
 )
 from tests.fakes.waiting import until
 from tests.faults.proxy import Network
+from tests.integration.test_nats_link import certificate, with_tls
 
 RECORD = Record("a", 1, b"event one")
 WITHIN_S = 60.0
@@ -75,6 +78,41 @@ async def test_what_another_thread_sent_is_not_sent_again(sink: NatsSink, admin:
         assert not (await sink.append(record)).duplicate
     assert not any(sink.was_sent(each) for each in both)
     await until(lambda: heard == [RECORD.raw, other.raw])
+
+
+async def test_what_was_not_sent_at_once_leaves_no_inbox_behind(tmp_path: Path) -> None:
+    """Over TLS no other thread may send: every kill would leave one, as long as the link lasts."""
+    pem = certificate(tmp_path)
+    with admin_server(tmp_path, with_tls(pem)) as server:
+        tls = ssl.create_default_context(cafile=str(pem))
+        sink = NatsSink(FABRIC, options(server, "publisher", tls=tls))
+        await sink.start()
+        for number in range(1, 4):
+            record = Record("a", number, b"event %d" % number)
+            sink.arm(record.log)
+            assert not await asyncio.to_thread(sink.send, record)
+            sink.arm(record.log)
+            assert sink.send(record)
+            await sink.append(record)
+        assert not sink._link._waiting
+        await sink.stop()
+
+
+async def test_an_answer_that_nobody_awaits_any_more_leaves_no_inbox_behind(
+    sink: NatsSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An event is asked anew as a repair, and where the stream was not looked at since a fault."""
+    sink.arm(RECORD.log)
+    assert sink.send(RECORD)
+    await sink.append(RECORD, repair=True)
+    assert not sink._link._waiting
+    sink.arm(RECORD.log)
+    assert sink.send(RECORD)
+    sink._checked = False
+    monkeypatch.setattr(sink, "_prepare_log", AsyncMock(side_effect=SinkUnavailable("gone")))
+    with pytest.raises(SinkUnavailable):
+        await sink.append(RECORD)
+    assert not sink._link._waiting
 
 
 async def test_retry_is_a_duplicate_at_the_same_position(sink: NatsSink) -> None:

@@ -160,7 +160,10 @@ class NatsSink:
         if not self._checked or len(record.raw) > MAX_EVENT_BYTES:
             return False
         armed = self._armed.pop(record.log, None)  # of two threads, one has it
-        if armed is None or not self._link.fire(armed, self._headers(record), record.raw):
+        if armed is None:
+            return False
+        if not self._link.fire(armed, self._headers(record), record.raw):
+            self._link.close_inbox(armed.question.inbox)
             return False
         self._sent[record.log, record.seq] = armed.question
         return True
@@ -177,11 +180,14 @@ class NatsSink:
         if len(record.raw) > MAX_EVENT_BYTES:
             raise SinkRefused(f"{self.name}: an event of {len(record.raw)} bytes is too large")
         sent = self._sent.pop((record.log, record.seq), None)
+        if sent is not None and (repair or not self._checked):
+            self._link.close_inbox(sent.inbox)  # asked anew below
+            sent = None
         if not self._checked:
             await self._prepare_log()
         subject, headers = self._frame(record, repair=repair)
         try:
-            if sent is not None and not repair:
+            if sent is not None:
                 reply = await self._named(subject, self._link.answer(sent, ACK_TIMEOUT_S))
             else:
                 how: dict[str, Any] = {"accept": self._is_ack, "timeout_s": ACK_TIMEOUT_S}
