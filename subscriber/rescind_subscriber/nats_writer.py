@@ -25,6 +25,13 @@ class SharedWriter:
         self._lock = threading.Lock()
         self._rest = b""
         """Of a message that the socket took in part; goes out before all else."""
+        self._behind = True
+        """Whether the transport still held something, when its loop's thread last looked.
+
+        No other thread may ask: from Python 3.12 on, a transport that sends a piece in part has
+        taken it out of its buffer for a moment.
+        """
+        self._look()
         self._socket: socket.socket | None = None
         if writer.get_extra_info("ssl_object") is None:
             # One of our own: the transport may close its socket at any moment, and the number of a
@@ -42,6 +49,12 @@ class SharedWriter:
         with self._lock:
             rest, self._rest = self._rest, b""
             self._write(rest + data if rest else data)
+            self._look()
+        if self._behind:
+            self._loop.call_soon(self._look)  # uvloop sends at the end of a turn
+
+    def _look(self) -> None:
+        self._behind = self._transport.get_write_buffer_size() > 0
 
     def writelines(self, data: Iterable[bytes]) -> None:
         """Write several pieces at once, on the loop."""
@@ -49,14 +62,17 @@ class SharedWriter:
 
     def send(self, message: bytes) -> bool:
         """Write a whole message on any thread, without waiting; False where it was not taken."""
+        on_loop = threading.get_ident() == self._loop_thread
         with self._lock:
-            if self._closed or self._rest or self._transport.get_write_buffer_size():
+            if on_loop:
+                self._look()
+            if self._closed or self._rest or self._behind:
                 return False
             if self._socket is None:
-                if threading.get_ident() == self._loop_thread:
+                if on_loop:
                     self._write(message)
-                    return True
-                return False
+                    self._look()
+                return on_loop
             try:
                 self._rest = message[self._socket.send(message) :]
             except OSError:  # the socket is full, or gone: the loop's to see

@@ -71,8 +71,9 @@ async def test_what_the_socket_took_in_part_goes_out_whole_and_first() -> None:
         assert not elsewhere(lambda: at.shared.send(b"between"))
         at.writer.write(b"behind")
         assert await at.read(len(LARGE) + 6) == LARGE + b"behind"
+        assert at.shared.send(b"now")
         assert elsewhere(lambda: at.shared.send(b"then"))
-        assert await at.read(4) == b"then"
+        assert await at.read(7) == b"nowthen"
 
 
 async def test_the_rest_goes_out_where_the_loop_has_nothing_to_write() -> None:
@@ -98,6 +99,28 @@ async def test_behind_what_the_loop_could_not_send_yet_nothing_is_sent() -> None
         assert not elsewhere(lambda: at.shared.send(b"kill"))
         assert await at.read(len(LARGE) + 3) == LARGE + b"end"
         await until(lambda: at.shared.send(b"kill"))
+
+
+async def test_whether_the_loop_is_behind_no_other_thread_asks_the_transport(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its buffer looks empty there for a moment, while the loop puts the rest of a piece back."""
+    async with wire() as at:
+        at.writer.write(LARGE)
+        with monkeypatch.context() as moment:
+            moment.setattr(at.writer.transport, "get_write_buffer_size", lambda: 0)
+            at.other.recv(1_000_000)
+            assert not elsewhere(lambda: at.shared.send(b"torn"))
+            assert at.shared.send(b"")  # the control: the loop itself goes by what it says
+
+
+async def test_a_piece_that_waits_when_the_writer_is_made_stays_whole() -> None:
+    """A connection may be behind before anybody shares it."""
+    async with wire() as at:
+        at.writer.write(LARGE)
+        late = SharedWriter(at.writer)
+        assert not elsewhere(lambda: late.send(b"torn"))
+        late.close()
 
 
 async def test_many_writers_tear_nothing() -> None:
