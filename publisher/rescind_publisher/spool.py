@@ -35,6 +35,9 @@ CHECKPOINT_PAGES = 1000
 _REMEDY = "move it away, and give every kill in it again"
 _SEQ_BITS = 32
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_BEGIN = "BEGIN IMMEDIATE"
+"""Within `with` on the connection itself, which commits or rolls back: between the two, no code of
+ours runs that an interrupt could cut short and leave the transaction open."""
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
@@ -185,7 +188,8 @@ class Spool:
             if number is not None and len(made) == 1:
                 self._db.execute("INSERT INTO events VALUES (?, ?, ?)", _row(number, made[0]))
                 return
-            with self._transaction():
+            with self._db:
+                self._db.execute(_BEGIN)
                 if number is None:
                     number = self._new_log(log)
                 rows = [_row(number, each) for each in made]
@@ -234,7 +238,8 @@ class Spool:
 
     def drop(self, logs: Iterable[str]) -> None:
         """Forget whole logs."""
-        with _mapped(self.directory, "cannot be pruned"), self._transaction():
+        with _mapped(self.directory, "cannot be pruned"), self._db:
+            self._db.execute(_BEGIN)
             for log in logs:
                 number = self._numbers.pop(log)
                 bounds = (number << _SEQ_BITS, (number + 1 << _SEQ_BITS) - 1)
@@ -264,7 +269,8 @@ class Spool:
             for m in marks
             if m.log in self._numbers
         ]
-        with _mapped(self.directory, "cannot be written"), self._unsynced(), self._transaction():
+        with _mapped(self.directory, "cannot be written"), self._unsynced(), self._db:
+            self._db.execute(_BEGIN)
             self._db.executemany("INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?)", rows)
 
     def checkpoint(self) -> None:
@@ -287,17 +293,6 @@ class Spool:
         """Commit a horizon before it is signed: it must never go back."""
         with _mapped(self.directory, "cannot be written"):
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('horizon', ?)", (horizon,))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            raise
 
     @contextmanager
     def _unsynced(self) -> Iterator[None]:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -207,6 +209,21 @@ def test_a_full_disk_refuses_before_accepting(spool: Spool) -> None:
     with full_disk(size + 100), pytest.raises(SpoolFailed, match="was not accepted"):
         write(spool, chain)
     assert [r.raw for r in spool.read(chain.log, 0, 9)] == [m.raw for m in kept]
+    write(spool, chain)
+    assert spool.positions() == {chain.log: chain.at}
+
+
+def test_an_interrupt_leaves_no_transaction_open(spool: Spool) -> None:
+    """Else everything after it would be refused, or written and never committed."""
+
+    def interrupt(_frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_return" and called.__name__ == "execute":
+            raise KeyboardInterrupt
+
+    sys.setprofile(interrupt)  # it is taken away again as it raises
+    with pytest.raises(KeyboardInterrupt):
+        write(spool, Chain(VOICE))
+    chain = Chain(VOICE)
     write(spool, chain)
     assert spool.positions() == {chain.log: chain.at}
 
