@@ -169,14 +169,24 @@ class Lane:
         """Take a new event, which lies in the spool."""
         self.accepted = max(self.accepted, record.seq)  # a hand-over may be overtaken by the next
         if progress is not None:
-            self._watch[record.seq] = progress
-            if not self.ready:
-                progress.failing(self.sink.name, self.problem or f"{self.sink.name}: not connected")
+            self._tell(record.seq, progress)
         if self._loaded == record.seq - 1 and len(self._queue) + len(self._failed) < MAX_HELD:
             self._loaded = record.seq
             self._place(record)
         self.pump()
         self.arm()
+
+    def _tell(self, seq: int, progress: Progress) -> None:
+        """Tell of an event from now on, and of what it missed: `_load` may have read it already."""
+        durable = seq <= self.durable or seq in self._above
+        if durable or seq in self._acked:
+            progress.acked(self.sink.name)
+        if durable:
+            progress.durable(self.sink.name)
+            return
+        self._watch[seq] = progress
+        if not self.ready:
+            progress.failing(self.sink.name, self.problem or f"{self.sink.name}: not connected")
 
     def know(self, seq: int) -> None:
         """Send what the spool holds up to that number, if nobody has handed it over."""

@@ -616,6 +616,34 @@ async def test_what_was_left_is_taken_when_the_answer_is_there() -> None:
     assert sink.at_once == bench.spool
 
 
+async def test_a_hand_over_that_comes_late_is_told_what_was_before_it() -> None:
+    """A backlog is read from the spool, new events with it: they may be durable by then."""
+    sink = PromptSink()
+    async with running(sink) as bench:
+        records = bench.write(3)
+        bench.drain.catch_up({LOG: Position(1, b"")})
+        await until(lambda: bench.drain.outlets[0].lanes[LOG].durable == 3)
+        progress = Progress([sink.name], 2, 0.0)
+        bench.drain.take(records[1:], progress)
+        assert progress.complete
+        assert progress.wait(0)
+        assert bench.drain.outlets[0].lanes[LOG]._watch == {}
+
+
+async def test_a_hand_over_that_comes_between_ack_and_read_back_is_told_of_both() -> None:
+    """The receipt says when it was acknowledged, or nothing."""
+    sink = PromptSink()
+    async with running(sink, **config_()) as bench:
+        sink.unreadable = True
+        records = bench.write(2)
+        bench.drain.catch_up({LOG: Position(1, b"")})
+        lane = bench.drain.outlets[0].lanes[LOG]
+        await until(lambda: lane._acked == {1, 2})
+        progress = Progress([sink.name], 1, 0.0)
+        bench.drain.take(records[1:], progress)
+        assert progress.sinks()[sink.name].state is State.ACKED
+
+
 async def test_not_all_was_sent_where_one_sink_needs_the_loop() -> None:
     """Then it has to be woken at once, for that one."""
     prompt, slow = PromptSink(), FakeSink("slow")
