@@ -194,10 +194,20 @@ class Ledger:
         try:
             hand_over(made)
         finally:  # also where an interrupt cuts it short: they are accepted
-            self._chain.advance(made)
-            self._unjoined += made
-            self._note_position(made[0].event.log)
+            try:
+                self._go_on(made)
+            except BaseException:  # an interrupt just here; two within a moment there are not
+                self._go_on(made)
+                self._purge()
+                raise
         return made
+
+    def _go_on(self, made: list[Numbered]) -> None:
+        """Go on behind what was accepted; to do it twice is the same as once."""
+        self._chain.advance(made)
+        if self._unjoined[-1:] != made[-1:]:
+            self._unjoined += made
+        self._note_position(made[0].event.log)
 
     def settle(self) -> None:
         """Let own state follow what was accepted, where no kill waits for it."""

@@ -1,10 +1,11 @@
 """The ledger: contiguous numbers under threads, quota, horizon, rebuilding, heads."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import msgspec
@@ -16,7 +17,7 @@ from rescind_protocol.heads import Head
 from rescind_protocol.join import Replica
 from rescind_protocol.limits import SKEW_S
 from rescind_publisher import ledger as module
-from rescind_publisher.chain import Numbered, Voice, new_log_id
+from rescind_publisher.chain import Chain, Numbered, Voice, new_log_id
 from rescind_publisher.clock import HORIZON_STEP_S
 from rescind_publisher.errors import ClockWrong, QuotaExceeded, SpoolFailed
 from rescind_publisher.ledger import Ledger
@@ -119,6 +120,29 @@ def test_an_interrupt_takes_nothing_back(bench: Bench) -> None:
     bench.ledger.accept((Kill(target=target(2)),), bench.handed.extend)
     assert [m.event.seq for m in bench.handed] == [2]
     assert len(bench.spool.read(bench.ledger.log, 0, 10)) == 2
+
+
+@pytest.mark.parametrize("at", [Chain.advance, Ledger._note_position])
+def test_an_interrupt_behind_the_hand_over_takes_nothing_back(
+    bench: Bench, at: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent is in own state, once, and in heads, and its number is taken."""
+    struck = list[bool]()
+
+    def strike(*args: Any) -> None:
+        if not struck:
+            struck.append(True)
+            raise KeyboardInterrupt
+        at(*args)
+
+    monkeypatch.setattr(Chain if at is Chain.advance else Ledger, at.__name__, strike)
+    with pytest.raises(KeyboardInterrupt):
+        bench.ledger.accept((Kill(target=target(1)),), bench.handed.extend)
+    assert bench.ledger.positions[bench.ledger.log].seq == 1
+    bench.ledger.accept((Kill(target=target(2)),), bench.handed.extend)
+    assert [m.event.seq for m in bench.handed] == [1, 2]
+    assert bench.ledger.positions[bench.ledger.log].seq == 2
+    assert bench.ledger.live_count == 2
 
 
 def test_an_interrupt_within_the_commit_leaves_the_number(
