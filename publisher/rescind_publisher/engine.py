@@ -211,7 +211,7 @@ class Publisher:
     async def _end(self) -> None:
         if self._control is not None:
             await self._control.stop()
-        self._drain.take_left()
+        self._drain.catch_up(await asyncio.to_thread(lambda: self._ledger.positions))
         until = self._loop.time() + self.config.close_timeout_s
         while not self._drain.settled and self._loop.time() < until:  # noqa: ASYNC110 - many lanes
             await asyncio.sleep(_IDLE_POLL_S)

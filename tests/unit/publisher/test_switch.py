@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import AsyncMock, Mock
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from rescind_protocol.targets import badge, everyone
 from rescind_protocol.trust import ALL_RIGHTS
 from rescind_publisher.asks import Ask
 from rescind_publisher.async_switch import AsyncKillSwitch
+from rescind_publisher.drain import Drain
 from rescind_publisher.engine import Publisher
 from rescind_publisher.errors import (
     BadRequest,
@@ -30,6 +32,7 @@ from rescind_publisher.errors import (
     SinkRefused,
     SpoolInUse,
 )
+from rescind_publisher.heartbeat import Heartbeat
 from rescind_publisher.switch import KillSwitch
 from tests.fakes.clock import FakeClock
 from tests.fakes.fabric import APPROVER, FABRIC, SECOND, Log, make_trust
@@ -265,6 +268,18 @@ def test_after_a_close_nothing_is_accepted(tmp_path: Path) -> None:
         switch.kill(target(2))
     with switch:
         assert switch.kill(target(3)).durable
+
+
+def test_what_an_interrupt_left_behind_is_sent_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may ever open this spool again: whoever interrupts a command has asked for a kill."""
+    sink = FakeSink()
+    monkeypatch.setattr(Heartbeat, "_keep_house", AsyncMock())  # which would send it, too
+    monkeypatch.setattr(Drain, "send", Mock(side_effect=KeyboardInterrupt))
+    with switched(tmp_path, sink) as switch, pytest.raises(KeyboardInterrupt):
+        switch.kill(target())
+    assert sink.holds(1)
 
 
 def test_a_fork_does_not_speak_for_its_parent(tmp_path: Path) -> None:
