@@ -92,7 +92,8 @@ class Monitor:
     def stop(self) -> None:
         """Answer no more."""
         forks.untell(self)
-        self._server.shutdown()
+        if self._thread.is_alive():  # not in the child of a fork, which would wait for ever
+            self._server.shutdown()
         self._server.server_close()
 
     def after_fork(self) -> None:

@@ -22,6 +22,8 @@ from tests.fakes.terminal import Terminal, did
 from tests.fakes.waiting import wait_until
 
 GREEN = Health(State.LIVE, 299.5, {})
+HANG_S = 20
+"""A child that has not ended by then never would."""
 
 
 def ask(url: str) -> tuple[int, str]:
@@ -166,5 +168,19 @@ def test_a_forked_child_answers_for_nobody() -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     assert os.read(told, 10) == b"closed"
+    assert ready(monitor.url)[0] == 200
+    monitor.stop()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_can_stop_it() -> None:
+    """It waits for no thread of the parent's: such a child would never end."""
+    monitor = Monitor(0, list, lambda: GREEN).start()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(HANG_S)
+        monitor.stop()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
     assert ready(monitor.url)[0] == 200
     monitor.stop()
