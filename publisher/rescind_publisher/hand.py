@@ -24,7 +24,7 @@ Post = Callable[..., None]
 class Hand:
     """Told by the ledger when the events of one request are committed."""
 
-    __slots__ = ("_drain", "_post", "_sinks", "_started", "accepted_ms", "progress")
+    __slots__ = ("_drain", "_post", "_sinks", "_started", "_woken", "accepted_ms", "progress")
 
     def __init__(self, sinks: tuple[str, ...], post: Post, drain: Drain, started: float) -> None:
         """`drain` belongs to the loop that `post` reaches; `started` by `time.perf_counter`."""
@@ -38,12 +38,15 @@ class Hand:
         self.accepted_ms = (committed - self._started) * 1000
         self.progress = Progress(self._sinks, len(made), self._started)
         self._drain.leave(records, self.progress)
-        if not sent:
+        self._woken = not sent
+        if self._woken:
             self._post(self._drain.take_left)
 
     def wait(self, timeout_s: float) -> None:
         """Return when each sink holds everything or is known to be failing, or at the timeout."""
-        if not self.progress.wait(min(timeout_s, ANSWER_WITHIN_S)):
+        if self._woken:
+            self.progress.wait(timeout_s)
+        elif not self.progress.wait(min(timeout_s, ANSWER_WITHIN_S)):
             self._post(self._drain.take_left)
             self.progress.wait(timeout_s - ANSWER_WITHIN_S)
 
