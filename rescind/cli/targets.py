@@ -1,5 +1,6 @@
 """Targets as they are written on the command line."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -31,6 +32,44 @@ _MAKERS: dict[str, Callable[[str], Target]] = {
     Kind.ISSUER: targets.issuer,
 }
 _NOBODY = "if no guard trusts it, this kill stops nothing (check the spelling)"
+
+
+_ID = re.compile(r"-[A-Za-z0-9_-]{15,}")
+"""An ID in base64url, as thumbprints are: one in 64 of them begins with a dash."""
+_THUMBPRINT_CHARS = 43
+
+
+class TargetCommand(click.Command):
+    """A command that names targets: an ID that begins with a dash is one, and no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put such IDs behind `--`, where they stand for themselves."""
+        plain, ids, rest = self._sorted(ctx, args)
+        return super().parse_args(ctx, [*plain, "--", *rest, *ids] if ids else args)
+
+    def _sorted(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[list[str], list[str], list[str]]:
+        """Return options with other words, IDs with a dash, and what stood behind `--`."""
+        end = args.index("--") if "--" in args else len(args)
+        takes_value = {
+            name: not each.is_flag
+            for each in self.get_params(ctx)
+            if isinstance(each, click.Option)
+            for name in each.opts
+        }
+        plain: list[str] = []
+        ids: list[str] = []
+        for before, word in zip(["", *args], args[:end], strict=False):
+            known = word.partition("=")[0] in takes_value or takes_value.get(before, False)
+            (plain if known or not _is_id(word) else ids).append(word)
+        return plain, ids, args[end + 1 :]
+
+
+def _is_id(word: str) -> bool:
+    """With two dashes only what is as long as a thumbprint: else it is an option misspelt."""
+    fits = _ID.fullmatch(word) is not None
+    return fits and (word[1] != "-" or len(word) == _THUMBPRINT_CHARS)
 
 
 class Named:

@@ -6,7 +6,7 @@ import click
 
 from rescind.cli.common import Session, common, moment, timeout
 from rescind.cli.reasons import explained
-from rescind.cli.targets import SYNTAX, read_targets, target_arguments
+from rescind.cli.targets import SYNTAX, TargetCommand, read_targets, target_arguments
 from rescind_protocol.targets import Target
 
 REINSTATE = f"""End every kill of a target. Badges issued before stay dead; new ones pass.
@@ -24,7 +24,7 @@ After a real incident use `rescind reinstate`: badges of before stay dead then.
 """
 
 
-@click.command(help=REINSTATE)
+@click.command(cls=TargetCommand, help=REINSTATE)
 @target_arguments
 @click.option(
     "--floor", callback=moment, metavar="TIME", help="Badges issued up to this stay dead."
@@ -85,7 +85,7 @@ def _local_floor(session: Session, target: Target, timeout_s: float) -> int | No
     return LocalIssuer(loaded).floor_of(target, least=floor_of(loaded, target, found) or 0)
 
 
-@click.command(help=RETRACT)
+@click.command(cls=TargetCommand, help=RETRACT)
 @target_arguments
 @explained()
 @timeout(2, "How long to wait for the brokers.")

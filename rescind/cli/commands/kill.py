@@ -7,7 +7,7 @@ import click
 
 from rescind.cli.common import Session, common, limited, moment, timeout, until
 from rescind.cli.reasons import actor_option, admin_option, reason_option
-from rescind.cli.targets import SYNTAX, Named, doubts, read_targets, target_arguments
+from rescind.cli.targets import SYNTAX, Named, TargetCommand, doubts, read_targets, target_arguments
 from rescind.cli.waiting import progress, span
 from rescind.errors import EXIT_FAILED
 from rescind_protocol.limits import MAX_REASON_CHARS
@@ -41,7 +41,7 @@ silent for as long as the publisher has listened is not known.
 """
 
 
-@click.command(help=HELP)
+@click.command(cls=TargetCommand, help=HELP)
 @target_arguments
 @reason_option
 @admin_option

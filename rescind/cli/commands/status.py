@@ -7,7 +7,7 @@ import click
 from rescind.cli import fleet as subscribers
 from rescind.cli.common import Session, common, timeout
 from rescind.cli.out import Out, lasting, plain, utc
-from rescind.cli.targets import KINDS, SYNTAX, Named, read_targets
+from rescind.cli.targets import KINDS, SYNTAX, Named, TargetCommand, read_targets
 from rescind.errors import EXIT_CANNOT_TELL, EXIT_FAILED, EXIT_OK
 from rescind_protocol.errors import RescindError
 from rescind_protocol.targets import Target
@@ -32,7 +32,7 @@ kill.
 """
 
 
-@click.command(help=HELP)
+@click.command(cls=TargetCommand, help=HELP)
 @click.argument("kind", type=click.Choice(KINDS), metavar="[KIND]", required=False)
 @click.argument("words", nargs=-1, metavar="[ID]...")
 @click.option("--check", is_flag=True, help="Exit with 1 if the target is killed, 0 if not.")
