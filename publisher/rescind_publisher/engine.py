@@ -303,7 +303,6 @@ class Publisher:
         hand = self._hand(time.perf_counter())
         made = self._ledger.move(followed, self._may_say, hand.committed)
         if made:
-            hand.wait(0)
             self.counters.add(metrics.MOVED, len(made))
             _log.info("kills of old logs were said again in %d events", len(made))
 
@@ -385,7 +384,6 @@ class Publisher:
         hand = self._hand(time.perf_counter())
         made = self._ledger.say_again(cuts, self._may_say, hand.committed)
         if made:
-            hand.wait(0)
             _log.error(
                 "this publisher was retired; what it said beyond was said again in %d events of "
                 "log %s; give reinstatements again, and ask the root for a new key",

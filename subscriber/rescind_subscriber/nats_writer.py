@@ -1,8 +1,8 @@
 """`SharedWriter`: one socket, written to by its loop and by whoever cannot wait for the loop.
 
 Waking a loop costs as much as sending a kill. So the thread that commits a kill writes it to the
-socket by itself, and wakes the loop for the rest after that. Both take the same lock, and neither
-writes while something lies in the transport's buffer that the other one has begun.
+socket by itself, and the loop is woken only for what the socket did not take. Both take the same
+lock, and neither writes while something waits that the other one has begun.
 """
 
 import asyncio

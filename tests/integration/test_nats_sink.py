@@ -115,6 +115,17 @@ async def test_an_answer_that_nobody_awaits_any_more_leaves_no_inbox_behind(
     assert not sink._link._waiting
 
 
+async def test_the_answer_to_what_was_sent_at_once_is_told(sink: NatsSink) -> None:
+    """It wakes the loop to take the event; nobody has asked for the answer by then."""
+    told: list[bool] = []
+    sink.on_answer = lambda: told.append(sink.was_sent(RECORD))
+    sink.arm(RECORD.log)
+    assert await asyncio.to_thread(sink.send, RECORD)
+    await until(lambda: told)
+    assert told == [True]
+    assert not (await sink.append(RECORD)).duplicate
+
+
 async def test_retry_is_a_duplicate_at_the_same_position(sink: NatsSink) -> None:
     """The same bytes again are reported as a duplicate, at the position of the first."""
     first = await sink.append(RECORD)

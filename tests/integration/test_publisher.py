@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -100,6 +101,20 @@ def test_a_kill_does_not_wait_for_a_busy_loop(nats: EmbeddedServer, tmp_path: Pa
         assert switch.kill(target(3), timeout_s=15).durable
         wait_until(lambda: killed(subscriber, target(2), target(3)))
         wait_until(lambda: publisher.status().sinks[0].pending == 0)
+
+
+def test_what_an_interrupt_left_behind_is_sent_with_the_next_heartbeat(
+    nats: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was committed, so it is accepted, whoever was told of it; nothing else asks for it."""
+    publisher = engine(tmp_path, nats)
+    with KillSwitch(publisher) as switch, following(nats) as subscriber:
+        subscriber.wait_fresh(15)
+        assert switch.kill(target(0), timeout_s=15).durable
+        monkeypatch.setattr(publisher._drain, "send", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            switch.kill(target(1))
+        wait_until(lambda: killed(subscriber, target(1)))
 
 
 def test_a_broker_that_is_down(nats: EmbeddedServer, tmp_path: Path) -> None:

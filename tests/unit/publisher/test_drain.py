@@ -644,6 +644,22 @@ async def test_a_hand_over_that_comes_between_ack_and_read_back_is_told_of_both(
         assert progress.sinks()[sink.name].state is State.ACKED
 
 
+async def test_on_a_new_connection_the_sink_is_armed_anew() -> None:
+    """What was armed died with the old one, and the next kill shall not wait for the loop."""
+    sink = LinkedPromptSink()
+    async with running(sink) as bench:
+        bench.take()
+        await until(lambda: bench.idle)
+        sink.armed.clear()
+        assert sink.on_linked is not None
+        sink.on_linked()
+        assert sink.armed == {LOG}
+
+
+class LinkedPromptSink(PromptSink, LinkedSink):
+    """Both."""
+
+
 async def test_not_all_was_sent_where_one_sink_needs_the_loop() -> None:
     """Then it has to be woken at once, for that one."""
     prompt, slow = PromptSink(), FakeSink("slow")
