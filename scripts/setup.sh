@@ -76,7 +76,7 @@ make_environment() {
   echo "setup: new .venv with $("$python" -V), packages of $LOCK"
   "$python" -m venv --clear .venv
   .venv/bin/python -m pip install -qq --disable-pip-version-check \
-    --require-hashes -r "$LOCK"
+    --no-deps --require-hashes -r "$LOCK"
   cp "$LOCK" "$INSTALLED"
 }
 
