@@ -11,12 +11,15 @@ import logging
 import os
 import tomllib
 from collections.abc import Mapping
+from enum import Enum, auto
 from pathlib import Path
-from typing import Annotated, Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from rescind.errors import BadConfig
+from rescind_protocol import redact
 from rescind_protocol.limits import (
     HEAD_INTERVAL_S,
     MAX_STALENESS_S,
@@ -39,15 +42,26 @@ STDOUT, STDERR, OTEL = LOG_WORDS = ("stdout", "stderr", "otel")
 ENFORCEMENT_MODE = "enforcement_mode"
 REFERENCE_MODE = "CAPISCIO_ENFORCEMENT_MODE"
 """The reference's variable for it (RFC-008 §10.5), for who has it set already."""
-_SECRET = ("nats_url", "publisher_nats_url", "system_nats_url")
-_SECRET_REDIS = ("redis_url", "publisher_redis_url", "system_redis_url")
-_SECRET_WHOLE = ("feed_token", "policy_bundle_token")
-_SECRET_VALUES = ("unsigned_list_tokens",)
-_HIDDEN = "********"
 _RESEMBLES = 0.9
 """Of a whole name, its prefix with it: a letter or two too few, too many, or in the wrong place."""
 _NATS_USERS = ("PUBLISHER", "SUBSCRIBER", "SYSTEM")
 """Whose passwords `deploy/nats` takes from the environment."""
+
+
+class Is(Enum):
+    """What a setting's text is, where that is more than a text: it stands in the setting's type."""
+
+    ADDRESS = auto()
+    """One or more URLs, which may hold a user, a password, or a token in a query."""
+    SECRET = auto()
+    """Never shown."""
+    FILE = auto()
+    """A path, relative to the file that says it; one of `LOG_WORDS` or `NO_FILE` is none."""
+
+
+Address = Annotated[str, Is.ADDRESS]
+Secret = Annotated[str, Is.SECRET]
+File = Annotated[str, Is.FILE]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,28 +72,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     home: str = ""
     """Folder of the fabric on this host: keys, trust file, spool, local snapshots."""
 
-    trust_file: str = "trust.jws"
+    trust_file: File = "trust.jws"
     """Who may kill; signed by the root."""
     root_key: str = ""
     """The root's public key, base64url: what the trust file is verified with."""
 
-    nats_url: str = "nats://127.0.0.1:4222"
+    nats_url: Address = "nats://127.0.0.1:4222"
     """Where subscribers connect: one or more addresses, with user and password or token."""
-    redis_url: str | None = None
+    redis_url: Address | None = None
     """A Redis or Valkey to follow beside NATS, with user and password. Without: NATS alone."""
     sources: tuple[str, ...] = ()
     """Any of nats, redis, sse, grpc and bundle, to follow; by default the brokers that are set."""
-    feed_url: str | None = None
+    feed_url: Address | None = None
     """A registry node to follow by `sse` or `bundle`: https://HOST:PORT."""
-    feed_grpc_url: str | None = None
+    feed_grpc_url: Address | None = None
     """The same node's gRPC feed: https://HOST:PORT."""
     bundle_every_s: float = 10.0
     """Seconds between two requests for the bundle; by long poll, how long one waits."""
     bundle_long_poll: bool = False
     """Whether the node is to answer a request for the bundle when there is something new."""
-    feed_token: str | None = None
+    feed_token: Secret | None = None
     """An API token of that node with the scope `read`."""
-    feed_ca_file: str | None = None
+    feed_ca_file: File | None = None
     """Certificates (PEM) that may have signed the node's; by default the system's."""
     name: str = "subscriber"
     """Name of this process among subscribers of this host: in receipts, and of its snapshot."""
@@ -90,7 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     """Port on 127.0.0.1 of this process's /metrics, /healthz and /readyz; 0: any that is free."""
 
-    issuers: dict[str, str] = {}
+    issuers: dict[Address, File] = {}
     """Trusted issuers: origin = path of its JWKS, or `web`. Variable: `origin=path,origin=web`."""
     keys_every_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 300.0
     """Seconds between two fetches of the keys of an issuer of `web`."""
@@ -98,17 +112,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether keys may be fetched from private addresses."""
     did_web_domains: tuple[str, ...] = ()
     """Patterns of domains whose agents' DID documents are fetched (`cnf.kid`); none: nobody's."""
-    keys_ca_file: str | None = None
+    keys_ca_file: File | None = None
     """Certificates (PEM) that may have signed the issuers' servers'; by default the system's."""
-    unsigned_lists: dict[str, str] = {}
+    unsigned_lists: dict[Address, Address] = {}
     """Issuer = address of an unsigned list of its revoked badges, which only ever denies them."""
-    unsigned_list_tokens: dict[str, str] = {}
+    unsigned_list_tokens: dict[Address, Secret] = {}
     """Issuer = token that its unsigned list is asked for with. Variables: `origin=…,origin=…`."""
     unsigned_list_every_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 10.0
     """Seconds between two requests for an unsigned list."""
     unsigned_list_private: bool = False
     """Whether unsigned lists may be fetched from private addresses."""
-    unsigned_list_ca_file: str | None = None
+    unsigned_list_ca_file: File | None = None
     """Certificates (PEM) that may have signed the lists' servers'; by default the system's."""
     deny_suspended: bool = False
     """Whether agents that are only suspended (no new badges) are refused at once."""
@@ -128,23 +142,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Patterns of tools that nobody may call, whatever else allows them."""
     tool_levels: dict[str, int] = {}
     """Pattern of tools = trust level they need. Variable: `payments.*=3,admin.*=4`."""
-    policy_folder: str | None = None
+    policy_folder: File | None = None
     """Folder of `.rego` files that are asked about each call; needs `rescind[rego]`."""
-    policy_bundle_url: str | None = None
+    policy_bundle_url: Address | None = None
     """A signed bundle of such files, fetched in the background: https://HOST/policy.tar.gz."""
-    policy_bundle_key: str | None = None
+    policy_bundle_key: File | None = None
     """Public keys (PEM: RSA or P-256) of whoever signs that bundle; without, it is refused."""
     policy_bundle_scope: str = ""
     """What it must be signed for (OPA's `scope`)."""
     policy_bundle_every_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 10.0
     """Seconds between two looks for a newer one."""
-    policy_bundle_token: str | None = None
+    policy_bundle_token: Secret | None = None
     """A bearer token for its server."""
-    policy_bundle_ca_file: str | None = None
+    policy_bundle_ca_file: File | None = None
     """Certificates (PEM) that may have signed the server's; by default the system's."""
     enforcement_mode: str = "EM-STRICT"
     """EM-STRICT, EM-DELEGATE, EM-GUARD or EM-OBSERVE; `CAPISCIO_ENFORCEMENT_MODE` counts too."""
-    decision_log: str | None = None
+    decision_log: File | None = None
     """Where each decision is recorded: a file's path, stdout, stderr, or otel (`rescind[otel]`)."""
     accept_self_signed: bool = False
     """Whether level 0 badges (did:key) are accepted."""
@@ -153,19 +167,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     publisher: str = "local"
     """Id of this host's publisher in the trust file."""
-    publisher_nats_url: str | None = None
+    publisher_nats_url: Address | None = None
     """Where the publisher connects; `nats_url` if not given."""
-    system_nats_url: str | None = None
+    system_nats_url: Address | None = None
     """System account, to check how the server stores; not needed to work."""
-    publisher_redis_url: str | None = None
+    publisher_redis_url: Address | None = None
     """Where the publisher writes beside NATS; `redis_url` if not given."""
-    system_redis_url: str | None = None
+    system_redis_url: Address | None = None
     """A user that may ask Redis when it writes to disk; not needed to work."""
-    publisher_key: str = "publisher.key"
+    publisher_key: File = "publisher.key"
     """Private key that signs kills (0600)."""
-    approver_key: str | None = None
+    approver_key: File | None = None
     """Second private key, for kills of an issuer or of everyone (0600)."""
-    issuer_key: str | None = None
+    issuer_key: File | None = None
     """Private key of the local issuer, for trying things out (0600)."""
     replicas: int = 1
     """Copies of the stream in a NATS cluster."""
@@ -185,18 +199,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """HOST:PORT where `rescind serve` listens; beyond the loopback only with TLS."""
     registry_grpc_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
     """Port of the registry's gRPC feed, on the same host; without, it is not served."""
-    registry_issuer: str | None = None
+    registry_issuer: Address | None = None
     """Origin that the registry's badges name as `iss`; by default the local issuer of `up`."""
-    bundle_key: str | None = None
+    bundle_key: File | None = None
     """Private key (PEM: RSA or P-256, 0600) that signs the registry's bundles for OPAs."""
     bundle_keyid: str = "rescind"
     """What OPAs know that key by."""
-    registry_url: str | None = None
+    registry_url: Address | None = None
     """How agents reach the registry, where that is not how it listens (behind a proxy)."""
-    registry_tls_cert: str | None = None
+    registry_tls_cert: File | None = None
     """Certificate chain of the registry, PEM."""
-    registry_tls_key: str | None = None
+    registry_tls_key: File | None = None
     """Private key of that certificate, PEM (0600)."""
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown(self).items())})"
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -222,29 +239,66 @@ class Loaded(msgspec.Struct, frozen=True):
 
     def shown(self) -> dict[str, object]:
         """Return all settings with their secrets hidden."""
-        shown = msgspec.structs.asdict(self.settings)
-        shown |= {name: _hide(shown[name]) for name in _SECRET}
-        shown |= {name: _HIDDEN for name in _SECRET_WHOLE if shown[name] is not None}
-        shown |= {
-            name: dict.fromkeys(getattr(self.settings, name), _HIDDEN) for name in _SECRET_VALUES
-        }
-        return shown | {name: _hide_user(shown[name]) for name in _SECRET_REDIS}
+        return shown(self.settings)
 
 
-def _hide(url: str | None) -> str | None:
-    """Hide what stands before the @ of each address."""
-    if url is None:
-        return None
-    parts = [part.rpartition("@") for part in url.split(",")]
-    return ",".join(
-        f"{who.partition('//')[0]}//{_HIDDEN}@{where}" if at else where for who, at, where in parts
-    )
+class _Kind(msgspec.Struct, frozen=True):
+    """What a setting's type says: of its text, or of its keys and values."""
+
+    whole: Is | None = None
+    key: Is | None = None
+    value: Is | None = None
+    container: type = str
 
 
-def _hide_user(url: str | None) -> str | None:
-    """Hide what stands before the @ of a URL that has one user and perhaps many hosts."""
-    who, at, where = (url or "").rpartition("@")
-    return f"{who.partition('//')[0]}//{_HIDDEN}@{where}" if at else url
+def _kinds() -> dict[str, _Kind]:
+    """Read the types of all settings: what is said nowhere else cannot be forgotten elsewhere."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {name: _kind(hints[name]) for name in Settings.__struct_fields__}
+
+
+def _kind(hint: Any) -> _Kind:
+    arms = [arm for arm in get_args(hint) if arm is not NoneType]
+    plain = arms[0] if isinstance(hint, UnionType) or get_origin(hint) is Union else hint
+    container = get_origin(plain)
+    if container is dict:
+        key, value = map(_mark, get_args(plain))
+        return _Kind(key=key, value=value, container=dict)
+    if container is tuple:
+        return _Kind(value=_mark(get_args(plain)[0]), container=tuple)
+    return _Kind(whole=_mark(plain))
+
+
+def _mark(hint: Any) -> Is | None:
+    marks = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Is)]
+    return marks[0] if marks else None
+
+
+_KINDS = _kinds()
+
+
+def shown(settings: Settings) -> dict[str, object]:
+    """Return all settings as they may be shown: each by its type, an address in any text besides.
+
+    The second for a text that nobody took for an address, and somebody wrote one into it.
+    """
+    return {name: _shown(_KINDS[name], getattr(settings, name)) for name in _KINDS}
+
+
+def _shown(kind: _Kind, value: object) -> object:
+    if isinstance(value, dict):
+        return {_text(kind.key, name): _text(kind.value, said) for name, said in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_text(kind.value, said) for said in value)
+    return _text(kind.whole, value)
+
+
+def _text(mark: Is | None, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if mark is Is.SECRET:
+        return redact.HIDDEN
+    return redact.address(value) if mark is Is.ADDRESS else redact.text(value)
 
 
 def default_home(env: Mapping[str, str]) -> Path:
@@ -307,45 +361,24 @@ def _read_file(file: Path, home: Path) -> dict[str, Any]:
     return values
 
 
-_PATHS = (
-    "trust_file",
-    "publisher_key",
-    "approver_key",
-    "issuer_key",
-    "registry_tls_cert",
-    "registry_tls_key",
-    "feed_ca_file",
-    "bundle_key",
-    "keys_ca_file",
-    "unsigned_list_ca_file",
-    "policy_folder",
-    "policy_bundle_key",
-    "policy_bundle_ca_file",
-    "decision_log",
-)
-
-
 def _from_folder(name: str, value: Any, folder: Path) -> Any:
-    if name == "decision_log" and value in LOG_WORDS:
-        return value
-    if name in _PATHS and isinstance(value, str):
-        return str(folder / Path(value).expanduser())
-    if name == "issuers" and isinstance(value, dict):
-        return {iss: _from_issuer(str(path), folder) for iss, path in value.items()}
-    return value
+    kind = _KINDS[name]
+    if isinstance(value, dict) and kind.value is Is.FILE:
+        return {key: _from_file(str(said), folder) for key, said in value.items()}
+    return _from_file(value, folder) if isinstance(value, str) and kind.whole is Is.FILE else value
 
 
-_LISTS = ("sources", "did_web_domains", "strict_tools", "tools_allowed", "tools_denied")
-_PAIRS = {
+def _from_file(said: str, folder: Path) -> str:
+    return said if said in (*LOG_WORDS, *NO_FILE) else str(folder / Path(said).expanduser())
+
+
+_FORMS = {
     "issuers": "origin=path,origin=path",
     "tool_levels": "pattern=level,pattern=level",
     "unsigned_lists": "origin=address,origin=address",
     "unsigned_list_tokens": "origin=token,origin=token",
 }
-
-
-def _from_issuer(said: str, folder: Path) -> str:
-    return said if said in NO_FILE else str(folder / Path(said).expanduser())
+"""How a variable gives pairs, for the sentence that says so."""
 
 
 def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
@@ -354,13 +387,12 @@ def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
         for name in Settings.__struct_fields__
         if PREFIX + name.upper() in env
     }
-    for listed in _LISTS:
-        if listed in values:
-            names = map(str.strip, values[listed].split(","))
-            values[listed] = tuple(name for name in names if name)
-    for paired, form in _PAIRS.items():
-        if paired in values:
-            values[paired] = _read_pairs(values[paired], PREFIX + paired.upper(), form)
+    for name, said in values.items():
+        if _KINDS[name].container is tuple:
+            values[name] = tuple(filter(None, map(str.strip, said.split(","))))
+        elif _KINDS[name].container is dict:
+            variable = PREFIX + name.upper()
+            values[name] = _read_pairs(said, variable, _FORMS.get(name, "name=value,name=value"))
     if ENFORCEMENT_MODE not in values and env.get(REFERENCE_MODE):
         values[ENFORCEMENT_MODE] = env[REFERENCE_MODE]
     return values

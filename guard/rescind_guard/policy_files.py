@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from rescind_guard.policy import PolicyFailed
+from rescind_protocol import redact
 
 MAX_MODULES = 256
 MAX_MODULE_BYTES = 2**20
@@ -81,7 +82,7 @@ def read(folder: Path) -> Modules:
         members = {each.relative_to(folder).as_posix(): each.read_bytes() for each in files}
     except OSError as error:
         raise PolicyFailed(
-            f"{error.filename or folder} cannot be read: {error.strerror}"
+            redact.sentence(f"{error.filename or folder} cannot be read: {error.strerror}")
         ) from error
     return of_members(members, str(folder))
 

@@ -4,12 +4,21 @@
 live here so that a caller can tell "does not verify" from "the check itself broke".
 """
 
+from rescind_protocol import redact
+
 
 class RescindError(Exception):
     """Root of all errors of the project; `str()` is one sentence for an operator."""
 
     code = "ERROR"
     """Short stable name, used as a metric label and in JSON output."""
+
+    def __str__(self) -> str:
+        """Return the sentence; an address that it quotes without user and password."""
+        return redact.sentence(super().__str__())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class Malformed(RescindError):

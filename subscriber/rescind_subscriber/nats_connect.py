@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from nats import errors
 
+from rescind_protocol import redact
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_client import LeanClient
 
@@ -52,7 +53,7 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shown(self) -> str:
         """The addresses without their secrets."""
-        return ",".join(part.rpartition("@")[2].rpartition("//")[2] for part in self.urls)
+        return redact.hosts(self.url)
 
     @property
     def urls(self) -> list[str]:
@@ -66,6 +67,8 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Return the arguments of nats-py's `connect`; the only place that names them."""
         if not self.urls:
             raise ValueError("no address is given")
+        if any("@" in part for url in self.urls for part in urlsplit(url)[2:]):
+            raise ValueError("an address ends within its password: '/', '?' and '#' are encoded")
         return {
             "servers": self.urls,
             "name": self.name,
@@ -136,6 +139,11 @@ def _mapped(error: BaseException, options: NatsOptions) -> SourceRefused | Sourc
         return SourceRefused(f"{where} offers no TLS, which these settings insist on")
     if isinstance(error, ssl.SSLCertVerificationError):
         return SourceRefused(f"{where}: its certificate is not trusted: {error.verify_message}")
+    if isinstance(error, ValueError):  # its words quote what may be a part of a password
+        return SourceRefused(
+            f"{where}: the address cannot be used; are special characters in user and password "
+            "percent-encoded?"
+        )
     if isinstance(error, _UNUSABLE) or text.startswith("nats: invalid"):
         return SourceRefused(f"{where}: address or credentials cannot be used: {text}")
     return SourceUnavailable(f"{where} cannot be reached: {text}")

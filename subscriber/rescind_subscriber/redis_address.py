@@ -13,12 +13,18 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from rescind_protocol import redact
 from rescind_subscriber.errors import SourceRefused
 
 PORT = 6379
 SENTINEL_PORT = 26379
-TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+TLS_FILES = redact.SHOWN_OPTIONS
 _MAX_PORT = 65_535
+_ENCODE = "special characters in its user and password are to be percent-encoded"
+
+
+class _Unusable(ValueError):
+    """An address that is wrong; its sentence quotes nothing of it."""
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -68,24 +74,28 @@ def parse(url: str) -> Place:
     """Return the place a URL names; raises `SourceRefused` with the reason, never the secrets."""
     try:
         return _parse(url.strip())
-    except ValueError as error:
+    except _Unusable as error:
         raise SourceRefused(f"the address of Redis cannot be used: {error}") from error
+    except ValueError:  # its words quote what may be a part of a password
+        raise SourceRefused(f"the address of Redis cannot be used: {_ENCODE}") from None
 
 
 def _parse(url: str) -> Place:
     parts = urlsplit(url)
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise _Unusable(_ENCODE)
     base, _, kind = parts.scheme.partition("+")
     if base == "unix" and not kind:
         return _place(parts, kind="server", addresses=(Address("", 0, _path_of(parts)),), tls=False)
     if base not in ("redis", "rediss") or kind not in ("", "sentinel", "cluster"):
-        raise ValueError(
+        raise _Unusable(
             "it begins with redis://, rediss://, unix://, or redis+sentinel:// and redis+cluster://"
         )
     default = SENTINEL_PORT if kind == "sentinel" else PORT
     hosts = parts.netloc.rpartition("@")[2].split(",")
     addresses = tuple(_address(host, default) for host in hosts)
     if not kind and len(addresses) > 1:
-        raise ValueError("several hosts are for redis+sentinel:// and redis+cluster://")
+        raise _Unusable("several hosts are for redis+sentinel:// and redis+cluster://")
     return _place(
         parts,
         kind="sentinel" if kind == "sentinel" else "cluster" if kind else "server",
@@ -96,7 +106,7 @@ def _parse(url: str) -> Place:
 
 def _path_of(parts: SplitResult) -> str:
     if not parts.path:
-        raise ValueError("unix:// needs the path of a socket")
+        raise _Unusable("unix:// needs the path of a socket")
     return unquote(parts.path)
 
 
@@ -104,7 +114,7 @@ def _address(host: str, default: int) -> Address:
     one = urlsplit(f"//{host}")
     port = default if one.port is None else one.port
     if not one.hostname or not 0 < port <= _MAX_PORT:
-        raise ValueError("a host is missing, or its port is out of range")
+        raise _Unusable("a host is missing, or its port is out of range")
     return Address(one.hostname, port)
 
 
@@ -117,13 +127,13 @@ def _place(
 ) -> Place:
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
     files = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    if unknown := [name for name in files if name not in TLS_FILES]:
-        raise ValueError(f"{unknown[0]!r} is no option; there are {', '.join(TLS_FILES)}")
+    if any(name not in TLS_FILES for name in files):
+        raise _Unusable(f"it has an unknown option; there are {', '.join(TLS_FILES)}")
     name = unquote(parts.path.strip("/")) if not addresses[0].path else ""
     if kind == "sentinel" and not name:
-        raise ValueError("redis+sentinel:// needs the master's name as its path")
+        raise _Unusable("redis+sentinel:// needs the master's name as its path")
     if kind != "sentinel" and name and not (name.isascii() and name.isdigit()):
-        raise ValueError("the path is the number of a database")
+        raise _Unusable("the path is the number of a database")
     return Place(
         kind=kind,
         addresses=addresses,
