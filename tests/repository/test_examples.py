@@ -14,6 +14,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 import rescind
+from rescind_guard.integrations.mcp import DENIED
 from rescind_guard.rego import Rego
 from tests.fakes.badges import Scene
 from tests.fakes.terminal import Running, Terminal, did
@@ -22,7 +23,7 @@ from tests.fakes.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 SERVERS = ("mcp_orders", "fastmcp_orders")
 WITHIN_S = 30.0
-REVOKED = "-32061 BADGE_REVOKED"
+REVOKED = f"{DENIED} BADGE_REVOKED"
 
 
 def test_the_tested_service_passes_its_tests() -> None:

@@ -43,6 +43,11 @@ def header_badge(headers: Iterable[tuple[str, str]], *, bearer: Bearer = "badge"
     return _sized(found[0]) if found else None
 
 
+def has_bearer(headers: Iterable[tuple[str, str]], *, bearer: Bearer = "badge") -> bool:
+    """Return whether `Authorization: Bearer` is among HTTP `headers` and counts as a badge."""
+    return any(_is_lent(name.lower(), value, bearer) for name, value in headers)
+
+
 def header_map(headers: Iterable[tuple[str, str]]) -> str | None:
     """Return the badges of the hops behind the caller as they came (`hops.read`), None if absent.
 

@@ -2,7 +2,7 @@
 
 - 401 with `WWW-Authenticate` for a badge that is missing, not good, or killed (RFC 6750 §3.1 has
   one code for all; `code` in the body tells them apart), 403 for a good badge that may not do
-  this, 503 with `Retry-After` when it cannot be told. MCP is another matter: see `mcp`.
+  this, 503 with `Retry-After` when it cannot be told. MCP is another matter: `mcp_challenge`.
 - A refusal says code, reason and `reason_user`. `reason_admin` never reaches a decision.
 - Behind the guard there is no badge any more, and no `X-Rescind-*` but ours: whatever a caller sent
   under these names is taken out, or written over, also where we have nothing to say.
@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from rescind_guard.codes import Code, Outcome
+from rescind_guard.codes import CANNOT_TELL, Code, Outcome
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End, Work
 from rescind_guard.integrations import carriage
@@ -76,7 +76,17 @@ def status_of(decision: Decision) -> int:
     """Return the status of a refusal."""
     if decision.outcome is Outcome.CANNOT_TELL:
         return UNAVAILABLE
-    return FORBIDDEN if decision.code in _FORBIDDEN else UNAUTHORIZED
+    return UNAUTHORIZED if is_about_badge(decision.code) else FORBIDDEN
+
+
+def is_about_badge(code: Code) -> bool:
+    """Return whether another badge might help, or any: what RFC 9110 §15.5.2 calls 401."""
+    return code not in _FORBIDDEN and code not in CANNOT_TELL
+
+
+def challenge(code: Code) -> str:
+    """Return the `WWW-Authenticate` of a 401; RFC 6750 §3: no error where no token came."""
+    return "Bearer" if code is Code.TOOL_AUTH_MISSING else 'Bearer error="invalid_token"'
 
 
 def refused(decision: Decision) -> Answer:
@@ -89,11 +99,7 @@ def refused(decision: Decision) -> Answer:
     headers = [("content-type", "application/json"), ("cache-control", "no-store")]
     headers.append((CODE_HEADER, code))
     if status == UNAUTHORIZED:
-        # RFC 6750 §3: no error code when there was no token at all.
-        missing = decision.code is Code.TOOL_AUTH_MISSING
-        headers.append(
-            ("www-authenticate", "Bearer" if missing else 'Bearer error="invalid_token"')
-        )
+        headers.append(("www-authenticate", challenge(decision.code)))
     if status == UNAVAILABLE:
         said["retry_after_s"] = RETRY_AFTER_S
         headers.append(("retry-after", str(RETRY_AFTER_S)))

@@ -9,7 +9,7 @@ or looked up. (The hook around tool calls alone would let a killed badge read re
   sends them by itself, before any agent could attach one. A *killed* badge is refused there too.
 - Every other method needs one, named here or not (default deny). A server's own `orders/list` is
   data like any other.
-- A refusal is a JSON-RPC error in HTTP 200. Bare 401 or 403 hang or end MCP clients (INTEROP §1).
+- A refusal is a JSON-RPC error in HTTP 200, or in 401 for a bearer: see `mcp_challenge`.
 - The badge is taken out of what the handler sees, so that no tool can log it or pass it on.
 - The GET streams of a session, which are no messages: see `mcp_streams`.
 - The second look (I3): while a call runs, whatever it sends, and when it returns, its result or
@@ -29,7 +29,7 @@ from typing import Any, NoReturn, Protocol
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End, Work
-from rescind_guard.integrations import carriage, mcp_streams
+from rescind_guard.integrations import carriage, http, mcp_challenge, mcp_streams
 from rescind_guard.integrations.carriage import META_KEY, Bearer
 from rescind_guard.integrations.errors import AlreadyGuarded, BadCarriage, CannotGuard
 from rescind_guard.integrations.mcp_streams import Sessions
@@ -58,8 +58,10 @@ except ImportError as missing:
 
 log = logging.getLogger(__name__)
 
-DENIED = -32061
-"""JSON-RPC error code of every refusal (INTEROP §1), in the range left to servers."""
+DENIED = -31061
+"""JSON-RPC error code of every refusal; `data.code` has the reason. MCP 2026-07-28 (Error Codes)
+keeps -32020 to -32099 for itself, closes -32000 to -32019 to new codes, and sends everyone else
+outside what JSON-RPC reserves, -32768 to -32000. Clients show `message` for any such code."""
 
 RETRY_AFTER_S = 1
 """When to ask again after "cannot tell": publishers send heads every second (DESIGN, freshness)."""
@@ -169,15 +171,32 @@ class GuardMiddleware(ServerMiddleware[Any]):
             decision = self._admit(ctx, badge, hops)
         except MCPError as refused:
             if ctx.request_id is not None:
+                await self._answer(ctx, refused)
                 raise
             # A notification has no answer to put an error in (JSON-RPC 2.0 §4.1): it is dropped.
             log.debug("dropped %s: %s", ctx.method, refused.message)
             return None
+        if (held := mcp_challenge.held_by(ctx.request)) is not None:
+            await held.release()
         self._note(ctx, decision)
         ctx = without_badge(ctx, bearer=self._bearer)
         if decision is None:
             return await call_next(ctx)
         return await self._watched(ctx, call_next, decision, (badge, hops))
+
+    async def _answer(self, ctx: Ctx, refused: MCPError) -> None:
+        """Answer 401 over HTTP where it is the bearer that is missing or invalid."""
+        held = mcp_challenge.held_by(ctx.request)
+        if held is None:
+            return
+        code = Code(refused.data["code"])
+        missing = code is Code.TOOL_AUTH_MISSING and self._bearer == "badge"
+        if missing or (
+            http.is_about_badge(code) and carriage.has_bearer(_headers(ctx), bearer=self._bearer)
+        ):
+            await held.challenge(ctx.request_id, code, refused.error)
+        else:
+            await held.release()
 
     def _admit(self, ctx: Ctx, badge: str | None, hops: str | None) -> Decision | None:
         """Return the decision that lets `ctx` pass, None if it passes without one."""

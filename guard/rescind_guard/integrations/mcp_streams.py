@@ -16,7 +16,7 @@ included. The middleware of messages sees neither.
   Management). A session that leaves the book takes its open streams with it.
 
 Here a refusal is HTTP: 401, 403 or 503, as everywhere but in JSON-RPC. A client that gets no
-stream goes on without.
+stream goes on without. The answer to each POST is `mcp_challenge`'s until the guard has decided.
 """
 
 import threading
@@ -30,7 +30,7 @@ import msgspec
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End, Work
-from rescind_guard.integrations import http
+from rescind_guard.integrations import http, mcp_challenge
 from rescind_guard.integrations.asgi import App, Flow, Message, Receive, Scope, Send, refuse
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.http import Guards
@@ -166,6 +166,7 @@ class GuardStreams:
 
     def __init__(self, app: App, guard: Guards, sessions: Sessions, *, bearer: Bearer) -> None:
         self._app, self._guard, self._sessions, self._bearer = app, guard, sessions, bearer
+        self._posted = mcp_challenge.holding(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a GET of a session and watch it; learn of what begins and ends one."""
@@ -175,8 +176,10 @@ class GuardStreams:
             await self._stream(name, headers, scope, partial(self._app, scope, receive), send)
         elif name is not None and method == "DELETE":
             await self._app(scope, receive, partial(self._ending, name, send))
-        elif name is None and method == "POST":
-            await self._app(scope, receive, partial(self._beginning, send))
+        elif method == "POST":
+            await self._posted(
+                scope, receive, partial(self._beginning, send) if name is None else send
+            )
         else:
             await self._app(scope, receive, send)
 
