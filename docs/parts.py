@@ -35,11 +35,13 @@ def freshness_rule(_root: Path) -> str:
 
 def enforcement_modes(_root: Path) -> str:
     """Return what a refusal means in each enforcement mode, as the guard decides it."""
-    rows = ["| mode | a known kill | a bad badge, a stale view | policy | an obligation |"]
-    rows.append("|---|---|---|---|---|")
+    heads = ("a known kill", "a bad badge, a stale view", "a broken policy", "policy denies")
+    rows = [f"| mode | {' | '.join(heads)} | an obligation |"]
+    rows.append("|---|---|---|---|---|---|")
     means = {True: "denies", False: "recorded"}
     rows += [
-        f"| `{row.mode}` | denies | {means[row.badge]} | {means[row.policy]} "
+        f"| `{row.mode}` | denies | {means[row.badge]} | {means[row.broken]} "
+        f"| {means[row.policy]} "
         f"| {means[row.obligation]} |"
         for row in ENFORCEMENT
     ]

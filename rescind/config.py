@@ -161,7 +161,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     decision_log: File | None = None
     """Where each decision is recorded: a file's path, stdout, stderr, or otel (`rescind[otel]`)."""
     accept_self_signed: bool = False
-    """Whether level 0 badges (did:key) are accepted."""
+    """Whether level 0 badges of any did:key are accepted; in profile dev alone."""
     lenient: bool = False
     """Whether badges without `typ`, as the reference issuer writes them, or UUID are accepted."""
 

@@ -4,7 +4,8 @@ An address is made by the method's rules and by no others: https, the domain, `%
 colon, the rest of the DID as a path. IP addresses are no domains, and no segment leads elsewhere.
 A document is read strictly: its `id` is the DID, and a key counts if `authentication` or
 `assertionMethod` names it, for a method that stands in no relationship may not be used (DID Core
-§5.3). What is of a kind that badges do not know is passed over. No I/O.
+§5.3). What is of a kind that badges do not know is passed over, and a method that cannot be used
+takes no other with it. No I/O.
 """
 
 import re
@@ -15,8 +16,8 @@ from urllib.parse import unquote
 import msgspec
 
 from rescind_guard import jwk, multikey
-from rescind_guard.issuers import PRIVATE, IssuerKey
-from rescind_protocol.encoding import check_json
+from rescind_guard.issuers import IssuerKey, KeySet
+from rescind_protocol.encoding import check_document
 from rescind_protocol.errors import Malformed
 from rescind_protocol.limits import MAX_ID_CHARS
 from rescind_protocol.targets import canonical_did
@@ -86,44 +87,39 @@ def _is_segment(text: str) -> bool:
     return _SEGMENT.fullmatch(plain) is not None and plain.strip(".") != ""
 
 
-def read_document(did: str, raw: bytes) -> tuple[IssuerKey, ...]:
+def read_document(did: str, raw: bytes) -> KeySet:
     """Return the keys of a DID document, `kid` a DID URL each; raises `Malformed`."""
-    found = check_json(raw)
+    found = check_document(raw)
     if not isinstance(found, dict) or found.get("id") != did:
         raise Malformed("the DID document is of another DID")
-    methods = {_url(did, method): method for method in _methods(found, "verificationMethod")}
-    if len(methods) != len(_methods(found, "verificationMethod")):
-        raise Malformed("the DID document has two keys of one id")
-    keys: dict[str, IssuerKey] = {}
+    ignored: list[str] = []
+    methods: dict[str, list[dict[str, Any]]] = {}
+    for method in _listed(found, "verificationMethod", ignored):
+        if isinstance(method, dict) and (name := _name(did, method, ignored)) is not None:
+            methods.setdefault(name, []).append(method)
+    keys: list[IssuerKey] = []
     for relationship in RELATIONSHIPS:
-        for entry in _listed(found, relationship):
-            method = methods.get(_absolute(did, entry)) if isinstance(entry, str) else entry
-            key = None if method is None else _key(did, method)
-            if key is not None and keys.setdefault(key.kid, key) != key:
-                raise Malformed("the DID document has two keys of one id")
-    return tuple(keys.values())
+        for entry in _listed(found, relationship, ignored):
+            named = methods.get(_absolute(did, entry), []) if isinstance(entry, str) else [entry]
+            keys += filter(None, (_key(did, method, ignored) for method in named))
+    return KeySet(keys, dict.fromkeys(ignored))
 
 
-def _listed(document: dict[str, Any], name: str) -> list[Any]:
+def _listed(document: dict[str, Any], name: str, ignored: list[str]) -> list[Any]:
     found = document.get(name, [])
     if not isinstance(found, list) or len(found) > MAX_METHODS:
-        raise Malformed(f"{name} is no list of at most {MAX_METHODS}")
-    if not all(isinstance(each, str | dict) for each in found):
-        raise Malformed(f"{name} has what is neither a reference nor a verification method")
-    return found
+        raise Malformed(f"{name} is not a list of at most {MAX_METHODS}")
+    fit = [each for each in found if isinstance(each, str | dict)]
+    if len(fit) != len(found):
+        ignored.append(f"{name} has what is neither a reference nor a verification method")
+    return fit
 
 
-def _methods(document: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = _listed(document, name)
-    if not all(isinstance(each, dict) for each in found):
-        raise Malformed(f"{name} has what is no verification method")
-    return found
-
-
-def _url(did: str, method: dict[str, Any]) -> str:
+def _name(did: str, method: dict[str, Any], ignored: list[str]) -> str | None:
     name = method.get("id")
     if not isinstance(name, str) or not name or len(name) > MAX_ID_CHARS:
-        raise Malformed("a verification method has no id")
+        ignored.append("a verification method has no id")
+        return None
     return _absolute(did, name)
 
 
@@ -132,25 +128,33 @@ def _absolute(did: str, name: str) -> str:
     return did + name if name.startswith("#") else name
 
 
-def _key(did: str, method: dict[str, Any]) -> IssuerKey | None:
+def _key(did: str, method: dict[str, Any], ignored: list[str]) -> IssuerKey | None:
     """Return the key of a method, None for one of a kind that badges do not know."""
-    kid, members = _url(did, method), method.get("publicKeyJwk")
-    if not kid.startswith(f"{did}#"):
+    kid = _name(did, method, ignored)
+    if kid is None or not kid.startswith(f"{did}#"):
         return None  # another DID's, which this document does not speak for
-    if members is None:
-        public = _multibase(method.get("publicKeyMultibase"))
-    elif not isinstance(members, dict) or not PRIVATE.isdisjoint(members):
-        raise Malformed("a publicKeyJwk is no public key")
-    else:
-        public = jwk.read_public(members) if jwk.is_ours(members) else None
+    try:
+        public = _public(method)
+    except Malformed as error:
+        ignored.append(f"{kid[len(did) : len(did) + 60]}: {error}")
+        return None
     return None if public is None else IssuerKey(kid, public, jwk.thumbprint(public))
+
+
+def _public(method: dict[str, Any]) -> bytes | None:
+    members = method.get("publicKeyJwk")
+    if members is None:
+        return _multibase(method.get("publicKeyMultibase"))
+    if not isinstance(members, dict):
+        raise Malformed("publicKeyJwk is not a JWK")
+    return jwk.read_public(members) if jwk.is_ours(members) else None
 
 
 def _multibase(text: object) -> bytes | None:
     if text is None:
         return None
     if not isinstance(text, str):
-        raise Malformed("a publicKeyMultibase is no text")
+        raise Malformed("publicKeyMultibase is not text")
     if len(text) > multikey.MAX_CHARS:
         return None  # of another kind: those of P-384 and RSA are longer
     return multikey.read_public(text)

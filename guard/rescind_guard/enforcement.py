@@ -27,17 +27,19 @@ class Row(msgspec.Struct, frozen=True):
     mode: Enforcement
     badge: bool
     """A bad badge, a view that is not fresh."""
+    broken: bool
+    """A policy that could not be loaded or evaluated: nobody knows what it would have denied."""
     policy: bool
-    """A policy that denies, or that could not be evaluated."""
+    """A policy that denies."""
     obligation: bool
     """A policy that allows on a condition that nobody here fulfils."""
 
 
 TABLE = (
-    Row(Enforcement.OBSERVE, badge=False, policy=False, obligation=False),
-    Row(Enforcement.GUARD, badge=True, policy=False, obligation=False),
-    Row(Enforcement.DELEGATE, badge=True, policy=True, obligation=False),
-    Row(Enforcement.STRICT, badge=True, policy=True, obligation=True),
+    Row(Enforcement.OBSERVE, badge=False, broken=False, policy=False, obligation=False),
+    Row(Enforcement.GUARD, badge=True, broken=True, policy=False, obligation=False),
+    Row(Enforcement.DELEGATE, badge=True, broken=True, policy=True, obligation=False),
+    Row(Enforcement.STRICT, badge=True, broken=True, policy=True, obligation=True),
 )
 _BY_NAME = {row.mode.value: row for row in TABLE}
 

@@ -97,6 +97,11 @@ class Guard:
         if audience is not None and not (isinstance(audience, str) and audience):
             raise BadGuard(f"audience must be one name that badges carry, not {audience!r}")
         kind = profile_of(profile)
+        if accept_self_signed and kind is not Profile.DEV:
+            raise BadGuard(
+                f"profile {kind} does not accept an agent because it signed for itself: name each "
+                f'agent as an issuer (in settings `"did:key:z6Mk…" = "self"`), or use profile dev'
+            )
         check_issuers(kind, keys.published)
         self.verifier = Verifier(
             keys,
@@ -424,7 +429,9 @@ class Guard:
             ruling = self.check_policy(claims, tool)
         except Refused as refused:
             found = refusal(refused, claims, decision.warnings)
-            return found if self._enforced.policy and not self._observes else self._pass(found)
+            broke = refused.answer is Code.TOOL_POLICY_FAILED
+            holds = self._enforced.broken if broke else self._enforced.policy
+            return found if holds and not self._observes else self._pass(found)
         return decision if ruling is policy.ALLOWED else policy.noted(decision, ruling)
 
     def _refuse(self, refused: Refused, claims: Claims | None, published: Published) -> Decision:

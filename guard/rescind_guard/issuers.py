@@ -5,13 +5,14 @@ An empty allowlist is an error, never "any" (INTEROP §1).
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from typing import Self
 
 import msgspec
 
 from rescind_guard import didkey, jwk
 from rescind_guard.codes import Code
 from rescind_guard.errors import BadGuard, Refused
-from rescind_protocol.encoding import check_json
+from rescind_protocol.encoding import check_document
 from rescind_protocol.errors import Malformed
 from rescind_protocol.targets import canonical_issuer
 
@@ -19,8 +20,6 @@ MAX_TRIES = 5
 """Keys tried for a badge that names none (RFC-002 §7)."""
 MAX_KEYS = 256
 """Keys of one issuer."""
-PRIVATE = frozenset({"d", "k"})
-"""Members of private and of shared keys, of whatever kind (RFC 7518 §6)."""
 
 
 class Standing(StrEnum):
@@ -43,6 +42,19 @@ class IssuerKey(msgspec.Struct, frozen=True, gc=False):
     standing: Standing = Standing.LIVE
 
 
+class KeySet(tuple[IssuerKey, ...]):  # noqa: SLOT001 - a tuple has no place for slots
+    """The keys of a document that can be used, and what is wrong with the entries that cannot."""
+
+    ignored: tuple[str, ...]
+    """A sentence for each; entries of kinds that badges do not know are not among them."""
+
+    def __new__(cls, keys: Iterable[IssuerKey] = (), ignored: Iterable[str] = ()) -> Self:
+        """Make the set of `keys`, without repeats."""
+        made = super().__new__(cls, dict.fromkeys(keys))
+        made.ignored = tuple(ignored)
+        return made
+
+
 class Issuers:
     """Which issuer has which keys; one without keys is trusted, and its keys are not known yet."""
 
@@ -56,9 +68,11 @@ class Issuers:
             if iss in self._keys:
                 raise BadGuard(f"issuer {iss} is given twice, spelled differently")
             self._keys[iss] = tuple(found) or _own_key(iss)
-        self._by_kid = {
-            (iss, key.kid): key for iss, found in self._keys.items() for key in reversed(found)
-        }
+        self._by_kid: dict[tuple[str, str], tuple[IssuerKey, ...]] = {}
+        for iss, found in self._keys.items():
+            for key in found:
+                alike = self._by_kid.get((iss, key.kid), ())
+                self._by_kid[iss, key.kid] = (*alike, key)[:MAX_TRIES]
 
     def __repr__(self) -> str:
         return f"<Issuers {', '.join(f'{i}: {len(k)} keys' for i, k in self._keys.items())}>"
@@ -87,8 +101,9 @@ class Issuers:
     def candidates(self, iss: str, kid: str | None) -> tuple[IssuerKey, ...]:
         """Return the keys a badge of `iss` may be signed with, at most `MAX_TRIES`.
 
-        None if it has no such key. Raises `Refused`: the issuer is not on the allowlist, or nobody
-        knows its keys.
+        Keys with one `kid`, which an issuer should not have and some have (RFC 7517 §4.5), are all
+        returned; none if it has no such key. Raises `Refused` if the issuer is not on the allowlist
+        or nobody knows its keys.
         """
         keys = self._keys.get(iss)
         if keys is None:
@@ -97,8 +112,7 @@ class Issuers:
             raise Refused(Code.REVOCATION_CHECK_FAILED, f"cannot tell: keys of {iss} are not known")
         if kid is None or iss.startswith(didkey.PREFIX):
             return keys[:MAX_TRIES]
-        key = self._by_kid.get((iss, kid))
-        return () if key is None else (key,)
+        return self._by_kid.get((iss, kid), ())
 
 
 def _own_key(iss: str) -> tuple[IssuerKey, ...]:
@@ -122,26 +136,37 @@ def _issuer(name: str) -> str:
         raise BadGuard(f"allowlist of issuers: {error}") from error
 
 
-def read_jwks(iss: str, raw: bytes) -> tuple[IssuerKey, ...]:
-    """Return the keys in a JWKS document; raises `BadGuard`, naming the issuer."""
+def read_jwks(iss: str, raw: bytes) -> KeySet:
+    """Return the keys in a JWKS document; raises `BadGuard`, naming the issuer, if it has none.
+
+    An entry that cannot be used takes no other with it (RFC 7517 §5): else one broken entry would
+    keep a withdrawn key in use, and a new one out of it.
+    """
     try:
-        members = _members(check_json(raw))
-        found = [_read_jwk(member) for member in members if jwk.is_ours(member)]
+        members = _members(check_document(raw))
     except Malformed as error:
         raise BadGuard(f"JWKS of issuer {iss}: {error}") from error
-    if not found:
-        raise BadGuard(f"JWKS of issuer {iss} has no key for {', '.join(jwk.BADGE_ALGORITHMS)}")
-    return tuple(found)
+    keys: list[IssuerKey] = []
+    ignored: list[str] = []
+    for place, member in enumerate(members, 1):
+        try:
+            if isinstance(member, dict) and jwk.is_candidate(member):
+                keys.append(_read_jwk(member))
+        except Malformed as error:
+            ignored.append(f"key {place} of {len(members)}: {error}")
+    if not keys:
+        why = f" ({'; '.join(ignored[:MAX_TRIES])})" if ignored else ""
+        raise BadGuard(
+            f"JWKS of issuer {iss} has no key for {', '.join(jwk.BADGE_ALGORITHMS)}{why}"
+        )
+    return KeySet(keys, ignored)
 
 
-def _members(document: object) -> list[dict[str, object]]:
-    # RFC 7517 §5: keys of a kind that is not understood are passed over.
+def _members(document: object) -> list[object]:
     members = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(members, list) or len(members) > MAX_KEYS:
         raise Malformed(f"a JWKS has a list `keys` of at most {MAX_KEYS}")
-    if not all(PRIVATE.isdisjoint(member) for member in members if isinstance(member, dict)):
-        raise Malformed("it holds a private key; publish the public part only")
-    return [member for member in members if isinstance(member, dict)]
+    return members
 
 
 def _read_jwk(members: dict[str, object]) -> IssuerKey:

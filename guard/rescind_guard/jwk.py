@@ -3,10 +3,13 @@
 from typing import Any
 
 from rescind_protocol import es256, keys
+from rescind_protocol.errors import Malformed
 from rescind_protocol.jws import ALGORITHMS, Jws, verify
 
 BADGE_ALGORITHMS = (*ALGORITHMS, es256.ALGORITHM)
 """What a badge may be signed with (RFC-002 §4.2)."""
+PRIVATE = frozenset({"d", "k", "p", "q", "dp", "dq", "qi", "oth"})
+"""Members of private and of shared keys, whatever their kind (RFC 7518 §6)."""
 
 
 def is_ours(jwk: dict[str, Any]) -> bool:
@@ -21,6 +24,11 @@ def is_ours(jwk: dict[str, Any]) -> bool:
     )
 
 
+def is_candidate(jwk: dict[str, Any]) -> bool:
+    """Whether a key set's entry is to be read: for badges, or private, which is to be reported."""
+    return is_ours(jwk) or not PRIVATE.isdisjoint(jwk)
+
+
 def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
     """A key is of one kind, and a kind has its algorithms (RFC 8725 §3.1)."""
     if es256.is_ours(jwk):
@@ -29,7 +37,9 @@ def _algorithms(jwk: dict[str, Any]) -> tuple[str, ...]:
 
 
 def read_public(jwk: dict[str, Any]) -> bytes:
-    """Return the raw public key of a JWK, else raise `Malformed`."""
+    """Return the raw public key of a JWK, else raise `Malformed`; a private key is not one."""
+    if not PRIVATE.isdisjoint(jwk):
+        raise Malformed("it holds a private key; publish the public part only")
     is_ec = jwk.get("kty") == "EC"
     return es256.public_from_jwk(jwk) if is_ec else keys.public_from_jwk(jwk)
 

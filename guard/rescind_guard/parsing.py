@@ -92,7 +92,9 @@ def read(token: str | bytes, *, lenient: bool = False, keyless: bool = False) ->
     if typ != "JWT" and not (lenient and typ is None):
         raise Refused(Code.BADGE_MALFORMED, "badge is malformed: typ is not JWT")
     try:
-        return _badge(parts, to_type(members, Payload), lenient=lenient, keyless=keyless)
+        payload = to_type(members, Payload)
+        _refuse_null(members)
+        return _badge(parts, payload, lenient=lenient, keyless=keyless)
     except Malformed as error:
         raise Refused(Code.BADGE_CLAIMS_INVALID, f"badge claims: {error}") from error
 
@@ -116,6 +118,20 @@ def _open(token: str | bytes) -> tuple[jws.Jws, Any]:
         return parts, check_json(parts.payload)
     except (Malformed, UnicodeEncodeError) as error:
         raise Refused(Code.BADGE_MALFORMED, f"badge is malformed: {error}") from error
+
+
+_NULL_FREE = frozenset(Payload.__struct_fields__)
+
+
+def _refuse_null(members: dict[str, Any]) -> None:
+    """A claim that is given without a value is not one that is absent: readers disagree on it."""
+    subject = members["vc"]["credentialSubject"]
+    for found in (members, members["vc"], subject):
+        if None in found.values():
+            named = [name for name, value in found.items() if value is None]
+            fault = next((name for name in named if found is not members or name in _NULL_FREE), "")
+            if fault:
+                raise Malformed(f"{fault} is null")
 
 
 def _badge(parts: jws.Jws, said: Payload, *, lenient: bool, keyless: bool) -> Badge:

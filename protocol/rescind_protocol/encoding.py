@@ -3,6 +3,7 @@
 Two spellings of one token would be two cache keys, two digests and, somewhere, two opinions.
 """
 
+import codecs
 import json
 from binascii import b2a_base64
 from typing import Any, TypeVar
@@ -67,6 +68,15 @@ def check_json(raw: bytes) -> Any:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Malformed("not JSON") from error
     return value
+
+
+def check_document(raw: bytes) -> Any:
+    """Return the JSON value of a document that was fetched or read from a file.
+
+    Raises `Malformed`, as `check_json` does. A byte order mark in front is passed over, which
+    RFC 8259 §8.1 leaves to the reader: editors write one, and it changes nothing.
+    """
+    return check_json(raw.removeprefix(codecs.BOM_UTF8))
 
 
 def to_type(value: Any, shape: type[T]) -> T:

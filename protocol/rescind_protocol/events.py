@@ -26,7 +26,7 @@ from rescind_protocol.errors import BeyondCut, Malformed, TooLarge, Unreadable, 
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.limits import MAX_CHANGES, MAX_EVENT_BYTES, MAX_FLOOR_AHEAD_S
 from rescind_protocol.positions import from_text
-from rescind_protocol.targets import check
+from rescind_protocol.targets import check_stored
 from rescind_protocol.trust import TWO_KEY_KINDS, Signer, Trust
 
 TYP = "secevent+jwt"
@@ -130,7 +130,7 @@ def _encode(claims: _Claims) -> bytes:
     try:
         encoded = msgspec.json.encode(claims)
         for change in _claims.decode(encoded).events[EVENT_TYPE].changes:
-            check(change.target)
+            check_stored(change.target)
     except (msgspec.MsgspecError, ValueError, OverflowError, TypeError) as error:
         raise Malformed(f"changes that nobody could read: {error}") from error
     return encoded
@@ -198,7 +198,7 @@ def _check_body(body: _Body) -> None:
     if not (body.changes or body.retires):
         raise Malformed("it says nothing")
     for change in body.changes:
-        check(change.target)
+        check_stored(change.target)
     for retired in body.retires:
         from_text(retired.logs)
 

@@ -1,7 +1,9 @@
 """What a kill points at: canonical form, digest, and words for people.
 
 A kill that is spelled differently from the badge it means would be reported and stop nothing, so
-publisher and guard build every target through the same functions, and these know one spelling.
+publisher and guard build every target through the same functions, and these know one spelling:
+case and default ports are brought to it, and what else could be spelled in two ways is refused
+(`rescind_protocol.spelling`).
 """
 
 import re
@@ -14,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from rescind_protocol import spelling
 from rescind_protocol.errors import Malformed
 from rescind_protocol.limits import MAX_ID_CHARS
 
@@ -76,6 +79,10 @@ def _text(what: str, value: str) -> str:
 
 def canonical_jti(jti: str) -> str:
     """Lower-case a UUID (RFC 9562 §4: input in any case); any other id stands as it is."""
+    return spelling.check_text("jti", _jti_form(jti))
+
+
+def _jti_form(jti: str) -> str:
     if isinstance(jti, str) and _UUID.fullmatch(jti):
         return jti.lower()
     return _text("jti", jti)
@@ -83,10 +90,21 @@ def canonical_jti(jti: str) -> str:
 
 @lru_cache(maxsize=4096)
 def canonical_issuer(iss: str) -> str:
-    """Lower-case scheme and host, drop a default port and a trailing slash (RFC 3986 §6.2)."""
+    """Lower-case scheme and host, drop a default port and a trailing slash (RFC 3986 §6.2).
+
+    Raises `Malformed` for what is not an issuer, and for one that is not in plain form.
+    """
+    formed = _issuer_form(iss)
+    if formed.startswith("did:"):
+        return canonical_did(formed)
+    parts = urlsplit(formed)
+    return spelling.check_issuer(formed, parts.hostname or "", parts.path)
+
+
+def _issuer_form(iss: str) -> str:
     iss = _text("issuer", iss)
     if iss.startswith("did:"):
-        return canonical_did(iss)
+        return _did_form(iss)[0]
     try:
         parts = urlsplit(iss)
         port = parts.port
@@ -103,7 +121,15 @@ def canonical_issuer(iss: str) -> str:
 
 
 def canonical_did(did: str) -> str:
-    """Lower-case method and, for did:web, the domain; the rest is exact (DID Core §3.1)."""
+    """Lower-case method and, for did:web, the domain; the rest is exact (DID Core §3.1).
+
+    Raises `Malformed` for what is not a DID, and for one that is not in plain form.
+    """
+    return spelling.check_did(*_did_form(did))
+
+
+def _did_form(did: str) -> tuple[str, str, str]:
+    """Return the DID in canonical case, its method, and its identifier."""
     did = _text("agent", did)
     found = _DID.fullmatch(did)
     if found is None:
@@ -112,7 +138,7 @@ def canonical_did(did: str) -> str:
     if method == "web":
         domain, colon, path = ident.partition(":")
         ident = domain.lower().replace("%3a", "%3A") + colon + path
-    return f"did:{method}:{ident}"
+    return f"did:{method}:{ident}", method, ident
 
 
 def badge(iss: str, jti: str) -> Target:
@@ -127,7 +153,7 @@ def agent(sub: str) -> Target:
 
 def session(sid: str) -> Target:
     """Every badge that carries this `sid`, the root of a delegation included."""
-    return Target(Kind.SESSION, "", _text("session", sid))
+    return Target(Kind.SESSION, "", spelling.check_text("session", _text("session", sid)))
 
 
 def key(thumbprint: str) -> Target:
@@ -148,17 +174,35 @@ def everyone() -> Target:
 
 
 def check(target: Target) -> Target:
-    """Return `target` if it is in canonical form, else raise `Malformed`."""
+    """Return `target` if it is in canonical and plain form, else raise `Malformed`."""
     if _MAKERS[target.kind](target) != target:
         raise Malformed(f"target {str(target)[:80]!r} is not in canonical form")
     return target
 
 
+def check_stored(target: Target) -> Target:
+    """Return the target of a signed event if it is in canonical form, else raise `Malformed`.
+
+    Logs written by 0.1.0 may hold names that are not in plain form. They are read as they were: a
+    log of a trusted key that cannot be read would leave every view stale (I10).
+    """
+    if _FORMS[target.kind](target) != target:
+        raise Malformed(f"target {str(target)[:80]!r} is not in canonical form")
+    return target
+
+
 _MAKERS: dict[Kind, Callable[[Target], Target]] = {
-    Kind.BADGE: lambda said: badge(said.iss, said.id),
-    Kind.AGENT: lambda said: agent(said.id),
-    Kind.SESSION: lambda said: session(said.id),
-    Kind.KEY: lambda said: key(said.id),
-    Kind.ISSUER: lambda said: issuer(said.iss),
+    Kind.BADGE: lambda given: badge(given.iss, given.id),
+    Kind.AGENT: lambda given: agent(given.id),
+    Kind.SESSION: lambda given: session(given.id),
+    Kind.KEY: lambda given: key(given.id),
+    Kind.ISSUER: lambda given: issuer(given.iss),
     Kind.EVERYONE: lambda _: everyone(),
+}
+_FORMS: dict[Kind, Callable[[Target], Target]] = {
+    **_MAKERS,
+    Kind.BADGE: lambda given: Target(Kind.BADGE, _issuer_form(given.iss), _jti_form(given.id)),
+    Kind.AGENT: lambda given: Target(Kind.AGENT, "", _did_form(given.id)[0]),
+    Kind.SESSION: lambda given: Target(Kind.SESSION, "", _text("session", given.id)),
+    Kind.ISSUER: lambda given: Target(Kind.ISSUER, _issuer_form(given.iss)),
 }

@@ -66,7 +66,7 @@ class Target:
         self._unbound, self._bound = good[0], scene.issuer.badge(map_hash=hops.hash_of(raw))
         # Nothing of it is remembered between two tokens: one alone must replay what it did.
         self.guard = scene.guard(
-            audience=AUDIENCE, accept_self_signed=True, lenient=True, cached_badges=0
+            audience=AUDIENCE, accept_self_signed=True, profile="dev", lenient=True, cached_badges=0
         )
         self.guard._keys = self.keys
         self.codes: Counter[str] = Counter()

@@ -1,11 +1,13 @@
 """Keys over real HTTPS: what a server may do to us, and where we do not go."""
 
 import datetime as dt
+import gzip
 import ipaddress
 import json
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -118,6 +120,52 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def test_a_document_is_fetched_over_tls(server: Server) -> None:
     """The control for all that follows."""
     assert server.fetcher()(server.url) == DOCUMENT
+
+
+def _coded(coding: str, body: bytes) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", coding)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(DOCUMENT)),
+        ("GZIP", gzip.compress(DOCUMENT)),
+        ("deflate", zlib.compress(DOCUMENT)),
+        ("identity", DOCUMENT),
+    ],
+)
+def test_a_content_coding_is_taken_off(server: Server, coding: str, body: bytes) -> None:
+    """A server may send one unasked (RFC 9110 §12.5.3); the document is a good one."""
+    server.answer = _coded(coding, body)
+    assert server.fetcher()(server.url) == DOCUMENT
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "sentence"),
+    [
+        ("gzip", gzip.compress(bytes(4_000_000)), "too many bytes"),
+        ("gzip", gzip.compress(DOCUMENT)[:-9], "damaged"),
+        ("gzip", gzip.compress(DOCUMENT) + b"x", "damaged"),
+        ("gzip", DOCUMENT, "damaged"),
+        ("br", DOCUMENT, "unasked"),
+        ("gzip, gzip", gzip.compress(gzip.compress(DOCUMENT)), "unasked"),
+    ],
+)
+def test_a_coded_answer_that_is_bad_is_a_failed_fetch(
+    server: Server, coding: str, body: bytes, sentence: str
+) -> None:
+    """Of four kilobytes that decode to four megabytes no more than the limit is decoded."""
+    server.answer = _coded(coding, body)
+    with pytest.raises(KeysUnavailable, match=sentence):
+        server.fetcher()(server.url)
 
 
 def _status(code: int, **headers: str) -> Answer:

@@ -1,7 +1,6 @@
 """Unsigned lists over real HTTP: our own registry's bundle without its heads, and a foreign one."""
 
 import asyncio
-import gzip
 import json
 import urllib.error
 import urllib.request
@@ -142,7 +141,7 @@ def _unasked_304(handler: BaseHTTPRequestHandler) -> None:
 
 
 def _packed(handler: BaseHTTPRequestHandler) -> None:
-    answer(handler, 200, gzip.compress(jtis()), Content_Encoding="gzip")
+    answer(handler, 200, jtis(), Content_Encoding="br")
 
 
 def _endless(handler: BaseHTTPRequestHandler) -> None:
@@ -157,7 +156,7 @@ def _endless(handler: BaseHTTPRequestHandler) -> None:
     [
         (_redirect, "answers HTTP 302"),
         (_unasked_304, "answers HTTP 304"),
-        (_packed, "in the coding 'gzip', unasked"),
+        (_packed, "in the content coding .br., unasked"),
         (_endless, "too many bytes"),
         (lambda handler: answer(handler, 404), "answers HTTP 404"),
         (lambda handler: answer(handler, 401), "answers HTTP 401"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpcore
 
 from rescind_subscriber.errors import KeysUnavailable, SourceRefused
+from rescind_subscriber.keys import coding
 from rescind_subscriber.keys.addresses import is_plain, is_public
 from rescind_subscriber.keys.stream import BoundedBackend, Budget, Forbidden
 
@@ -57,14 +58,18 @@ class Fetcher:
         return answer.content
 
     def ask(self, url: str, headers: Mapping[bytes | str, bytes | str]) -> httpcore.Response:
-        """Return the whole answer, whatever its status; raises `KeysUnavailable`."""
+        """Return the whole answer, whatever its status, its content without a content coding.
+
+        Raises `KeysUnavailable`.
+        """
         if is_plain(url) and not self._plain:
             raise KeysUnavailable("is not reached over https")
         budget = Budget(self._max_seconds, self._max_bytes)
         backend = BoundedBackend(self._allowed, budget)
         try:
             with httpcore.ConnectionPool(ssl_context=self._tls, network_backend=backend) as pool:
-                return pool.request("GET", url, headers={**headers, "Connection": "close"})
+                plain = {"Accept-Encoding": "identity", **headers, "Connection": "close"}
+                return coding.decoded(pool.request("GET", url, headers=plain), self._max_bytes)
         except Forbidden as error:
             raise KeysUnavailable(
                 f"has no public address; private ones are used if `{self._private_setting}` is set"

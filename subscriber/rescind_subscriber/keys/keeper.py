@@ -24,7 +24,7 @@ from rescind_guard import didweb
 from rescind_guard.errors import BadGuard
 from rescind_guard.exposition import Family
 from rescind_guard.freshness import SystemClock
-from rescind_guard.issuers import IssuerKey, Issuers, read_jwks
+from rescind_guard.issuers import IssuerKey, Issuers, KeySet, read_jwks
 from rescind_guard.key_view import KeyView
 from rescind_guard.metrics import Counter
 from rescind_guard.view import View
@@ -54,6 +54,8 @@ MAX_FETCHED = 64
 AT_ONCE = 8
 DOCUMENTS_A_ROUND = AT_ONCE
 """So that agents whose domain does not answer hold issuers up for one fetch at most."""
+MAX_REPORTED = 5
+"""Entries that cannot be used, named in one line of the log."""
 AGENTS = "agents"
 """Folder, in that of the keys."""
 
@@ -196,6 +198,8 @@ class KeyKeeper(Background):
         now = int(self._clock.wall())
         before = self._known.get(iss)
         found = self._known[iss] = step.merge(before, iss, answer, now, self._is_killed)
+        if found.ignored and (before is None or before.ignored != found.ignored):
+            log.warning("keys of %s: %s", iss, "; ".join(found.ignored[:MAX_REPORTED]))
         if recovered or iss not in self._agents or step.is_worth_a_write(before, found):
             self._save(found)
 
@@ -272,4 +276,4 @@ class KeyKeeper(Background):
         }
 
 
-Answer = tuple[IssuerKey, ...] | KeysUnavailable
+Answer = KeySet | KeysUnavailable

@@ -4,12 +4,12 @@ A key that its issuer has no longer is kept, marked withdrawn, until the last ba
 signed is dead; and for as long as it is killed, so that its badges show as revoked (I3, DESIGN).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice
 
 import msgspec
 
-from rescind_guard.issuers import MAX_KEYS, IssuerKey, Standing
+from rescind_guard.issuers import MAX_KEYS, IssuerKey, KeySet, Standing
 from rescind_guard.jwk import thumbprint
 from rescind_protocol.limits import UNKNOWN_EXP_KILL_S
 
@@ -42,6 +42,8 @@ class Known(msgspec.Struct, frozen=True):
     keys: tuple[Key, ...]
     trouble: str | None = None
     """On disk: how the last fetch failed, if it did."""
+    ignored: tuple[str, ...] = ()
+    """What is wrong with entries of the last good answer that cannot be used."""
 
     def standing(self, key: Key, now: float) -> Standing:
         """Return what a key is good for now."""
@@ -59,9 +61,7 @@ class Known(msgspec.Struct, frozen=True):
         )
 
 
-def merge(
-    known: Known | None, iss: str, answer: Iterable[IssuerKey], now: int, is_killed: IsKilled
-) -> Known:
+def merge(known: Known | None, iss: str, answer: KeySet, now: int, is_killed: IsKilled) -> Known:
     """Return what is known after an issuer's good answer."""
     live = {(key.kid, key.public): Key(key.kid, key.public) for key in answer}
     before = known.keys if known is not None else ()
@@ -72,7 +72,8 @@ def merge(
     ]
     kept = [key for key in gone if _is_kept(key, now, is_killed)]
     kept.sort(key=lambda key: (not is_killed(thumbprint(key.public)), -(key.withdrawn_at or 0)))
-    return Known(iss, now, (*live.values(), *islice(kept, MAX_KEYS)))
+    keys = (*live.values(), *islice(kept, MAX_KEYS))
+    return Known(iss, now, keys, ignored=answer.ignored)
 
 
 def is_worth_a_write(before: Known | None, now: Known) -> bool:
@@ -80,7 +81,7 @@ def is_worth_a_write(before: Known | None, now: Known) -> bool:
 
     A file that is an hour behind is trusted an hour less, that is all.
     """
-    if before is None or before.keys != now.keys:
+    if before is None or before.keys != now.keys or before.ignored != now.ignored:
         return True
     return before.confirmed_at // WRITTEN_EVERY_S != now.confirmed_at // WRITTEN_EVERY_S
 

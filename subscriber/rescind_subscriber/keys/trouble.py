@@ -15,11 +15,17 @@ def trouble_of(known: Known | None, why: str | None, now: float, every_s: float)
         return f"cannot be fetched: {why}; nobody has them yet" if why else "not fetched yet"
     age = abs(now - known.confirmed_at)
     if age <= MAX_AGE_S and why is None:
-        return None if age <= LATE_AFTER * every_s else f"not confirmed for {age:.0f} s"
+        return f"not confirmed for {age:.0f} s" if age > LATE_AFTER * every_s else _ignored(known)
     failed = f"cannot be fetched: {why}; " if why else ""
     if age <= MAX_AGE_S:
         return f"{failed}those confirmed {age:.0f} s ago stay in use, for a day at most"
     return f"{failed}not confirmed for {age:.0f} s, and no longer in use"
+
+
+def _ignored(known: Known) -> str | None:
+    if not known.ignored:
+        return None
+    return f"{len(known.ignored)} of the document's keys cannot be used: {known.ignored[0]}"
 
 
 def of_issuers(found: Mapping[str, str | None]) -> dict[str, str]:

@@ -52,7 +52,7 @@ class PolicyFetcher:
 
     def __call__(self, known: str = "") -> Answer | None:
         """Return the bundle; None: it is the `known` one. Raises `PolicyUnavailable`."""
-        headers: dict[bytes | str, bytes | str] = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        headers: dict[bytes | str, bytes | str] = {"Accept": "*/*"}
         if known:
             headers["If-None-Match"] = known
         if self._token is not None:

@@ -98,7 +98,9 @@ def test_strict_tools_reach_the_guard(tmp_path: Path) -> None:
     assert config.load(env=env).settings.strict_tools == ("refund", "wire")
     more = env | {"RESCIND_STRICT_TOOLS": " refund, ,close "}
     assert config.load(env=more).settings.strict_tools == ("refund", "close")
-    loaded = config.load({"strict_tools": {"wire"}, "accept_self_signed": True}, env)
+    loaded = config.load(
+        {"strict_tools": {"wire"}, "accept_self_signed": True, "profile": "dev"}, env
+    )
     guard = compose.make_guard(loaded, View())
     assert guard._rule.needs_fresh(0, "wire")
     assert not guard._rule.needs_fresh(0, "refund")

@@ -157,27 +157,46 @@ def test_keys_that_may_stand_for_the_agent_are_read(
         document(id="did:web:acme.example"),
         document(id=None),
         document(verificationMethod={}),
-        document(verificationMethod=["x"]),
-        document(verificationMethod=[method()] * 2),
         document(verificationMethod=[method(f"#k{n}") for n in range(didweb.MAX_METHODS + 1)]),
-        document(verificationMethod=[{}]),
         document(authentication="x"),
-        document(authentication=[3]),
-        document(authentication=[KID, method(publicKeyJwk=jwk(OTHER_KEY.public))]),
-        document(verificationMethod=[method(publicKeyJwk=jwk(KEY.public) | {"d": "AA"})]),
-        document(verificationMethod=[method(publicKeyJwk="x")]),
-        document(verificationMethod=[method(publicKeyJwk=jwk(KEY.public) | {"x": "AA"})]),
-        document(verificationMethod=[method(publicKeyJwk=None, publicKeyMultibase=3)]),
-        document(verificationMethod=[method(publicKeyJwk=None, publicKeyMultibase="z0")]),
-        document(verificationMethod=[method(publicKeyJwk=None, publicKeyMultibase="mAA")]),
-        document(verificationMethod=[method(**multibase(multikey.ED25519 + b"x"))]),
-        document(verificationMethod=[method(**multibase(multikey.P256 + b"\x05" + bytes(32)))]),
     ],
 )
 def test_a_document_that_breaks_a_rule_is_none(raw: bytes) -> None:
-    """Another DID's, two keys of one id, private keys, too much, keys that are none."""
+    """It is of another DID, not of the right form, or too long."""
     with pytest.raises(Malformed):
         didweb.read_document(DID, raw)
+
+
+BAD_METHODS: list[tuple[dict[str, Any], str]] = [
+    ({"id": None}, "no id"),
+    ({"publicKeyJwk": jwk(OTHER_KEY.public) | {"d": "AA"}}, "private key"),
+    ({"publicKeyJwk": "x"}, "not a JWK"),
+    ({"publicKeyJwk": jwk(KEY.public) | {"x": "AA"}}, "32 bytes"),
+    ({"publicKeyJwk": None, "publicKeyMultibase": 3}, "not text"),
+    ({"publicKeyJwk": None, "publicKeyMultibase": "z0"}, "base58btc"),
+    ({"publicKeyJwk": None, "publicKeyMultibase": "mAA"}, "base58btc"),
+    (multibase(multikey.ED25519 + b"x"), "not as long"),
+    (multibase(multikey.P256 + b"\x05" + bytes(32)), "no point of P-256"),
+]
+
+
+@pytest.mark.parametrize(("said", "sentence"), BAD_METHODS)
+def test_a_method_that_cannot_be_used_takes_no_other_with_it(
+    said: dict[str, Any], sentence: str
+) -> None:
+    """As of a key set (RFC 7517 §5): it is ignored and reported, the others count."""
+    bad = {**method(f"{DID}#bad"), **said}
+    found = didweb.read_document(DID, document(authentication=[bad, KID]))
+    assert [key.kid for key in found] == [KID]
+    assert sentence in " ".join(found.ignored)
+
+
+def test_each_of_two_methods_with_one_id_counts() -> None:
+    """As of keys with one `kid`."""
+    other = method(publicKeyJwk=jwk(OTHER_KEY.public))
+    found = didweb.read_document(DID, document(authentication=[KID, other, 3]))
+    assert {key.public for key in found} == {KEY.public, OTHER_KEY.public}
+    assert "neither a reference" in found.ignored[0]
 
 
 JSON = st.recursive(

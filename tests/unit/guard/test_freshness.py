@@ -28,7 +28,7 @@ def badge(scene: Scene, level: str) -> str:
 
 def guard(scene: Scene, mode: Mode = Mode.BEST_EFFORT, **options: Any) -> Guard:
     """Return a guard of a mode that accepts every level."""
-    return scene.guard(rule=Rule(mode, **options), accept_self_signed=True)
+    return scene.guard(rule=Rule(mode, **options), accept_self_signed=True, profile="dev")
 
 
 def cannot_tell(g: Guard, token: str, tool: str | None = None) -> bool:
@@ -45,7 +45,7 @@ def cannot_tell(g: Guard, token: str, tool: str | None = None) -> bool:
 def test_never_synced_is_stale(level: str) -> None:
     """A guard that has heard nothing cannot tell for levels 2 to 4, and warns for 0 and 1."""
     scene = Scene()
-    g = Guard(View(), scene.issuers, clock=scene.clock, accept_self_signed=True)
+    g = Guard(View(), scene.issuers, clock=scene.clock, accept_self_signed=True, profile="dev")
     token = badge(scene, level)
     assert cannot_tell(g, token) == (level >= "2")
     if level < "2":

@@ -190,6 +190,6 @@ def test_a_did_key_has_one_spelling(blank: str) -> None:
     """A leading zero in base58 would be another name for the same key, and escape its kill."""
     loner = self_signed()
     alias = loner.iss.replace(":z", f":z{blank}")
-    guard = SCENE.guard(accept_self_signed=True)
+    guard = SCENE.guard(accept_self_signed=True, profile="dev")
     assert guard.check(own_badge(loner))
     assert guard.check(own_badge(loner, iss=alias, sub=alias)).code is Code.BADGE_CLAIMS_INVALID

@@ -7,7 +7,7 @@ import pytest
 
 from rescind_guard import Code, Guard, Issuers, View
 from rescind_guard.errors import BadGuard
-from rescind_guard.issuers import MAX_KEYS, MAX_TRIES, IssuerKey
+from rescind_guard.issuers import MAX_KEYS, MAX_TRIES, IssuerKey, read_jwks
 from rescind_protocol.errors import RescindError
 from rescind_protocol.keys import SigningKey, jwk
 from tests.fakes.badges import ABSENT, ISSUER, Issuer, Scene, own_badge, self_signed
@@ -38,8 +38,8 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "x not canonical": (document(GOOD | {"x": GOOD["x"] + "="}), "not canonical"),
     "kid not text": (document(GOOD | {"kid": 5}), "kid is not text"),
     "private key": (document(GOOD | {"d": GOOD["x"]}), "holds a private key"),
-    "private RSA key": (document(GOOD, RSA | {"d": "AQAB"}), "holds a private key"),
-    "shared secret": (document(GOOD, {"kty": "oct", "k": "c2VjcmV0"}), "holds a private key"),
+    "private RSA key": (document(RSA | {"d": "AQAB"}), "holds a private key"),
+    "shared secret": (document({"kty": "oct", "k": "c2VjcmV0"}), "holds a private key"),
 }
 
 
@@ -83,6 +83,47 @@ def test_keys_of_other_kinds_are_passed_over() -> None:
     assert [key.kid for key in issuers.candidates(ISSUER, None)] == [GOOD["kid"]]
 
 
+SHORT = GOOD | {"kid": "short", "x": "AAAA"}
+BROKEN = {
+    "short": (SHORT, "32 bytes"),
+    "not on the curve": (
+        {"kty": "EC", "crv": "P-256", "kid": "off", "x": GOOD["x"], "y": GOOD["x"]},
+        "no point of P-256",
+    ),
+    "kid not text": (GOOD | {"kid": 7}, "kid is not text"),
+    "no x": ({"kty": "OKP", "crv": "Ed25519", "kid": "nox"}, "no member x"),
+    "private": (jwk(key_of("other").public) | {"d": "AAAA"}, "private key"),
+    "private RSA": (RSA | {"d": "AQAB"}, "private key"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_entry_takes_no_other_with_it(name: str) -> None:
+    """RFC 7517 §5: it is ignored and reported, and a key set's other keys count."""
+    entry, sentence = BROKEN[name]
+    found = read_jwks(ISSUER, document(entry, GOOD))
+    assert [key.kid for key in found] == [GOOD["kid"]]
+    assert len(found.ignored) == 1
+    assert sentence in found.ignored[0]
+    assert read_jwks(ISSUER, document(RSA, X25519, GOOD)).ignored == ()
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    """RFC 8259 §8.1 leaves it to the reader; editors write one."""
+    assert read_jwks(ISSUER, b"\xef\xbb\xbf" + document(GOOD))
+
+
+def test_each_of_two_keys_with_one_kid_counts() -> None:
+    """Some issuers rotate a key and keep its `kid`: a badge by either is good."""
+    one, other = (jwk(key_of(name).public) | {"kid": "same"} for name in ("registry", "other"))
+    issuers = Issuers.from_jwks({ISSUER: document(one, other)})
+    for name in ("registry", "other"):
+        badge = Issuer(key=key_of(name)).badge(header={"kid": "same"})
+        assert code_of(issuers, badge) is Code.OK
+    stranger = Issuer(key=key_of("stranger")).badge(header={"kid": "same"})
+    assert code_of(issuers, stranger) is Code.BADGE_SIGNATURE_INVALID
+
+
 @pytest.mark.parametrize("iss", ["", "registry.example", "ftp://registry.example", "https://"])
 def test_an_issuer_that_is_no_origin_is_refused(iss: str) -> None:
     """An allowlist names origins or DIDs."""
@@ -101,7 +142,13 @@ def test_a_guard_without_issuers_is_refused() -> None:
     with pytest.raises(BadGuard, match="empty allowlist"):
         Guard(View(), Issuers({}))
     scene = Scene()
-    guard = Guard(scene.revocations.view, Issuers({}), accept_self_signed=True, clock=scene.clock)
+    guard = Guard(
+        scene.revocations.view,
+        Issuers({}),
+        accept_self_signed=True,
+        profile="dev",
+        clock=scene.clock,
+    )
     assert guard.check(own_badge(self_signed()))
     assert guard.check(scene.issuer.badge()).code is Code.BADGE_ISSUER_UNTRUSTED
 

@@ -126,7 +126,7 @@ def test_a_self_signed_agent_is_stopped_by_each_of_its_names() -> None:
         targets.everyone(),
     ):
         scene = Scene()
-        guard = scene.guard(accept_self_signed=True)
+        guard = scene.guard(accept_self_signed=True, profile="dev")
         assert guard.check(own_badge(loner))
         scene.revocations.kill(target)
         revoked(guard, own_badge(loner))
@@ -236,7 +236,7 @@ def test_level_0_is_suspended_by_nobody() -> None:
     """No registry issues its badges (RFC-002 §8.5); a kill stops it."""
     scene, loner = Scene(), self_signed()
     scene.revocations.kill(targets.agent(loner.iss), effect=Effect.ISSUANCE)
-    assert not disabled(scene, own_badge(loner), accept_self_signed=True)
+    assert not disabled(scene, own_badge(loner), accept_self_signed=True, profile="dev")
 
 
 @pytest.mark.parametrize("exempt", [False, True])

@@ -162,15 +162,23 @@ def test_the_table_of_modes_is_what_the_guard_does(row: Row) -> None:
     mode: Any = {"enforcement_mode": row.mode}
     expired = scene.issuer.badge(exp=NOW - 100, iat=NOW - 300)
     assert bool(scene.guard(**mode).check(expired)) == (not row.badge)
-    for policy in (lambda *_: "no", lambda *_: 1 / 0):
+    policies: list[tuple[Any, bool, Code]] = [
+        (lambda *_: "no", row.policy, Code.TOOL_POLICY_DENIED),
+        (lambda *_: 1 / 0, row.broken, Code.TOOL_POLICY_FAILED),
+    ]
+    for policy, holds, code in policies:
         decision = scene.guard(policy=policy, **mode).check(scene.issuer.badge())
-        assert bool(decision) == (not row.policy)
-        assert decision.code in (Code.TOOL_POLICY_DENIED, Code.TOOL_POLICY_FAILED)
+        assert (bool(decision), decision.code) == (not holds, code)
         if decision:
             assert decision.warnings == (f"{row.mode}: would deny: {decision.reason}",)
     asked = Ruling(obligations=("redact",))
     decision = scene.guard(policy=lambda *_: asked, **mode).check(scene.issuer.badge())
     assert bool(decision) == (not row.obligation)
+
+
+def test_only_observe_passes_what_a_policy_could_not_decide() -> None:
+    """A folder without a policy that loads has denied nothing yet, and might have denied all."""
+    assert [row.mode for row in TABLE if not row.broken] == [Enforcement.OBSERVE]
 
 
 def test_observing_badges_observes_policy_too() -> None:

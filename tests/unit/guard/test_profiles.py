@@ -43,6 +43,14 @@ def test_an_origin_or_an_agent_trusted_by_name_is_an_issuer(iss: str, profile: P
     build(iss, profile=profile)
 
 
+@pytest.mark.parametrize("profile", PRODUCTION)
+def test_production_accepts_no_key_because_it_signed_for_itself(profile: Profile) -> None:
+    """Any key pair would be an identity; an agent that signs for itself is trusted by name."""
+    with pytest.raises(BadGuard, match='"did:key:z6Mk…" = "self"'):
+        Guard(View(), Issuers({ISSUER: (KEY,)}), profile=profile, accept_self_signed=True)
+    Guard(View(), Issuers({}), profile=Profile.DEV, accept_self_signed=True)
+
+
 def test_an_unknown_profile_is_refused() -> None:
     """A misspelt profile is an error, never the laxest one; the default is production."""
     with pytest.raises(BadGuard, match="'Dev' is none of dev, connected, air-gapped"):

@@ -10,6 +10,7 @@ from rescind_protocol import targets
 from rescind_protocol.changes import Kill, Retract
 from rescind_protocol.join import Replica
 from rescind_protocol.table import Table, differences
+from rescind_protocol.targets import Kind, Target
 from rescind_registry.bundle import document
 from rescind_registry.bundle.asking import Ask, Form, read
 from rescind_registry.bundle.document import Document, data_of
@@ -85,7 +86,7 @@ def test_data_is_written_as_opa_hashes_it() -> None:
     state = State()
     odd = 'a"b\\c/d\u2028\u2029é\U0001f600<&>'
     for reason in ("r\x00\x08\x0c\x1f\x7f\n", odd):
-        kill = Kill(target=targets.session(odd), reason=reason)
+        kill = Kill(target=Target(Kind.SESSION, id=odd), reason=reason)  # as 0.1.0 took it
         state.replica.apply(state.log.event(kill))
     state.advance()
     raw = data_of(state.document.capture())

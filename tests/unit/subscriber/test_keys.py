@@ -380,3 +380,25 @@ def test_a_keepers_metrics_say_how_old_its_keys_are() -> None:
 def test_a_private_address_is_known_in_every_dress(address: str, *, public: bool) -> None:
     """Loopback, link-local with the clouds' metadata, private, shared, mapped, translated."""
     assert is_public(address) is public
+
+
+def test_entries_that_cannot_be_used_are_reported_and_hold_nothing_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A withdrawn key is refused although another entry is broken; operators read which one."""
+    world = World(folder=tmp_path)
+    world.keeper.step()
+    assert world.keeper.trouble() == {}
+    broken = {"kty": "OKP", "crv": "Ed25519", "kid": "short", "x": "AAAA"}
+    keys = [broken, *json.loads(NEXT.jwks())["keys"]]
+    world.web.answers[URL] = json.dumps({"keys": keys}).encode()
+    world.clock.advance(EVERY_S)
+    world.keeper.step()
+    assert world.code(world.at(FIRST)) is Code.BADGE_SIGNATURE_INVALID
+    assert world.code(world.at(NEXT)) is Code.OK
+    (trouble,) = world.keeper.trouble().values()
+    assert "1 of the document's keys cannot be used: key 1 of 2" in trouble
+    assert caplog.text.count("key 1 of 2") == 1
+    world.clock.advance(EVERY_S)
+    world.keeper.step()
+    assert caplog.text.count("key 1 of 2") == 1
