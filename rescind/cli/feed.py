@@ -10,6 +10,7 @@ from rescind_protocol.changes import Change, Kill, Revocation, RevocationId
 from rescind_protocol.events import Event
 from rescind_protocol.table import Table
 from rescind_protocol.trust import Trust
+from rescind_subscriber.listeners import Applied
 from rescind_subscriber.states import TABLE, State
 from rescind_subscriber.status import Status
 
@@ -31,14 +32,23 @@ class Feed:
 
     def in_force(self, table: Table) -> None:
         """Write every kill in force."""
-        found = [each for _, entry in table.items() for each in entry.revocations]
-        for revocation in sorted(found, key=lambda each: (each.at, each.id)):
+        for revocation in _in_order(table):
             self._shown.add(revocation.id)
             self._out.document({"event": "in_force", **describe(revocation, self._trust)})
             self._line(utc(revocation.at), "in force", revocation.kill)
 
-    def event(self, event: Event) -> None:
-        """Write each change of one event."""
+    def applied(self, applied: Applied, table: Table) -> None:
+        """Write what an event changes; of what a snapshot brought, the kills that are in force."""
+        if isinstance(applied, Event):
+            self._event(applied)
+            return
+        for revocation in _in_order(table):
+            at = revocation.id
+            if at not in self._shown and applied.has(at.log, at.seq):
+                self._out.document({"event": "kill", **describe(revocation, self._trust)})
+                self._line(clock(), "kill", revocation.kill)
+
+    def _event(self, event: Event) -> None:
         for index, change in event.changes:
             place = RevocationId(event.log, event.seq, index)
             if place in self._shown:
@@ -56,6 +66,11 @@ class Feed:
         said = ", ".join(filter(None, words))
         if said:
             self._out.say(" " * (len(at) + 12), (said, "dim"))
+
+
+def _in_order(table: Table) -> list[Revocation]:
+    found = [each for _, entry in table.items() for each in entry.revocations]
+    return sorted(found, key=lambda each: (each.at, each.id))
 
 
 def _document(event: Event, change: Change, place: RevocationId, trust: Trust) -> dict[str, Any]:

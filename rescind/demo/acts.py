@@ -87,7 +87,7 @@ def restart(stage: Stage, name: str, kill: Change) -> Restart:
     child.tell(wire.Follow())
 
     def replayed() -> list[float]:
-        return [each.at for each in child.all(wire.Applied) if (each.log, each.seq) == kill.event]
+        return [each.at for each in child.all(wire.Applied) if each.has(kill.event)]
 
     stage.children.wait(lambda: bool(child.all(wire.Fresh) and replayed()), WITHIN_S)
     after = _ask(stage, child, "after", badge)
@@ -170,9 +170,7 @@ def _change(stage: Stage, running: Mapping[str, Child], say: Callable[[], Receip
         for name, child in running.items():
             if name not in applied:
                 applied.update(
-                    (name, report.at)
-                    for report in child.all(wire.Applied)
-                    if (report.log, report.seq) == event
+                    (name, report.at) for report in child.all(wire.Applied) if report.has(event)
                 )
         return len(applied) == len(running)
 

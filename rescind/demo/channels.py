@@ -137,8 +137,7 @@ def _applied(world: World, child: Child, place: str) -> float:
     log, seq, _ = place.rsplit("/", 2)
 
     def at() -> list[float]:
-        reports = child.all(wire.Applied)
-        return [each.at for each in reports if (each.log, each.seq) == (log, int(seq))]
+        return [each.at for each in child.all(wire.Applied) if each.has((log, int(seq)))]
 
     if not world.children.wait(lambda: bool(at()), WITHIN_S):
         raise DemoFailed(f"{child.name} did not hear of the kill within {WITHIN_S:.0f} s")

@@ -11,17 +11,30 @@ from collections.abc import Callable, Iterable
 
 from rescind.demo import wire
 from rescind.sidecar import Sidecar
+from rescind_protocol.events import Event
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.listeners import Applied
 from rescind_subscriber.subscriber import Subscriber
 
 FRESH_WITHIN_S = 60.0
 
 
 def report_applied(subscriber: Subscriber, send: Callable[[wire.Report], None]) -> None:
-    """Report each event applied from now on: before it starts, or what it replays is missed."""
-    subscriber.on_applied.append(
-        lambda event: send(wire.Applied(event.log, event.seq, time.monotonic()))
-    )
+    """Report each event applied from now on: before it starts, or what it replays is missed.
+
+    What a snapshot brings is in the view as well, and denies: it is reported by its numbers.
+    """
+
+    def report(applied: Applied) -> None:
+        at = time.monotonic()
+        if isinstance(applied, Event):
+            send(wire.Applied(applied.log, applied.seq, at))
+            return
+        for log, spans in applied.numbers.items():
+            for span in spans:
+                send(wire.Applied(log, span[-1], at, first=span[0]))
+
+    subscriber.on_applied.append(report)
 
 
 def report_fresh(subscriber: Subscriber, send: Callable[[wire.Report], None]) -> None:

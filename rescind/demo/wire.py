@@ -26,11 +26,19 @@ class Fresh(msgspec.Struct, frozen=True, tag="fresh"):
 
 
 class Applied(msgspec.Struct, frozen=True, tag="applied"):
-    """The subscriber has swapped an event into its view."""
+    """The subscriber has swapped events into its view: one, or those that a snapshot brought."""
 
     log: str
     seq: int
     at: float
+    first: int | None = None
+    """The first of them, where they are several; `seq` is the last."""
+
+    def has(self, event: tuple[str, int]) -> bool:
+        """Whether an event, by its log and number, is one of them."""
+        log, seq = event
+        first = self.seq if self.first is None else self.first
+        return log == self.log and first <= seq <= self.seq
 
 
 class Decided(msgspec.Struct, frozen=True, tag="decided"):

@@ -11,14 +11,13 @@ while its agent was not is replaced at once.
 import logging
 import random
 import threading
-from collections.abc import Callable
 from typing import Protocol, Self
 
 from rescind_guard.freshness import SystemClock
 from rescind_guard.view import View
 from rescind_protocol.clock import Clock
-from rescind_protocol.events import Event
 from rescind_subscriber.errors import BadgeRefused, BadgeUnavailable
+from rescind_subscriber.listeners import Applied, OnApplied
 from rescind_subscriber.renewal import Answer, Issued, Refused, Renewal, Unavailable
 
 _log = logging.getLogger("rescind.keeper")
@@ -49,8 +48,8 @@ class Watched(Protocol):
         ...
 
     @property
-    def on_applied(self) -> list[Callable[[Event], None]]:
-        """Called after each event."""
+    def on_applied(self) -> OnApplied:
+        """Called after each event, and after what a snapshot brought."""
         ...
 
 
@@ -132,7 +131,7 @@ class BadgeKeeper:
 
     # --- the loop ---
 
-    def _applied(self, _: Event) -> None:
+    def _applied(self, _: Applied) -> None:
         """Look whether the badge in hand was killed; on the subscriber's thread, so shortly."""
         if self._watch is None:
             return

@@ -14,9 +14,8 @@ It returns whether something is missing that a source may have stored.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from math import inf
-from typing import Protocol
 
 import msgspec
 
@@ -43,6 +42,16 @@ from rescind_subscriber import known
 from rescind_subscriber.collector import collector_off
 from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.joined import Joined
+from rescind_subscriber.listeners import (
+    NOTHING,
+    Applied,
+    Held,
+    OnApplied,
+    Relay,
+    Witness,
+    brought,
+    held_by,
+)
 
 _IN_FORCE = (Outcome.APPLIED, Outcome.FORK)
 _HEAD_FAULTS = {
@@ -63,38 +72,6 @@ class Proof(msgspec.Struct, frozen=True):
 
     wall: float
     boot: float
-
-
-class Witness(Protocol):
-    """What is told of each change and each head; plain functions that must not block or raise."""
-
-    def applied(self, event: Event, /) -> None:
-        """Know of an event whose kills are in the view."""
-
-    def headed(self, head: Head, /) -> None:
-        """Know of a valid head."""
-
-
-class Relay(Protocol):
-    """What hands on what was verified and joined here, to readers of its own, as it was signed.
-
-    Plain functions, called on the writer's thread after the swap, that must not block or raise.
-    """
-
-    def event(self, event: Event, raw: bytes, /, *, fork: bool) -> None:
-        """Know of an event that was joined; `fork`: another one of its number was, before."""
-
-    def head(self, head: Head, raw: bytes, /) -> None:
-        """Know of a valid head that is newer than the publisher's last."""
-
-    def version(self, number: int, raw: bytes, /) -> None:
-        """Know of a version of the trust file that is gone by; the first one no reader lacks."""
-
-    def merged(self, vector: Mapping[str, int], above: Mapping[str, Collection[int]], /) -> None:
-        """Know which events a merge has brought, by their numbers: they are not handed on.
-
-        By log: all up to a number, and single ones above a gap.
-        """
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -119,7 +96,7 @@ class Reconciler:
         self.held_back = 0
         """Trusted events that were not joined: unreadable, over quota, too far above a gap."""
         self.ever_fresh = False
-        self.on_applied: list[Callable[[Event], None]] = []
+        self.on_applied: OnApplied = []
         """Called after the swap, on the writer's thread; must not block."""
         self.witness: Witness | None = None
         self.relay: Relay | None = None
@@ -239,10 +216,7 @@ class Reconciler:
         if self.replica.table is not self._swapped:
             self._swap()
         for event in applied:
-            for listener in self.on_applied:
-                self._tell(listener, event)
-            if self.witness is not None:
-                self.witness.applied(event)
+            self._tell_applied(event)
         if self._uncovered:
             for publisher in self._uncovered & {event.publisher for event in applied}:
                 self._prove(publisher)
@@ -254,10 +228,16 @@ class Reconciler:
         self._view.swap(self.replica.table)
         self._swapped = self.replica.table
 
-    def _tell(self, listener: Callable[[Event], None], event: Event) -> None:
+    def _tell_applied(self, applied: Applied) -> None:
+        for listener in self.on_applied:
+            self._tell(listener, applied)
+        if self.witness is not None:
+            self.witness.applied(applied)
+
+    def _tell(self, listener: Callable[[Applied], None], applied: Applied) -> None:
         """Call a listener; what it gets wrong is its own fault, and stops no kill."""
         try:
-            listener(event)
+            listener(applied)
         except Exception as error:  # noqa: BLE001 - whatever it is
             self.events.add("listener_failed")
             self._say(Fault.LISTENER, f"a listener to applied events failed: {error!r}")
@@ -421,11 +401,14 @@ class Reconciler:
         if not (self.joined.rebuilding or self.replica.spoiled):
             return
         rereads = self.joined.rereads
+        before = held_by(self.replica)
         taken = self.joined.settle({name: each.head for name, each in self._heard.items()})
         if self.joined.rereads != rereads:
             self._verified.clear()
         if taken:
             self._swap()
+            if brought(before, held_by(self.replica)) is not None:
+                self._tell_merged(before)
             for publisher in list(self._heard):
                 self._prove(publisher)
 
@@ -450,25 +433,29 @@ class Reconciler:
 
     def merge(self, image: Image) -> None:
         """Join a snapshot in; it may be what a head was waiting for."""
+        before = held_by(self.replica)
         with collector_off():
             self.joined.target.merge(image)
         self._publish([])
+        self._tell_merged(before)
         self._settle()
-        self._tell_merged()
         for publisher in list(self._uncovered):
             self._prove(publisher)
 
     def publish_replica(self) -> None:
         """Swap the view to the replica's table, after a merge; takes over what is published."""
         self._swapped = self._view.published.table
+        again = self._swapped.size > 0  # after a crash: what this process had it has told
         self._publish([])
-        self._tell_merged()
+        self._tell_merged(held_by(self.replica) if again else NOTHING)
 
-    def _tell_merged(self) -> None:
+    def _tell_merged(self, before: Held) -> None:
+        """Tell of what is in the view and came by no event."""
+        held = held_by(self.replica)
+        if (merged := brought(before, held)) is not None:
+            self._tell_applied(merged)
         if self.relay is not None:
-            vector = {log: at.seq for log, at in self.replica.vector.items()}
-            above = {log: tuple(links) for log, links in self.replica.above.items()}
-            self.relay.merged(vector, above)
+            self.relay.merged(held.upto, held.above)
             self._tell_versions()
 
     def _tell_versions(self) -> None:

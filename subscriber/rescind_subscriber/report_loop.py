@@ -18,8 +18,8 @@ from rescind_guard.passed import PassedCalls
 from rescind_protocol import reports
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
-from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
+from rescind_subscriber.listeners import Applied
 from rescind_subscriber.reporting import Condition, Reporting, Self
 from rescind_subscriber.sources.base import Reporter
 
@@ -71,9 +71,9 @@ class ReportLoop:
 
     # --- told by the reconciler and the sources ---
 
-    def applied(self, event: Event) -> None:
-        """Take note of an event, after its swap."""
-        self.step.applied(event, self._clock.boot())
+    def applied(self, applied: Applied) -> None:
+        """Take note of an event, or of what a snapshot brought, after its swap."""
+        self.step.applied(applied, self._clock.boot())
         if self._waking is None:
             self._waking = asyncio.get_running_loop().call_later(LOOK_UP_AFTER_S, self._wake)
 

@@ -24,6 +24,7 @@ from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
 from rescind_protocol.limits import MAX_FLEET, MAX_REPORT_EVENTS, MAX_REPORT_LOGS
 from rescind_protocol.reports import Applied, Passed, Report
+from rescind_subscriber import listeners
 
 REPORTS_PER_S = 5000
 """What one fabric's subscribers may send in a second: about a third of a publisher's core."""
@@ -108,14 +109,25 @@ class Reporting:
 
     # --- what happens ---
 
-    def applied(self, event: Event, now: float) -> None:
-        """Take note of an event, after its swap."""
-        self._told.appendleft(_Telling(event, now))
-        self._moved[event.log] = None
-        self._moved.move_to_end(event.log)
+    def applied(self, applied: listeners.Applied, now: float) -> None:
+        """Take note of an event, or of what a snapshot brought, after its swap.
+
+        Of the latter the report names the numbers alone, in `logs`: what had passed before is not
+        known, and whoever counts says so.
+        """
+        if isinstance(applied, Event):
+            self._told.appendleft(_Telling(applied, now))
+            self._move(applied.log)
+        else:
+            for log in applied.numbers:
+                self._move(log)
+        self._ask(now + HOLD_S, self.spread_s)
+
+    def _move(self, log: str) -> None:
+        self._moved[log] = None
+        self._moved.move_to_end(log)
         if len(self._moved) > MAX_REPORT_LOGS:
             self._moved.popitem(last=False)
-        self._ask(now + HOLD_S, self.spread_s)
 
     def headed(self, head: Head, now: float) -> None:
         """Take note of a valid head: how many there are to answer, and who asks anew."""

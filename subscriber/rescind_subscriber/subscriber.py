@@ -21,7 +21,6 @@ from rescind_guard.freshness import SystemClock
 from rescind_guard.view import View
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
-from rescind_protocol.events import Event
 from rescind_protocol.positions import Position
 from rescind_protocol.trust import Trust
 from rescind_subscriber.capture import Captured
@@ -31,8 +30,8 @@ from rescind_subscriber.errors import SourceRefused, SourceUnavailable, TrustUnk
 from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.follow import Follower
 from rescind_subscriber.known import Known
+from rescind_subscriber.listeners import OnApplied, Relay
 from rescind_subscriber.metrics import families
-from rescind_subscriber.reconcile import Relay
 from rescind_subscriber.report_loop import send_through
 from rescind_subscriber.sources.base import Reporter, Source
 from rescind_subscriber.status import Status, status_of
@@ -67,8 +66,11 @@ class Subscriber:
     ) -> None:
         self.view = view or View()
         self.config = config or SubscriberConfig()
-        self.on_applied: list[Callable[[Event], None]] = []
-        """Called with each event after its swap, on the writer's thread; must not block."""
+        self.on_applied: OnApplied = []
+        """Called with each event after its swap, and once with what a snapshot brought (`Merged`).
+
+        On the writer's thread; must not block.
+        """
         self.relay: Relay | None = None
         """What hands on what was joined here; to be set before the start."""
         self.trust = trust

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,9 +25,11 @@ from rescind.testing.sim.checker import Seen, seen
 from rescind_guard import Guard
 from rescind_guard.freshness import Rule
 from rescind_protocol import jws
+from rescind_protocol.events import Event
 from rescind_protocol.limits import MAX_BADGE_BYTES
 from rescind_subscriber import durable
 from rescind_subscriber.config import SubscriberConfig
+from rescind_subscriber.listeners import Applied
 from rescind_subscriber.memory import Memory, State, image_of
 from rescind_subscriber.subscriber import Subscriber
 from tests.chaos import weak_parts, wire
@@ -64,11 +67,18 @@ class Process:
             clock=self.clock,
             loop="caller" if host.on_caller else "thread",
         )
-        self.subscriber.on_applied.append(
-            lambda event: send(wire.Applied(event.log, event.seq, time.monotonic()))
-        )
+        self.subscriber.on_applied.append(self._tell_applied)
         rule = Rule(stale_after_s=host.limit_s)
         self.guard = Guard(self.subscriber.view, issuers(), rule=rule, clock=self.clock)
+
+    def _tell_applied(self, applied: Applied) -> None:
+        at = time.monotonic()
+        if isinstance(applied, Event):
+            self._send(wire.Applied(applied.log, applied.seq, at))
+            return
+        for log, spans in applied.numbers.items():
+            for seq in chain.from_iterable(spans):
+                self._send(wire.Applied(log, seq, at))
 
     async def run(self) -> None:
         """Follow, and do as told until nobody tells any more."""

@@ -172,9 +172,9 @@ def _attend(
 
     from rescind.cli.feed import StateLine  # noqa: PLC0415
     from rescind.cli.serving import Keeper  # noqa: PLC0415
-    from rescind_protocol.events import Event  # noqa: PLC0415
+    from rescind_subscriber.listeners import Applied  # noqa: PLC0415
 
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Applied] = queue.SimpleQueue()
     states = StateLine(log.out)
     keeper = Keeper(server, log.trouble) if server else None
     listening, troubles = False, Troubles(log)
@@ -187,9 +187,9 @@ def _attend(
         if keeper:
             keeper.look()
         try:
-            feed.event(events.get(timeout=POLL_S))
+            feed.applied(events.get(timeout=POLL_S), publisher.subscriber.view.published.table)
             while not events.empty():
-                feed.event(events.get())
+                feed.applied(events.get(), publisher.subscriber.view.published.table)
         except queue.Empty:
             continue
 

@@ -23,13 +23,13 @@ def watch(session: Session, *, since_start: bool, timeout_s: float) -> NoReturn:
     from rescind import compose  # noqa: PLC0415 - help needs none
     from rescind.cli.feed import Feed, StateLine, say_warnings  # noqa: PLC0415
     from rescind.cli.following import clock_doubt, following  # noqa: PLC0415
-    from rescind_protocol.events import Event  # noqa: PLC0415
     from rescind_subscriber.errors import SourceUnavailable  # noqa: PLC0415
+    from rescind_subscriber.listeners import Applied  # noqa: PLC0415
 
     say_warnings()
     trust = compose.make_trust(session.loaded)
     feed, states = Feed(session.out, trust), StateLine(session.out)
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Applied] = queue.SimpleQueue()
     with following(session.loaded) as subscriber:
         states.show(subscriber.status())
         until = time.monotonic() + timeout_s
@@ -48,8 +48,8 @@ def watch(session: Session, *, since_start: bool, timeout_s: float) -> NoReturn:
         while True:
             states.show(subscriber.status())
             try:
-                feed.event(events.get(timeout=POLL_S))
+                feed.applied(events.get(timeout=POLL_S), subscriber.view.published.table)
                 while not events.empty():
-                    feed.event(events.get())
+                    feed.applied(events.get(), subscriber.view.published.table)
             except queue.Empty:
                 continue

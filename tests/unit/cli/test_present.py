@@ -31,6 +31,7 @@ from rescind_publisher.applied import Applied
 from rescind_publisher.fleet import Fleet, Member
 from rescind_publisher.keyfiles import read_private
 from rescind_publisher.receipts import Receipt, SinkReceipt, State
+from rescind_subscriber.listeners import Merged
 from rescind_subscriber.states import State as ViewState
 from rescind_subscriber.status import Status
 from tests.unit.cli.conftest import Run, error_of
@@ -251,18 +252,32 @@ def test_each_change_is_a_line_and_none_twice(
     feed = Feed(Out(as_json=True), trust)
     kill = Kill(target=AGENT, reason_admin="INC-412")
     feed.in_force(table(Revocation(place(trust), kill, NOW)))
-    feed.event(event(trust, kill))
-    feed.event(event(trust, Reinstate(target=AGENT, names=(place(trust),), floor=NOW), seq=2))
+    there = table(Revocation(place(trust), kill, NOW))
+    feed.applied(event(trust, kill), there)
+    end = Reinstate(target=AGENT, names=(place(trust),), floor=NOW)
+    feed.applied(event(trust, end, seq=2), table())
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["event"] for line in lines] == ["in_force", "reinstate"]
     assert lines[0]["reason_admin"] == "INC-412"
     assert lines[1] | {"names": [str(place(trust))], "floor": NOW, "publisher": "local"} == lines[1]
 
 
+def test_a_kill_inside_a_snapshot_is_a_line_too(
+    trust: Trust, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that the snapshot brought; what was in force before is no change."""
+    at, kill = place(trust), Kill(target=AGENT, reason_admin="INC-412")
+    there = table(Revocation(at, kill, NOW), Revocation(replace(at, seq=2), kill, NOW))
+    Feed(Out(as_json=True), trust).applied(Merged({at.log: (range(2, 3),)}), there)
+    [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert line["event"] == "kill"
+    assert line["id"] == f"{at.log}/2/0"
+
+
 def test_people_see_reason_and_actor(trust: Trust, capsys: pytest.CaptureFixture[str]) -> None:
     """A line for the kill, and one for why."""
     kill = Kill(target=AGENT, reason="compromised", actor="ann@ops", expires_at=NOW)
-    Feed(Out(as_json=False), trust).event(event(trust, kill))
+    Feed(Out(as_json=False), trust).applied(event(trust, kill), table())
     first, second = capsys.readouterr().out.splitlines()
     assert str(AGENT) in first
     assert second.strip() == "compromised, by ann@ops, until 2027-01-15 08:00:00 UTC"

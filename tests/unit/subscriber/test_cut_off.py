@@ -18,6 +18,7 @@ from rescind_protocol.limits import MAX_HEAD_AHEAD_S, MAX_UNIX_S
 from rescind_protocol.rights import LOG_PREFIX_CHARS
 from rescind_protocol.targets import Target, agent
 from rescind_protocol.trust import ALL_RIGHTS, Rights, Trust
+from rescind_subscriber.listeners import Applied, Merged
 from rescind_subscriber.rebuild import Rebuild
 from tests.fakes.fabric import (
     PUBLISHER,
@@ -524,6 +525,24 @@ def test_a_snapshot_that_holds_what_is_void_is_not_merged(step: Two) -> None:
     assert not step.at.joined.usable(part.image(), 2)
     assert step.at.joined.usable(part.image(), 3)
     assert not step.at.joined.usable(part.image(), 4)
+
+
+def test_what_a_snapshot_brings_to_a_rebuilt_state_is_told_when_it_serves(step: Two) -> None:
+    """Until then no guard denies by it."""
+    told: list[Applied] = []
+    step.publish(revoke(step, at=1))
+    step.log.write(Kill(target=agent("did:web:acme.example:v")))  # stored nowhere any more
+    part = Replica()
+    for raw in step.log.raws:
+        part.apply(events.authenticate(raw, step.at.joined.trust))
+    step.at.on_applied.append(told.append)
+    step.at.merge(part.image())
+    assert step.rebuilding()
+    assert told == []
+    step.read()
+    step.beat("soc")
+    assert not step.rebuilding()
+    assert told == [Merged({step.log.id: (range(3, 4),)})]
 
 
 def test_the_horizon_of_a_log_that_ended_goes_on_with_those_who_are_required(step: Two) -> None:

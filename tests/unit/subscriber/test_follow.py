@@ -13,6 +13,7 @@ from rescind_protocol.errors import Malformed
 from rescind_protocol.events import Event
 from rescind_protocol.trust import ALL_RIGHTS
 from rescind_subscriber.errors import SourceRefused
+from rescind_subscriber.listeners import Applied
 from rescind_subscriber.states import State, derive
 from tests.fakes.fabric import NOW, SECOND, Log, make_trust
 from tests.fakes.following import PATIENT, QUICK, following, kills, victim
@@ -63,8 +64,8 @@ async def test_live_events_have_their_turn_within_a_large_batch() -> None:
         source.say(live)
         last_known.append(at.denies(victim(300)))
 
-    def first(event: Event) -> None:
-        if (event.log, event.seq) == (log.id, 1):
+    def first(applied: Applied) -> None:
+        if isinstance(applied, Event) and (applied.log, applied.seq) == (log.id, 1):
             asyncio.get_running_loop().call_soon(speak)
 
     async with following(source) as at:

@@ -11,6 +11,7 @@ from rescind_protocol import events, heads
 from rescind_protocol.changes import Kill
 from rescind_protocol.events import VERSION, Event
 from rescind_protocol.trust import Rights
+from rescind_subscriber.listeners import Applied, Merged
 from rescind_subscriber.reconcile import Reconciler
 from tests.fakes.fabric import (
     FABRIC,
@@ -25,7 +26,7 @@ from tests.fakes.fabric import (
     sign_head,
     trust_file,
 )
-from tests.fakes.following import victim
+from tests.fakes.following import kills, victim
 from tests.fakes.step import Step
 
 
@@ -147,16 +148,62 @@ def test_a_horizon_ends_kills_of_logs_that_no_head_names_any_more() -> None:
 def test_a_listener_that_fails_stops_no_kill(caplog: pytest.LogCaptureFixture) -> None:
     """An observer's bug is its own: the next listener and the proof go on."""
     step = Step()
-    told: list[Event] = []
+    told: list[Applied] = []
 
-    def broken(_: Event) -> None:
+    def broken(_: Applied) -> None:
         raise KeyError("dashboard")
 
     step.at.on_applied += [broken, told.append]
     step.head()
     step.say(2)
-    assert [event.seq for event in told] == [1, 2]
+    assert [each.seq for each in told if isinstance(each, Event)] == [1, 2]
     assert caplog.text.count("dashboard") == 1
+
+
+def test_a_kill_inside_a_snapshot_is_told_as_applied() -> None:
+    """By its number, after the swap; what came as an event before is not told again."""
+    writer, step = Step(), Step()
+    writer.say(3)
+    told: list[tuple[Applied, bool]] = []
+
+    def tell(applied: Applied) -> None:
+        told.append((applied, step.view.published.table.get(victim(3).digest) is not None))
+
+    step.at.on_applied.append(tell)
+    step.at.event(writer.log.raws[0])
+    step.at.merge(writer.at.replica.image())
+    step.at.merge(writer.at.replica.image())
+    assert [denied for _, denied in told] == [False, True]
+    [_, (merged, _)] = told
+    assert merged == Merged({writer.log.id: (range(2, 4),)})
+    assert [merged.has(writer.log.id, seq) for seq in range(5)] == [False, False, True, True, False]
+    assert not merged.has("another log", 2)
+
+
+def test_a_kill_above_a_gap_inside_a_snapshot_is_told_alone() -> None:
+    """A snapshot by who misses an event brings those beyond it one by one."""
+    writer, step = Step(), Step()
+    raws = kills(writer.log, 4)
+    for raw in (raws[0], raws[2], raws[3]):
+        writer.at.event(raw)
+    told: list[Applied] = []
+    step.at.on_applied.append(told.append)
+    step.at.event(raws[2])
+    step.at.merge(writer.at.replica.image())
+    assert told[1:] == [Merged({writer.log.id: (range(1, 2), range(4, 5))})]
+
+
+def test_what_the_local_snapshot_brings_is_told_once_a_process() -> None:
+    """It denies from then on; after a crash the view has it already, and so have the listeners."""
+    writer, step = Step(), Step()
+    writer.say(2)
+    again = Reconciler(step.trust, step.view, step.clock)
+    told: list[Applied] = []
+    for at in (step.at, again):
+        at.on_applied.append(told.append)
+        at.replica.merge(writer.at.replica.image())
+        at.publish_replica()
+    assert told == [Merged({writer.log.id: (range(1, 3),)})]
 
 
 def test_two_reconcilers_on_one_thread_do_not_share_a_view() -> None:

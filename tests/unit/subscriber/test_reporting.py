@@ -9,18 +9,23 @@ import pytest
 from msgspec.structs import replace
 
 from rescind_guard.passed import PassedCalls
-from rescind_protocol import reports
+from rescind_protocol import events, reports
 from rescind_protocol.changes import Effect, Kill, Retract
+from rescind_protocol.join import Replica
 from rescind_protocol.reports import Report
 from rescind_protocol.targets import agent
+from rescind_publisher.roster import Roster
+from rescind_publisher.tally import Tally, Wanted
 from rescind_subscriber import reporting
 from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.errors import SourceUnavailable
+from rescind_subscriber.listeners import Merged
 from rescind_subscriber.reporting import Condition, Reporting, Self
 from rescind_subscriber.subscriber import Subscriber
 from tests.fakes.badges import AGENT, Scene
-from tests.fakes.fabric import PUBLISHER, Log, head_of, log_id, make_trust
+from tests.fakes.fabric import PUBLISHER, Log, head_of, log_id, make_trust, sign_head
 from tests.fakes.following import QUICK, following, kills, victim
+from tests.fakes.shelf import ShelfSource
 from tests.fakes.source import ScriptedSource
 from tests.fakes.waiting import until
 
@@ -185,6 +190,17 @@ def test_after_a_fork_the_parents_calls_are_not_the_childs() -> None:
     assert len(at.view.passed) == 0
 
 
+def test_a_kill_inside_a_snapshot_is_reported_as_soon_as_any() -> None:
+    """By its number in the vector, first of all logs; what had passed before it is not known."""
+    made, log = step(), Log()
+    logs = {log_id(PUBLISHER, f"old {n}"): n for n in range(200)} | {log.id: 3}
+    made.applied(Merged({log.id: (range(1, 4),)}), 20.0)
+    assert made.due_at == 20.0 + reporting.HOLD_S
+    said = say(made, made.due_at, logs)
+    assert next(iter(said.logs.items())) == (log.id, 3)
+    assert said.applied == ()
+
+
 # --- the loop ---
 
 
@@ -243,6 +259,31 @@ async def test_a_source_that_cannot_report_is_a_source() -> None:
         at.clock.pass_s(5)
         source.say(*kills(log, 1))
         assert at.denies(victim(1))
+
+
+class ShelfCarrier(Carrier, ShelfSource):
+    """A source that carries reports and stores snapshots."""
+
+
+async def test_a_kill_that_came_inside_a_snapshot_counts_for_the_receipt() -> None:
+    """No event of it is stored any more: the report names it, and the publisher need not wait."""
+    source, log, replica = ShelfCarrier(), Log(), Replica()
+    for raw in kills(log, 2):
+        replica.apply(events.authenticate(raw, make_trust()))
+    roster = Roster()
+    roster.listening(0.0, 0.0)
+    async with following(source) as at:
+        await until(lambda: source.feed)
+        at.clock.pass_s(5)
+        await until(lambda: source.reports)  # the next is due in half a minute
+        source.shelve(replica.image())
+        source.head_raw(sign_head(replace(head_of(log), count=9)))  # it calls no roll
+        await until(lambda: at.denies(victim(2)))
+        tally = Tally(roster, Wanted(log.id, 2, 2), 0.0)
+        at.clock.pass_s(0.1)
+        await until(lambda: source.reports[-1].has(log.id, 2))
+        roster.heard(reports.make(source.reports[-1]), 1.0, 0.0)
+        assert tally.applied(1.0).complete
 
 
 async def test_what_guards_nothing_does_not_report() -> None:
