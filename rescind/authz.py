@@ -30,6 +30,7 @@ from rescind.errors import BadConfig
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
 from rescind_guard.integrations import carriage, http
+from rescind_guard.integrations.asked import asked
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.http import Guards, Header
 
@@ -37,9 +38,6 @@ ENVOY, NGINX = "/envoy", "/nginx"
 REMOVE_HEADER = "x-envoy-auth-headers-to-remove"
 """What Envoy takes out of the request before the service sees it."""
 ORIGINAL_METHOD, ORIGINAL_URI = "x-original-method", "x-original-uri"
-_NOT_IN_PATHS = ("\\", "#", ";", *map(chr, range(0x20)), "\x7f")
-"""Some read a backslash as a slash, end a path at `#` (nginx its own, not what it passes on) or at
-a control character, or take out what stands behind a semicolon (RFC 3986 §3.3)."""
 MAX_HEAD_BYTES = 64 * 1024
 """Envoy passes 60 KiB on at most (max_request_headers_kb), nginx 32 KiB."""
 MAX_PORT = 65_535
@@ -92,28 +90,15 @@ def _asked(scope: Message, headers: list[Header]) -> str | Decision:
         return Decision(Outcome.DENY, Code.BADGE_MALFORMED, "the head of the request is too long")
     path = str(scope["path"])
     if path.startswith(f"{ENVOY}/"):
-        return _question(scope["method"], path.removeprefix(ENVOY))
+        return asked(scope["method"], path.removeprefix(ENVOY))
     if path != NGINX:
         return _misconfigured(f"the proxy must ask under {ENVOY} or {NGINX}")
     methods, uris = ([v for n, v in headers if n == x] for x in (ORIGINAL_METHOD, ORIGINAL_URI))
     if len(methods) != 1 or len(uris) != 1:
         return _misconfigured("nginx must set X-Original-Method and X-Original-URI, once each")
-    return _question(methods[0], unquote(uris[0].partition("?")[0]))
-
-
-def _question(method: str, path: str) -> str | Decision:
-    """Return what a policy is asked about; the refusal of a path that can be read in two ways.
-
-    nginx passes on what the caller wrote, and Envoy leaves an escaped slash: `/orders/..%2fadmin`
-    is one path to this rule and another to that service.
-    """
-    first, *segments = path.split("/")
-    one_way = first == "" and segments and not {".", ".."} & set(segments)
-    one_way = one_way and "" not in segments[:-1]
-    if not one_way or any(each in path for each in _NOT_IN_PATHS):
-        reason = "the path must be in its plain form: no dot or empty segments, no \\ # ;"
-        return Decision(Outcome.DENY, Code.TOOL_POLICY_DENIED, reason)
-    return f"{method} {path}"
+    # nginx passes on what the caller wrote, and Envoy leaves an escaped slash: `/orders/..%2fadmin`
+    # is one path to this rule and another to that service.
+    return asked(methods[0], unquote(uris[0].partition("?")[0]))
 
 
 def _misconfigured(sentence: str) -> Decision:

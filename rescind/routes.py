@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from rescind_guard.integrations.asgi import WEBSOCKET, GuardASGI
+from rescind_guard.integrations.asgi import GuardASGI
+from rescind_guard.integrations.asked import WEBSOCKET
 from rescind_guard.integrations.errors import CannotGuard
 from rescind_guard.integrations.exempt import Exemptions, reason_of
 from rescind_guard.integrations.wsgi import GuardWSGI
@@ -74,7 +75,7 @@ def _judge(found: _Found) -> Route:
     return Route(found.method, found.path, bool(found.guards), why)
 
 
-def _walk(app: Any, at: str, guards: tuple[Any, ...]) -> Iterator[_Found]:
+def _walk(app: Any, at: str, guards: tuple[Any, ...], *, inside: bool = False) -> Iterator[_Found]:
     while isinstance(app, _GUARDS):
         app, guards = app.app, (*guards, app)
     for base in type(app).__mro__:
@@ -82,7 +83,7 @@ def _walk(app: Any, at: str, guards: tuple[Any, ...]) -> Iterator[_Found]:
         if walk is not None and (found := walk(app, at, guards)) is not None:
             yield from found
             return
-    if at:
+    if inside:
         yield _Found(ANY, f"{at}/*", app, guards)
         return
     raise CannotGuard(
@@ -108,7 +109,8 @@ def _starlette_routes(routes: Iterable[Any], at: str, guards: tuple[Any, ...]) -
         path = at + getattr(route, "path", "")
         inner = getattr(route, "app", None)
         if not hasattr(route, "endpoint"):  # a mount, a host
-            yield from _walk(inner, path or f"{at}/{getattr(route, 'host', '')}", guards)
+            host = getattr(route, "host", "")
+            yield from _walk(inner, f"{at}//{host}" if host else path, guards, inside=True)
             continue
         passed = (*guards, *_guards_of(inner))
         for method in _methods(getattr(route, "methods", ANY), type(route).__name__):

@@ -2,7 +2,11 @@
 
 Patterns are those of a shell, case-sensitive: `*` any text, `?` one character, `[ab]` one of these.
 What is denied by name stays denied whatever else allows it; of several levels the highest counts.
-A call that names no tool (reading a resource, a route) is none of these rules' business.
+A call that names no tool (reading a resource) is none of these rules' business.
+
+A request over HTTP is the tool `GET /orders/7` (`integrations.asked`). Some frameworks run the same
+handler for `/orders/7/`, so what denies, and a level, counts with and without a slash at the end;
+what allows is taken as it is written.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,6 +25,9 @@ MAX_KNOWN_TOOLS = 1024
 """Names whose answer is kept. Callers choose names: what is kept of them must be bounded."""
 MAX_KEPT_CHARS = 256
 MAX_SHOWN_CHARS = 80
+_PATH = " /"
+"""In the name of no tool but a request."""
+_HEAD = "HEAD "
 _NOBODY = max(LEVELS.values()) + 1
 
 
@@ -39,6 +46,7 @@ class Rules:
         self._denied = _patterns("tools_denied", denied)
         self._levels = tuple((levels or {}).items())
         for pattern, level in self._levels:
+            _check(pattern, "tool_levels")
             if not pattern or type(level) is not int or level not in LEVELS.values():
                 raise BadGuard(f"tool_levels: {pattern!r} needs a level from 0 to 4, not {level!r}")
         self._known: dict[str, int] = {}
@@ -64,17 +72,32 @@ class Rules:
 
     def level_of(self, tool: str) -> int:
         """Return the level that calling this tool needs; 5, which nobody has, if none may."""
-        if _matches(tool, self._denied) or (self._allowed and not _matches(tool, self._allowed)):
+        written = _spellings(tool)
+        denied = any(_matches(each, self._denied) for each in written)
+        if denied or (self._allowed and not _matches(tool, self._allowed)):
             return _NOBODY
-        return max(
-            (level for pattern, level in self._levels if fnmatchcase(tool, pattern)), default=0
-        )
+        found = (n for p, n in self._levels if any(fnmatchcase(each, p) for each in written))
+        return max(found, default=0)
+
+
+def _spellings(tool: str) -> tuple[str, ...]:
+    """Return a request as it may be written: with and without a slash at its end."""
+    if _PATH not in tool or tool.endswith(_PATH):
+        return (tool,)
+    return (tool, tool.removesuffix("/") if tool.endswith("/") else f"{tool}/")
 
 
 def _patterns(name: str, given: Collection[str]) -> tuple[str, ...]:
     if isinstance(given, str) or not all(isinstance(one, str) and one for one in given):
         raise BadGuard(f"{name} must be a list of patterns of names, not {given!r}")
+    for each in given:
+        _check(each, name)
     return tuple(given)
+
+
+def _check(pattern: str, name: str) -> None:
+    if pattern.startswith(_HEAD):
+        raise BadGuard(f"{name}: {pattern!r} matches nothing, for HEAD is judged as GET: write GET")
 
 
 def _matches(tool: str, patterns: tuple[str, ...]) -> bool:

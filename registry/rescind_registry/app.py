@@ -18,6 +18,7 @@ from litestar.types import ControllerRouterHandler
 
 from rescind_protocol.errors import RescindError
 from rescind_registry.auth import KEY_HEADER, authorize
+from rescind_registry.bodiless import Bodiless
 from rescind_registry.node import Node
 from rescind_registry.problems import answer, on_defect, on_error, on_http, on_nesting
 from rescind_registry.routes import agents, badges, document, health, kills, revocations, wellknown
@@ -40,7 +41,7 @@ def build(
         module.ROUTES
         for module in (health, document, wellknown, agents, badges, kills, revocations)
     ]
-    return Litestar(
+    app = Litestar(
         route_handlers=[*(route for each in ours for route in each), *routes],
         guards=[authorize],
         before_request=check_body,
@@ -56,6 +57,8 @@ def build(
         lifespan=list(lifespan),
         logging_config=None,
     )
+    app.asgi_handler = Bodiless(app.asgi_handler)
+    return app
 
 
 async def check_body(request: Request[Any, Any, Any]) -> Response[Any] | None:

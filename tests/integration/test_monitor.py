@@ -9,6 +9,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import httpx
 import pytest
 
 from rescind.errors import BadConfig
@@ -140,6 +141,16 @@ def test_nothing_else_is_answered() -> None:
                 client.shutdown(socket.SHUT_WR)
                 assert b"200 OK" not in client.recv(4096)
         assert ready(monitor.url)[0] == 200
+
+
+def test_head_is_answered_as_get_without_a_body() -> None:
+    """A monitor that sends HEAD reads the same status, and the connection is not left askew."""
+    with Monitor(0, list, lambda: GREEN) as monitor, httpx.Client(base_url=monitor.url) as client:
+        for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/x", 404)):
+            head = client.head(path)
+            assert (head.status_code, head.content) == (status, b""), path
+            length = head.headers["content-length"]
+            assert length == client.get(path).headers["content-length"]
 
 
 def test_silent_clients_do_not_pile_up() -> None:

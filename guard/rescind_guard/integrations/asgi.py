@@ -3,7 +3,9 @@
     app = GuardASGI(app, guard)
 
 - Every HTTP request and every WebSocket needs a badge, but for the exempt paths; whether the
-  application has such a route is found out after that.
+  application has such a route is found out after that. Rules and exemptions see a request as
+  `asked` says. Where it is not known how the application takes off a prefix (`root_path`), they
+  must allow the path with and without it.
 - Refusals are those of `http`. A WebSocket is refused before it is accepted, with the same answer
   where the server can send one (extension `websocket.http.response`), else with 403.
 - What the handler sees has no badge in its headers; `scope["rescind"]` has the decision.
@@ -21,7 +23,8 @@ from typing import Any, Protocol
 
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End
-from rescind_guard.integrations import http
+from rescind_guard.integrations import asked, behind, http, proven
+from rescind_guard.integrations.asked import HEAD, WEBSOCKET
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.errors import CannotGuard
 from rescind_guard.integrations.exempt import Exemptions
@@ -36,8 +39,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 SCOPE_KEY = "rescind"
 POLICY_VIOLATION = 1008
 """RFC 6455 §7.4.1; also what a refused WebSocket is closed with."""
-WEBSOCKET = "WEBSOCKET"
-"""In place of a method, in exemptions and in what the policy is told."""
 EVENT_STREAM = b"text/event-stream"
 _DENIAL = "websocket.http.response"
 
@@ -56,6 +57,7 @@ class GuardASGI:
         """`exempt`: route → reason. Raises `CannotGuard` for an exemption that is none."""
         self.app, self.guard, self.bearer = app, guard, bearer
         self.exempt = exempt if isinstance(exempt, Exemptions) else Exemptions(exempt)
+        self._framework, _ = behind.routes_by(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit the connection, run the application, look at all it sends."""
@@ -64,30 +66,56 @@ class GuardASGI:
             return
         if scope["type"] not in ("http", "websocket"):
             raise CannotGuard(f"an ASGI connection of type {scope['type']!r} cannot be guarded")
-        exempt = self.exempt.covers(_method(scope), scope["path"])
-        decision = self._decide(scope, exempt=exempt)
+        questions = self._questions(scope)
+        if isinstance(questions, Decision):
+            await refuse(scope, send, questions)
+            return
+        exempt = all(map(self.exempt.covers, questions))
+        outer = proven.of(scope)
+        if outer is not None and outer.settles(self.guard, questions, exempt=exempt):
+            await self.app(scope, receive, send)
+            return
+        headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
+        headers += proven.headers(scope)
+        decision = self._decide(headers, questions, exempt=exempt)
         if not decision:
             await refuse(scope, send, decision)
             return
-        clean = self._clean(scope, decision)
+        kept = [each for each in scope["headers"] if http.is_kept(*each, bearer=self.bearer)]
+        found = proven.Proven(
+            self.guard, headers, bearer=self.bearer, asked=questions, exempt=exempt
+        )
+        clean = {**scope, "headers": kept, SCOPE_KEY: decision, proven.KEY: found}
         if exempt:
             await self.app(clean, receive, send)
         else:
             await Flow(self.guard, decision, scope, send).run(partial(self.app, clean, receive))
 
-    def _decide(self, scope: Scope, *, exempt: bool) -> Decision:
-        headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
-        tool = f"{_method(scope)} {scope['path']}"
-        return http.decide(self.guard, headers, tool=tool, bearer=self.bearer, exempt=exempt)
+    def _questions(self, scope: Scope) -> tuple[str, ...] | Decision:
+        """Return what the scope asks for: once, or with and without a prefix that may count."""
+        method = scope.get("method", WEBSOCKET)
+        path = asked.routed(scope["path"], scope.get("root_path") or "")
+        if path is None:
+            return asked.refusal("the prefix (root_path) stands in the path, and not before it")
+        paths = [path]
+        if self._framework is None and path != scope["path"]:
+            paths.append(scope["path"])
+        return asked.all_of(method, paths)
 
-    def _clean(self, scope: Scope, decision: Decision) -> Scope:
-        kept = [each for each in scope["headers"] if http.is_kept(*each, bearer=self.bearer)]
-        return {**scope, "headers": kept, SCOPE_KEY: decision}
-
-
-def _method(scope: Scope) -> str:
-    method: str = scope.get("method", WEBSOCKET)
-    return method
+    def _decide(
+        self, headers: list[http.Header], questions: tuple[str, ...], *, exempt: bool
+    ) -> Decision:
+        """Return the first refusal of all that may be asked for, else the first decision."""
+        found = None
+        for question in questions:
+            # Litestar has one route for both.
+            is_lenient = self._framework == behind.LITESTAR
+            tool = asked.without_slash(question) if is_lenient else question
+            now = http.decide(self.guard, headers, tool=tool, bearer=self.bearer, exempt=exempt)
+            if not now:
+                return now
+            found = found or now
+        return found or asked.refusal("nothing is asked for")
 
 
 async def refuse(scope: Scope, send: Send, decision: Decision) -> None:
@@ -101,7 +129,8 @@ async def refuse(scope: Scope, send: Send, decision: Decision) -> None:
         kind = _DENIAL
     headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
     await send({"type": f"{kind}.start", "status": answer.status, "headers": headers})
-    await send({"type": f"{kind}.body", "body": answer.body})
+    body = b"" if scope.get("method") == HEAD else answer.body
+    await send({"type": f"{kind}.body", "body": body})
 
 
 def _closing(decision: Decision) -> Message:

@@ -5,13 +5,15 @@
     def healthz(): ...
 
 or `rescind.protect(app, exempt={"/healthz": "a probe of the load balancer"})`. An exemption is a
-path without parameters, compared byte by byte, for all methods or for one (`"GET /healthz"`; a
-decorated function's route: for its own methods). A *killed* badge is refused there, too.
+path without parameters, compared byte by byte, for all methods or for one (`"GET /healthz"`, which
+HEAD is, too; a decorated function's route: for its own methods). A *killed* badge is refused there.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from rescind_guard.decision import Decision
+from rescind_guard.integrations.asked import GET, HEAD, asked
 from rescind_guard.integrations.errors import CannotGuard
 
 ATTRIBUTE = "__rescind_exempt__"
@@ -62,9 +64,8 @@ class Exemptions:
 
         Raises `CannotGuard` for an exemption that is none.
         """
-        self.said = dict(said or {})
-        for route, reason in self.said.items():
-            _check_route(route)
+        self.said = {_checked(route): reason for route, reason in (said or {}).items()}
+        for reason in self.said.values():
             check_reason(reason)
         self._decorated = decorated
 
@@ -77,19 +78,23 @@ class Exemptions:
             self._decorated = None
         return self.said
 
-    def covers(self, method: str, path: str) -> bool:
-        """Whether this very route is exempt."""
+    def covers(self, asked: str) -> bool:
+        """Whether what is asked for, as `asked` says it, is exempt."""
         found = self.all()
-        return bool(found) and (path in found or f"{method} {path}" in found)
+        return bool(found) and (asked in found or asked.partition(" ")[2] in found)
 
 
 def _is_fixed(route: str) -> bool:
     return not set(route) & set("{}<>*()^$")
 
 
-def _check_route(route: str) -> None:
-    path = route.rpartition(" ")[2]
-    if not path.startswith("/") or not _is_fixed(route):
+def _checked(route: str) -> str:
+    """Return a route in the form that `covers` compares."""
+    method, _, path = route.rpartition(" ")
+    one = asked(method or GET, path)
+    if isinstance(one, Decision) or not _is_fixed(route) or method.upper() == HEAD:
         raise CannotGuard(
-            f"an exempt route is a path without parameters, or METHOD and path, not {route!r}"
+            "an exempt route is a path without parameters in its plain form, or METHOD and path "
+            f"(GET for HEAD), not {route!r}"
         )
+    return one if method else path

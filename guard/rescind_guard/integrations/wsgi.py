@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from rescind_guard.decision import Decision
-from rescind_guard.integrations import carriage, http
+from rescind_guard.integrations import asked, behind, carriage, http, proven
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.exempt import Exemptions
 from rescind_guard.integrations.http import Guards, Header
@@ -47,23 +47,46 @@ class GuardWSGI:
         """`exempt`: route → reason. Raises `CannotGuard` for an exemption that is none."""
         self.app, self.guard, self.bearer = app, guard, bearer
         self.exempt = exempt if isinstance(exempt, Exemptions) else Exemptions(exempt)
+        self._lenient: bool | None = None
+        """Not known before the first request: routes are added until then."""
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Admit the request, run the application, look at all it returns."""
-        path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")) or "/"
-        path = path.encode("latin-1").decode("utf-8", "replace")  # PEP 3333: bytes as latin-1
-        method = str(environ.get("REQUEST_METHOD", ""))
-        exempt, tool = self.exempt.covers(method, path), f"{method} {path}"
-        headers = _headers(environ)
+        question = self._question(environ)
+        if isinstance(question, Decision):
+            return _refuse(question, environ, start_response)
+        exempt = self.exempt.covers(question)
+        outer = proven.of(environ)
+        if outer is not None and outer.settles(self.guard, (question,), exempt=exempt):
+            return self.app(environ, start_response)
+        headers = [*_headers(environ), *proven.headers(environ)]
+        tool = asked.without_slash(question) if self._is_lenient() else question
         decision = http.decide(self.guard, headers, tool=tool, bearer=self.bearer, exempt=exempt)
         if not decision:
-            return _refuse(decision, start_response)
+            return _refuse(decision, environ, start_response)
         clean = {name: said for name, said in environ.items() if self._is_kept(name, said)}
         clean[ENVIRON_KEY] = decision
+        clean[proven.KEY] = proven.Proven(
+            self.guard, headers, bearer=self.bearer, asked=(question,), exempt=exempt
+        )
         if exempt:
             return self.app(clean, start_response)
-        answer = _Answer(self.guard, decision, start_response)
+        answer = _Answer(self.guard, decision, environ, start_response)
         return answer.parts(self.app(clean, answer.start))
+
+    def _is_lenient(self) -> bool:
+        """Whether Flask takes a path with and without a slash at its end for one route."""
+        if self._lenient is None:
+            url_map = getattr(behind.routes_by(self.app)[1], "url_map", None)
+            rules = url_map.iter_rules() if url_map is not None else ()
+            self._lenient = any(each.strict_slashes is False for each in rules)
+        return self._lenient
+
+    def _question(self, environ: Environ) -> str | Decision:
+        """Return what is asked for: `SCRIPT_NAME` is a prefix by which nobody routes (PEP 3333)."""
+        path = str(environ.get("PATH_INFO") or "/")
+        path = path.encode("latin-1", "replace").decode("utf-8", "replace")  # bytes as latin-1
+        return asked.asked(str(environ.get("REQUEST_METHOD", "")), path)
 
     def _is_kept(self, name: str, said: Any) -> bool:
         if not name.startswith(_PREFIX):
@@ -82,17 +105,19 @@ def _headers(environ: Environ) -> list[Header]:
     return [(name, str(said)) for name, said in found if name in wanted]
 
 
-def _refuse(decision: Decision, start_response: StartResponse, *exc: Any) -> list[bytes]:
+def _refuse(decision: Decision, environ: Environ, start_response: StartResponse) -> list[bytes]:
     answer = http.refused(decision)
-    start_response(_STATUS[answer.status], list(answer.headers), *exc)
-    return [answer.body]
+    start_response(_STATUS[answer.status], list(answer.headers))
+    return [] if environ.get("REQUEST_METHOD") == asked.HEAD else [answer.body]
 
 
 class _Answer:
     """The response of one admitted request: held back until its first part is looked at."""
 
-    def __init__(self, guard: Guards, decision: Decision, start: StartResponse) -> None:
-        self._guard, self._decision, self._start = guard, decision, start
+    def __init__(
+        self, guard: Guards, decision: Decision, environ: Environ, start: StartResponse
+    ) -> None:
+        self._guard, self._decision, self._environ, self._start = guard, decision, environ, start
         self._held: tuple[Any, ...] | None = None
         self._write: Write | None = None
 
@@ -132,7 +157,7 @@ class _Answer:
 
     def _withhold(self, refusal: Decision) -> list[bytes]:
         if self._write is None:
-            return _refuse(refusal, self._start)
+            return _refuse(refusal, self._environ, self._start)
         if _is_event_stream(self._held):
             return []  # events have no end to miss
         raise CutOff(refusal.reason)

@@ -26,6 +26,17 @@ def test_a_node_is_ready_while_its_view_is_fresh_and_alive_in_any_case(tmp_path:
         assert (alive.status_code, alive.json()) == (200, {"alive": True})
 
 
+def test_head_is_answered_as_get_without_a_body(tmp_path: Path) -> None:
+    """Of every route, also one that refuses; a method that no route has is still none."""
+    with benched(tmp_path) as (bench, client):
+        for path in ("/healthz", "/readyz", "/.well-known/jwks.json", "/openapi.json", "/v1/kills"):
+            get, head = client.get(path), client.head(path)
+            assert (head.status_code, head.content) == (get.status_code, b""), path
+        bench.fresh = False
+        assert client.head("/readyz").status_code == 503
+        assert client.head("/nothing").status_code == 404
+
+
 @get("/feed", opt=PUBLIC, sync_to_thread=False)
 def feed(request: Request[Any, Any, Any]) -> str:
     """Answer from the node, as a feed does."""
