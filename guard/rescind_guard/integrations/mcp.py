@@ -29,7 +29,7 @@ from typing import Any, NoReturn, Protocol
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End, Work
-from rescind_guard.integrations import carriage, http, mcp_challenge, mcp_streams
+from rescind_guard.integrations import carriage, http, mcp_challenge, mcp_streams, proven
 from rescind_guard.integrations.carriage import META_KEY, Bearer
 from rescind_guard.integrations.errors import AlreadyGuarded, BadCarriage, CannotGuard
 from rescind_guard.integrations.mcp_streams import Sessions
@@ -270,7 +270,8 @@ def _is_exempt(ctx: Ctx) -> bool:
 
 def _headers(ctx: Ctx) -> list[tuple[str, str]]:
     headers = getattr(ctx.request, "headers", None) or {}
-    return list(headers.items())
+    outer = proven.headers(getattr(ctx.request, "scope", None) or {})
+    return [*headers.items(), *outer]
 
 
 def _tool_called(ctx: Ctx) -> str | None:
@@ -334,5 +335,6 @@ def _request_without_badge(request: Any, bearer: Bearer) -> Any:
     raw = request.scope["headers"]
     kept = [pair for pair in raw if not carriage.carries_badge(*pair, bearer=bearer)]
     clean.scope = {**request.scope, "headers": kept}
+    clean.scope.pop(proven.KEY, None)
     vars(clean).pop("_headers", None)  # starlette's parsed copy
     return clean

@@ -30,7 +30,7 @@ import msgspec
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End, Work
-from rescind_guard.integrations import http, mcp_challenge
+from rescind_guard.integrations import http, mcp_challenge, proven
 from rescind_guard.integrations.asgi import App, Flow, Message, Receive, Scope, Send, refuse
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.http import Guards
@@ -170,7 +170,7 @@ class GuardStreams:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a GET of a session and watch it; learn of what begins and ends one."""
-        method, headers = scope.get("method"), _headers(scope)
+        method, headers = scope.get("method"), [*_headers(scope), *proven.headers(scope)]
         name = _session_of(headers)
         if name is not None and method == "GET":
             await self._stream(name, headers, scope, partial(self._app, scope, receive), send)
