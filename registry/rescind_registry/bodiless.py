@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 _HEAD = "HEAD"
@@ -21,7 +19,7 @@ class Bodiless:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Ask the handler of GET, and keep back what follows the headers."""
         if scope["type"] != "http" or scope["method"] != _HEAD:
             await self.app(scope, receive, send)
