@@ -53,3 +53,19 @@ OF_POLICY = {
     Code.TOOL_SCOPE_INSUFFICIENT: "badges carry no scopes; a policy that knows some may say it",
 }
 """RFC-006's words that a guard says where a policy names them in its `Ruling`, and nowhere else."""
+
+IN_EVIDENCE = {
+    Code.TOOL_AUTH_MISSING: Code.TOOL_AUTH_MISSING,
+    Code.BADGE_REVOKED: Code.TOOL_BADGE_REVOKED,
+    Code.BADGE_AGENT_DISABLED: Code.TOOL_BADGE_REVOKED,
+    Code.BADGE_ISSUER_UNTRUSTED: Code.TOOL_ISSUER_UNTRUSTED,
+    Code.TOOL_POLICY_FAILED: Code.TOOL_POLICY_DENIED,
+}
+"""RFC-006 §10: what evidence calls a refusal. Other `TOOL_…` codes are called what they are, and a
+fault of a badge is `TOOL_BADGE_INVALID`."""
+
+
+def in_evidence(code: Code) -> Code:
+    """Return the word of RFC-006 §10 for the code of a refusal."""
+    named = code if code.startswith("TOOL_") else Code.TOOL_BADGE_INVALID
+    return IN_EVIDENCE.get(code, named)

@@ -1,4 +1,7 @@
-"""One decision as one record: the evidence's fields (RFC-006 §7.3), and what names the kill.
+"""One decision as one record: the evidence of RFC-006 §7.3, valid against its schema, and ours.
+
+What the schema does not know stands in the namespace `rescind`: the kill, the exact code, the
+reason in words.
 
 A record never has a token in it, and of a call's parameters their hash alone: the log is read by
 more people than may see either.
@@ -9,8 +12,9 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
+import rfc8785
 
-from rescind_guard.codes import Code, Outcome
+from rescind_guard.codes import Code, Outcome, in_evidence
 from rescind_guard.decision import Decision
 from rescind_protocol.encoding import b64url_encode
 
@@ -18,9 +22,13 @@ EVENT_NAME = "capiscio.tool_invocation"
 MAX_TEXT_CHARS = 512
 """Of anything that a caller may have chosen."""
 Record = dict[str, str | list[str]]
-_WORDS = {Outcome.ALLOW: "ALLOW", Outcome.DENY: "DENY", Outcome.CANNOT_TELL: "DENY"}
+ALLOW, DENY = "ALLOW", "DENY"
 OBSERVED = "ALLOW_OBSERVE"
-"""A refusal that the mode lets pass (RFC-005 §7.4)."""
+"""A refusal that the mode lets pass (RFC-005 §7.4): a word of `capiscio.policy.decision` alone."""
+BADGE, ANONYMOUS = "badge", "anonymous"
+"""How the caller said who it is (RFC-006 §7.2)."""
+_NONE_GIVEN = frozenset({Code.TOOL_AUTH_MISSING, Code.OK})
+"""Codes of a decision on no badge: it was missing, or was not needed."""
 
 
 class About(msgspec.Struct, frozen=True):
@@ -42,34 +50,39 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 def hash_of(params: Any) -> str | None:
-    """Return `sha256:` and the hash of parameters as JSON with sorted keys; None if they are none.
+    """Return `sha256:` and the hash of parameters as canonical JSON (RFC 8785, RFC-006 §7.2.1).
 
-    Taken at once, for a tool may change what it was given.
+    None for what is not JSON. Taken at once, for a tool may change what it was given.
     """
     try:
-        digest = sha256(msgspec.json.encode(params, order="sorted")).digest()
+        digest = sha256(rfc8785.dumps(msgspec.to_builtins(params, str_keys=True))).digest()
     except Exception:  # noqa: BLE001 - whatever a caller passes, evidence breaks no call
         return None
     return f"sha256:{b64url_encode(digest)}"
 
 
 def record(entry: Entry, about: About) -> Record:
-    """Return the record; what is not known is absent."""
+    """Return the record; what is not known is absent, or empty where the schema requires it."""
     decision, claims = entry.decision, entry.decision.claims
-    observed = decision.outcome is Outcome.ALLOW and decision.code is not Code.OK
+    allowed, refused = decision.outcome is Outcome.ALLOW, decision.code is not Code.OK
+    anonymous = claims is None and decision.code in _NONE_GIVEN
+    target = about.audience if entry.tool is None else entry.tool
     said: dict[str, Any] = {
         "time": datetime.fromtimestamp(entry.at, UTC).isoformat(timespec="milliseconds"),
         "event.name": EVENT_NAME,
-        "capiscio.agent.did": claims and claims.sub,
+        "capiscio.agent.did": "" if claims is None else claims.sub,
         "capiscio.badge.jti": claims and claims.jti,
-        "capiscio.auth.level": claims and str(claims.level),
-        "capiscio.target": about.audience if entry.tool is None else entry.tool,
+        "capiscio.auth.level": ANONYMOUS if anonymous else BADGE,
+        "capiscio.target": "" if target is None else target,
         "capiscio.policy_version": entry.policy_version,
         "capiscio.policy.decision_id": decision.decision_id,
-        "capiscio.decision": OBSERVED if observed else _WORDS[decision.outcome],
+        "capiscio.policy.decision": OBSERVED if allowed and refused else None,
+        "capiscio.decision": ALLOW if allowed else DENY,
         "capiscio.tool.params_hash": entry.params_hash,
-        "capiscio.deny_reason": None if decision.code is Code.OK else decision.reason,
+        "capiscio.deny_reason": None if allowed else in_evidence(decision.code).value,
         "rescind.code": decision.code.value,
+        "rescind.reason": decision.reason if refused else None,
+        "rescind.trust_level": claims and str(claims.level),
         "rescind.outcome": decision.outcome.value,
         "rescind.issuer": claims and claims.iss,
         "rescind.session": claims and claims.sid,

@@ -6,19 +6,21 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from rescind_guard import Code, Guard, decision_log
+from rescind_guard import Code, Guard, View, decision_log
 from rescind_guard.decision_log import DecisionLog
 from rescind_guard.errors import LogFailed
 from rescind_guard.evidence import MAX_TEXT_CHARS, About, hash_of
 from rescind_guard.log_files import Lines, LogFile
 from rescind_guard.policy import Ruling
 from rescind_protocol import targets
+from rescind_protocol.encoding import b64url_encode
 from tests.fakes.badges import AGENT, ISSUER, Scene, read_jti
 from tests.fakes.decision_log import LogSink, lines
 from tests.fakes.fabric import NOW
@@ -69,7 +71,7 @@ def test_a_record_has_the_evidence_and_the_kill_that_decided() -> None:
         "event.name": "capiscio.tool_invocation",
         "capiscio.agent.did": AGENT,
         "capiscio.badge.jti": read_jti(badge),
-        "capiscio.auth.level": "3",
+        "capiscio.auth.level": "badge",
         "capiscio.target": "refund",
         "capiscio.policy_version": "rules:1",
         "capiscio.policy.decision_id": "d-7",
@@ -77,6 +79,7 @@ def test_a_record_has_the_evidence_and_the_kill_that_decided() -> None:
         "capiscio.tool.params_hash": hash_of({"iban": "DE02120300000000202051"}),
         "rescind.code": "OK",
         "rescind.outcome": "allow",
+        "rescind.trust_level": "3",
         "rescind.issuer": ISSUER,
         "rescind.session": "root-1",
     }
@@ -99,7 +102,8 @@ def test_a_token_that_is_refused_is_not_recorded_either(token: str) -> None:
         scene.guard(recorder=log).check(token)
         scene.guard(recorder=log).check(scene.issuer.badge() + "AAAA")
     for found in sink.records:
-        assert "capiscio.agent.did" not in found
+        assert found["capiscio.agent.did"] == ""
+        assert "capiscio.badge.jti" not in found
         assert token not in msgspec.json.encode(found).decode()
 
 
@@ -110,9 +114,65 @@ def test_what_observing_lets_pass_is_told_apart() -> None:
         guard = scene.guard(recorder=log, enforcement_mode="EM-GUARD", policy=lambda *_: "no")
         assert guard.check(scene.issuer.badge())
     (found,) = sink.records
-    assert found["capiscio.decision"] == "ALLOW_OBSERVE"
+    assert found["capiscio.decision"] == "ALLOW"
+    assert found["capiscio.policy.decision"] == "ALLOW_OBSERVE"
+    assert "capiscio.deny_reason" not in found
     assert found["rescind.code"] == "TOOL_POLICY_DENIED"
     assert found["rescind.warnings"] == ["EM-GUARD: would deny: no"]
+
+
+def valid(found: dict[str, Any]) -> bool:
+    """Whether a record has what RFC-006 §7.3 requires, in the words that it knows."""
+    required = ("agent.did", "target", "policy_version")
+    optional = ("badge.jti", "tool.params_hash", "deny_reason")
+    return (
+        found["event.name"] == "capiscio.tool_invocation"
+        and found["capiscio.decision"] in ("ALLOW", "DENY")
+        and found["capiscio.auth.level"] in ("badge", "apikey", "anonymous")
+        and all(isinstance(found[f"capiscio.{name}"], str) for name in required)
+        and all(isinstance(found.get(f"capiscio.{name}", ""), str) for name in optional)
+    )
+
+
+def test_every_record_fits_the_schema_of_the_reference() -> None:
+    """RFC-006 §7.3, whatever the decision; a denial has a code of its §10."""
+    scene, sink = Scene(), LogSink()
+    unsynced = Guard(View(), scene.issuers, clock=scene.clock)
+    cases: list[tuple[dict[str, Any], str | None, str | None]] = [
+        ({}, scene.issuer.badge(), None),
+        ({}, None, "TOOL_AUTH_MISSING"),
+        ({}, "junk", "TOOL_BADGE_INVALID"),
+        ({}, scene.issuer.badge(exp=NOW - 100, iat=NOW - 300), "TOOL_BADGE_INVALID"),
+        ({}, scene.issuer.badge(iss="https://stranger.example"), "TOOL_ISSUER_UNTRUSTED"),
+        ({"policy": lambda *_: "no"}, scene.issuer.badge(), "TOOL_POLICY_DENIED"),
+        ({"policy": lambda *_: 1 / 0}, scene.issuer.badge(), "TOOL_POLICY_DENIED"),
+        ({"minimum_level": 4}, scene.issuer.badge(), "TOOL_TRUST_INSUFFICIENT"),
+        ({"enforcement_mode": "observe"}, None, None),
+    ]
+    killed = scene.issuer.badge(sub="did:web:acme.example:killed")
+    scene.revocations.kill(targets.agent("did:web:acme.example:killed"))
+    with logging_to(sink) as log:
+        for options, badge, _ in cases:
+            scene.guard(recorder=log, **options).check(badge)
+        scene.guard(recorder=log).check(killed, tool="refund")
+        scene.guard(recorder=log).admits_exempt(None)
+        unsynced._recorder = log
+        unsynced.check(scene.issuer.badge("3"))
+    assert all(map(valid, sink.records))
+    said = [found.get("capiscio.deny_reason") for found in sink.records]
+    expected = [reason for *_, reason in cases]
+    assert said == [*expected, "TOOL_BADGE_REVOKED", None, "TOOL_BADGE_INVALID"]
+    levels = [found["capiscio.auth.level"] for found in sink.records]
+    assert [at for at, level in enumerate(levels) if level == "anonymous"] == [1, 8, 10]
+
+
+def test_parameters_are_hashed_as_canonical_json() -> None:
+    """RFC 8785 §3.2.3 (the order of keys) and §3.2.2.3 (numbers), as other languages do."""
+    canonical = '{"a":1,"é":1e+30,"\U0001f600":[0.1,null],"\ufb33":"x"}'.encode()
+    digest = b64url_encode(sha256(canonical).digest())
+    params = {"\ufb33": "x", "\U0001f600": [0.1, None], "a": 1.0, "é": 1e30}
+    assert hash_of(params) == f"sha256:{digest}"
+    assert hash_of({"n": 2**60}) is None
 
 
 @pytest.mark.parametrize("tool", ["x" * 100_000, "\ud800", 7, b"x", "a\nb\x1b[2J"])
