@@ -29,12 +29,12 @@ from rescind_guard.view import View
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_subscriber.background import Background
-from rescind_subscriber.errors import ListUnkept
+from rescind_subscriber.errors import ListUnavailable, ListUnkept
 from rescind_subscriber.metrics import list_families
 from rescind_subscriber.tasks import jitter
 from rescind_subscriber.unsigned.fetch import Answer
 from rescind_subscriber.unsigned.place import Place
-from rescind_subscriber.unsigned.reader import read
+from rescind_subscriber.unsigned.reader import merged, read_page
 from rescind_subscriber.unsigned.shelf import Kept, ListShelf
 
 log = logging.getLogger("rescind.lists")
@@ -44,6 +44,10 @@ EVERY_S = 10.0
 TICK_S = 0.1
 MAX_LISTS = 16
 AT_ONCE = 4
+MAX_PAGES = 500
+"""Of one list: 50,000 entries in pages of a hundred, as the reference's default is."""
+MAX_PAGES_S = 60.0
+"""Other lists wait for the round that a list of many pages is fetched in."""
 SAVE_EVERY_S = 300.0
 """That a list was confirmed is written so often; its contents with each change."""
 NEVER = "was not fetched yet"
@@ -187,10 +191,33 @@ class ListKeeper(Background):
         """Ask and read, in any thread; nothing is changed here."""
         try:
             answer = self._fetch(known.place, known.tag)
-            found = known.list if answer.raw is None else read(answer.raw, known.place.issuer)
+            tag, found = answer.tag, known.list
+            if answer.raw is not None:
+                pages = self._pages(known.place, answer.raw)
+                found = merged(pages)
+                # A tag is of one page: with several, nothing says that the others are unchanged.
+                tag = answer.tag if len(pages) == 1 else ""
         except RescindError as error:
             return error
-        return answer.tag, known.list if found == known.list else found
+        return tag, known.list if found == known.list else found
+
+    def _pages(self, place: Place, raw: bytes) -> list[UnsignedList]:
+        """Read a list's first page and fetch those behind it; raises `RescindError`."""
+        pages, cursors, begun = [], set[str](), self._clock.boot()
+        while True:
+            page, cursor = read_page(raw, place.issuer)
+            pages.append(page)
+            if not cursor:
+                return pages
+            if cursor in cursors:
+                raise ListUnavailable("repeats a page: it does not understand its own cursor")
+            cursors.add(cursor)
+            if len(pages) == MAX_PAGES or self._clock.boot() - begun > MAX_PAGES_S:
+                raise ListUnavailable(f"has not ended after {len(pages)} pages")
+            answer = self._fetch(place.page(cursor), "")
+            if answer.raw is None:
+                raise ListUnavailable("answers a page with nothing")
+            raw = answer.raw
 
     def _take(self, known: _Known, asked: "_Asked") -> None:
         known.due = self._clock.boot() + self._every_s * jitter(0.8, 1.2)

@@ -1,10 +1,11 @@
 """Where an unsigned list is, and whose badges it may stop. No I/O.
 
 Nothing in the list is signed, so that TLS is all that says who wrote it: plain HTTP goes to this
-machine alone.
+machine alone. A file on this machine is as good as the folder that it lies in.
 """
 
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
@@ -14,6 +15,7 @@ from rescind_subscriber.errors import SourceRefused
 from rescind_subscriber.http_address import check_token, has_user, is_loopback, is_visible
 
 MAX_URL_CHARS = 2048
+FILE = "file"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -32,6 +34,21 @@ class Place(msgspec.Struct, frozen=True):
         parts = urlsplit(self.url)
         return f"{parts.netloc}{parts.path}"
 
+    @property
+    def file(self) -> Path | None:
+        """The path, if the list is a file."""
+        parts = urlsplit(self.url)
+        return Path(unquote(parts.path)) if parts.scheme == FILE else None
+
+    def page(self, cursor: str) -> "Place":
+        """Return where the page behind a cursor is (`nextCursor`, RFC-002 §12.5)."""
+        parts = urlsplit(self.url)
+        asked = [
+            pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "cursor"
+        ]
+        query = urlencode([*asked, ("cursor", cursor)])
+        return msgspec.structs.replace(self, url=urlunsplit(parts._replace(query=query)))
+
 
 def place(issuer: str, url: str, token: str | None = None) -> Place:
     """Return a place in canonical form; raises `SourceRefused` for what cannot be right."""
@@ -44,6 +61,8 @@ def place(issuer: str, url: str, token: str | None = None) -> Place:
     except ValueError as error:  # it may quote a password
         raise _no_address(issuer) from error
     fits = len(url) <= MAX_URL_CHARS and is_visible(url)
+    if fits and parts.scheme == FILE and not host and parts.path.startswith("/"):
+        return Place(canonical, url)
     if not fits or parts.scheme not in ("http", "https") or not host or parts.fragment:
         raise _no_address(issuer)
     if has_user(parts):
@@ -60,7 +79,8 @@ def place(issuer: str, url: str, token: str | None = None) -> Place:
 def _no_address(issuer: str) -> SourceRefused:
     """Without what was given: a password may be in it."""
     return SourceRefused(
-        f"unsigned list of {issuer[:80]}: what is given is no address: write https://HOST/PATH"
+        f"unsigned list of {issuer[:80]}: what is given is no address: write https://HOST/PATH or "
+        "file:///PATH"
     )
 
 

@@ -1,23 +1,32 @@
-"""Reads a bundle as an unsigned list: bytes in, target digests out. Pure.
+"""Reads an unsigned list: bytes in, target digests out. Pure.
 
-Two forms, told apart by their first bytes: the reference registry's JSON, `{"data": {…}, "modules":
-…, "revision": …}` (INTEROP §3), and an OPA bundle, whose `data.json` is that `data`. Of the data
-are read
+Four documents, told apart by their first bytes and members:
 
-    revocations     a list of `jti`s, or of objects with one; an object by `jti`, of objects or
-                    `true`; or an object by kind of target, as our own registry writes it
-    agents          by DID: {"status": "active" | "suspended" | "disabled"}
+    {"data": {…}, "modules": …, "revision": …}          the reference registry's bundle (INTEROP §3)
+    an OPA bundle                                       whose `data.json` is that `data`
+    {"revocations": […], "nextCursor": …, …}            `GET /v1/revocations` (RFC-002 §12.5)
+    {"syncedAt": …, "revocations": […]}                 the reference verifier's cache, a file
 
-It is all or nothing: a document that is not understood in every part changes nothing. A page of
-several is none, and neither is a delta: what is missing on it would be free again.
+Of the data are read
+
+    revocations     a list of `jti`s, or of objects with one or with a `target`; an object by `jti`,
+                    of objects or `true`; or an object by kind of target, as our registry writes it
+    agents          by DID: {"status": "active" | "suspended" | "disabled"}; or a list of objects
+                    with `did` and `status`
+
+It is all or nothing: a document that is not understood in every part changes nothing. A delta is
+refused, and so is one page of several: what is missing on it would be free again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from rescind_guard.unsigned import UnsignedList
 from rescind_protocol import bundles, targets
-from rescind_protocol.encoding import check_json
+from rescind_protocol.changes import Effect
+from rescind_protocol.encoding import check_document
 from rescind_protocol.errors import Malformed, TooLarge
 from rescind_protocol.limits import MAX_UNIX_S
 from rescind_protocol.table import ALIVE, ALL
@@ -29,6 +38,9 @@ MAX_BYTES = 8 * 1024 * 1024
 milliseconds, one of nothing but brackets for most of a second. Whoever has more to say has a log of
 signed events for it."""
 MAX_ENTRIES = 50_000
+MAX_CURSOR_CHARS = 512
+_NEVER = "0001-01-01"
+"""Go's zero time: a cache that no registry has filled yet."""
 _GZIP = b"\x1f\x8b"
 _KINDS = frozenset(map(str, Kind))
 _STATUSES = ("active", "suspended", "disabled")
@@ -38,18 +50,57 @@ Cuts = dict[bytes, int]
 
 def read(raw: bytes, issuer: str) -> UnsignedList:
     """Return what a document says of an issuer's badges; raises `Malformed`, `TooLarge`."""
-    data = _unpacked(raw) if raw.startswith(_GZIP) else _member(_json(raw), "data")
-    if "revocations" not in data:
-        # Not an empty list: whoever serves another document by mistake shall free nobody.
-        raise Malformed("its data has no `revocations`")
-    killed = _revocations(data["revocations"], issuer)
-    suspended: Cuts = {}
+    found, cursor = read_page(raw, issuer)
+    if cursor:
+        raise Malformed("it is one page of several")
+    return found
+
+
+def read_page(raw: bytes, issuer: str) -> tuple[UnsignedList, str]:
+    """Return what a document says, and the cursor of its next page ("": it is whole).
+
+    Raises `Malformed`, `TooLarge`.
+    """
+    data, cursor = (_unpacked(raw), "") if raw.startswith(_GZIP) else _plain(raw)
+    if data.keys().isdisjoint(("revocations", "agents")):
+        # Not an empty list: another document, served by mistake, shall free nobody.
+        raise Malformed("its data has no `revocations` and no `agents`")
+    killed, suspended = _revocations(data.get("revocations", []), issuer)
     for did, status in _agents(data.get("agents", {})):
         if status != "active":
             into = suspended if status == "suspended" else killed
             into[targets.agent(did).digest] = ALL
+    return _checked(issuer, killed, suspended), cursor
+
+
+def merged(pages: Sequence[UnsignedList]) -> UnsignedList:
+    """Return the pages of one list as one; raises `TooLarge`."""
+    killed: Cuts = {}
+    suspended: Cuts = {}
+    for page in pages:
+        for into, cuts in ((killed, page.killed), (suspended, page.suspended)):
+            for digest, cut in cuts.items():
+                into[digest] = max(cut, into.get(digest, ALIVE))
+    return _checked(pages[0].issuer, killed, suspended)
+
+
+def _checked(issuer: str, killed: Cuts, suspended: Cuts) -> UnsignedList:
     _check_count(len(killed) + len(suspended))
     return UnsignedList(issuer, killed, suspended)
+
+
+def _plain(raw: bytes) -> tuple[dict[str, Any], str]:
+    found = _object(_json(raw), "it")
+    if "data" in found or "revocations" not in found:
+        return _member(found, "data"), ""
+    synced, cursor = found.get("syncedAt"), found.get("nextCursor") or ""
+    if isinstance(synced, str) and synced.startswith(_NEVER):
+        raise Malformed("its `syncedAt` says that it was never synced")
+    if not isinstance(cursor, str) or len(cursor) > MAX_CURSOR_CHARS:
+        raise Malformed("its `nextCursor` is not a text")
+    # Go writes null for a slice that nothing was added to.
+    rows = found["revocations"]
+    return {"revocations": [] if rows is None and synced else rows}, cursor
 
 
 def _unpacked(raw: bytes) -> dict[str, Any]:
@@ -67,21 +118,31 @@ def _unpacked(raw: bytes) -> dict[str, Any]:
 def _json(raw: bytes) -> Any:
     if len(raw) > MAX_BYTES:
         raise TooLarge(f"it is larger than {MAX_BYTES} bytes")
-    return check_json(raw)
+    return check_document(raw)
 
 
-def _revocations(said: Any, issuer: str) -> Cuts:
+def _revocations(said: Any, issuer: str) -> tuple[Cuts, Cuts]:
+    """Return what is killed and what is suspended."""
     if isinstance(said, list):
         _check_count(len(said))
         named = _rows(said, issuer)
     else:
         named = _members(_object(said, "revocations"), issuer)
     # What names another issuer is left out: this list is not asked about that one's badges.
-    cuts: Cuts = {}
+    killed: Cuts = {}
+    suspended: Cuts = {}
     for target, told in named:
         if target.iss in ("", issuer):  # of what is named twice, the wider; no order decides
+            cuts = suspended if _is_suspension(told) else killed
             cuts[target.digest] = max(cuts.get(target.digest, ALIVE), _cut(target, told))
-    return cuts
+    return killed, suspended
+
+
+def _is_suspension(told: Any) -> bool:
+    effect = told.get("effect", Effect.USE) if isinstance(told, dict) else Effect.USE
+    if effect not in tuple(Effect):
+        raise Malformed("an entry of `revocations` has an effect that is not known")
+    return bool(effect == Effect.ISSUANCE)
 
 
 def _members(found: dict[str, Any], issuer: str) -> Iterable[tuple[Target, Any]]:
@@ -97,10 +158,22 @@ def _members(found: dict[str, Any], issuer: str) -> Iterable[tuple[Target, Any]]
 def _rows(said: list[Any], issuer: str) -> Iterable[tuple[Target, Any]]:
     for row in said:
         told = {"jti": row} if isinstance(row, str) else _object(row, "an entry of `revocations`")
+        if told.get("target") is not None:
+            yield _target(told["target"]), told
+            continue
         named, jti = told.get("iss", issuer), told.get("jti")
         if not isinstance(named, str) or not isinstance(jti, str):
             raise Malformed("an entry of `revocations` has no `jti`, or an `iss` that is no text")
         yield targets.badge(named, jti), told
+
+
+def _target(said: Any) -> Target:
+    """Read a target as `GET /v1/revocations` of a node writes it."""
+    found = _object(said, "a `target`")
+    try:
+        return targets.check(msgspec.convert(found, Target))
+    except msgspec.ValidationError as error:
+        raise Malformed(f"a `target`: {error}") from error
 
 
 def _by_kind(found: Mapping[str, Any]) -> Iterable[tuple[Target, Any]]:
@@ -137,13 +210,29 @@ def _cut(target: Target, told: Any) -> int:
 
 
 def _agents(said: Any) -> Iterable[tuple[str, str]]:
+    if isinstance(said, list):
+        _check_count(len(said))
+        yield from (_listed_agent(each) for each in said)
+        return
     agents = _object(said, "agents")
     _check_count(len(agents))
     for did, told in agents.items():
-        status = _object(told, "an agent").get("status")
-        if status not in _STATUSES:
-            raise Malformed(f"agent {did[:60]!r} has a status that is none of {_STATUSES}")
-        yield did, status
+        yield did, _status(did, _object(told, "an agent").get("status"))
+
+
+def _listed_agent(said: Any) -> tuple[str, str]:
+    """Read an entry of the reference's list; one without a status is an agent that it knows."""
+    told = _object(said, "an entry of `agents`")
+    did = told.get("did")
+    if not isinstance(did, str):
+        raise Malformed("an entry of `agents` has no `did`")
+    return did, _status(did, told.get("status", "active"))
+
+
+def _status(did: str, status: Any) -> str:
+    if status not in _STATUSES:
+        raise Malformed(f"agent {did[:60]!r} has a status that is none of {_STATUSES}")
+    return str(status)
 
 
 def _member(found: Any, name: str) -> dict[str, Any]:

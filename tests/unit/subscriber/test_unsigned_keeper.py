@@ -4,7 +4,9 @@ import os
 from math import inf
 from pathlib import Path
 from stat import S_IMODE
+from urllib.parse import parse_qsl, urlsplit
 
+import msgspec
 import pytest
 
 from rescind_guard.errors import BadGuard
@@ -12,8 +14,9 @@ from rescind_guard.metrics import Counter
 from rescind_guard.view import View
 from rescind_protocol import targets
 from rescind_subscriber import durable
+from rescind_subscriber.unsigned.fetch import Answer, Fetcher
 from rescind_subscriber.unsigned.keeper import EVERY_S, MAX_LISTS, SAVE_EVERY_S, ListKeeper
-from rescind_subscriber.unsigned.place import place
+from rescind_subscriber.unsigned.place import Place, place
 from rescind_subscriber.unsigned.shelf import MAX_FILE_BYTES
 from tests.fakes.badges import ISSUER, OTHER, SetClock
 from tests.fakes.lists import URL, Registry, badge, bundle, jtis, keeper
@@ -347,3 +350,81 @@ def test_after_a_fork_the_child_denies_on_and_leaves_the_files_alone(tmp_path: P
     world.ask(jtis("2"))
     assert world.denies("2")
     assert world.file.read_bytes() == before
+
+
+# --- pages, and a file ---
+
+
+class Paged(Registry):
+    """A registry that answers in pages of one row, by `cursor`."""
+
+    def __init__(self, *killed: str) -> None:
+        super().__init__()
+        self.rows = [{"jti": jti} for jti in killed]
+        self.stuck = False
+        self.asked: list[str] = []
+
+    def __call__(self, asked: Place, tag: str) -> Answer:
+        """Answer one page."""
+        assert tag == ""
+        self.asked.append(asked.url)
+        query = dict(parse_qsl(urlsplit(asked.url).query))
+        at = 0 if self.stuck else int(query.get("cursor", "0"))
+        more = str(at + 1) if at + 1 < len(self.rows) else None
+        found = {"revocations": self.rows[at : at + 1], "nextCursor": more}
+        return Answer('"first"', msgspec.json.encode(found))
+
+
+def test_every_page_of_a_list_is_read() -> None:
+    """`GET /v1/revocations` of the reference: a badge on the last page is refused, too."""
+    clock, view = SetClock(), View()
+    registry = Paged("1", "2", "3")
+    kept = keeper(registry, view, clock)
+    kept.step()
+    assert set(view.lists.lists[targets.issuer(ISSUER).digest].killed) == {
+        badge(jti).digest for jti in "123"
+    }
+    assert registry.asked == [URL, f"{URL}?cursor=1", f"{URL}?cursor=2"]
+    registry.rows.pop()
+    clock.advance(EVERY_S * 2)
+    kept.step()  # without the tag of a page, which says nothing of the others
+    assert len(view.lists) == 2
+
+
+def test_a_registry_that_repeats_a_page_changes_nothing() -> None:
+    """It would be followed without end, and its list never be whole."""
+    clock, view = SetClock(), View()
+    registry = Paged("1", "2", "3")
+    kept = keeper(registry, view, clock)
+    kept.step()
+    registry.stuck = True
+    clock.advance(EVERY_S * 2)
+    kept.step()
+    assert len(view.lists) == 3
+    assert "repeats a page" in str(kept.troubles)
+
+
+def test_a_list_may_be_a_file(tmp_path: Path) -> None:
+    """Such as the reference verifier's cache; one that anyone may write to is not believed."""
+    file = tmp_path / "revocations.json"
+    file.write_bytes(b'{"syncedAt": "2026-01-01T00:00:00Z", "revocations": [{"jti": "1"}]}')
+    file.chmod(0o600)
+    clock, view = SetClock(), View()
+    kept = ListKeeper([place(ISSUER, file.as_uri())], Fetcher(), view, clock=clock)
+    kept.step()
+    assert set(view.lists.lists[targets.issuer(ISSUER).digest].killed) == {badge("1").digest}
+    generation = view.lists.generation
+    clock.advance(EVERY_S * 2)
+    kept.step()
+    assert (view.lists.generation, kept.troubles) == (generation, {})
+    file.chmod(0o602)
+    file.write_bytes(b'{"syncedAt": "2026-01-01T00:00:00Z", "revocations": []}')
+    clock.advance(EVERY_S * 2)
+    kept.step()
+    assert len(view.lists) == 1
+    assert "anyone may write to it" in str(kept.troubles)
+    file.unlink()
+    clock.advance(EVERY_S * 2)
+    kept.step()
+    assert len(view.lists) == 1
+    assert "No such file" in str(kept.troubles)

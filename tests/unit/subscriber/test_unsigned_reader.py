@@ -82,6 +82,54 @@ def test_agents_are_read_with_their_status() -> None:
     assert found.suspended == {targets.agent("did:web:suspended").digest: ALL}
 
 
+def test_agents_are_read_as_the_reference_lists_them() -> None:
+    """Its policies iterate over a list of objects; one without a status is known, and active."""
+    agents = [
+        {"did": f"did:web:{word}.example", "status": word, "name": "x"}
+        for word in ("active", "suspended", "disabled")
+    ]
+    for data in ({"agents": agents}, {"agents": [*agents, {"did": AGENT}], "revocations": []}):
+        found = read(msgspec.json.encode({"data": data, "modules": {}}), ISSUER)
+        assert found.killed == {targets.agent("did:web:disabled.example").digest: ALL}
+        assert found.suspended == {targets.agent("did:web:suspended.example").digest: ALL}
+    assert not len(read(bundle([], agents=[]), ISSUER))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"revocations": [{"jti": UUID, "revokedAt": "2026-01-01T00:00:00Z", "reason": "stolen"}]},
+        {"revocations": [{"jti": UUID}], "nextCursor": None, "syncedAt": "2026-01-01T00:00:00Z"},
+        {"revocations": [{"jti": UUID}], "nextCursor": ""},
+        {"syncedAt": "2026-01-01T00:00:00.123456789Z", "revocations": [{"jti": UUID}]},
+        {"revocations": [{"target": {"kind": "badge", "iss": ISSUER, "id": UUID}, "jti": UUID}]},
+    ],
+    ids=["list", "last page", "last page of Go", "cache file", "a node's own"],
+)
+def test_the_references_own_lists_are_read(document: object) -> None:
+    """`GET /v1/revocations`, and what the reference verifier keeps on disk."""
+    for indent in (0, 2):  # the cache is written with blanks
+        raw = msgspec.json.format(msgspec.json.encode(document), indent=indent)
+        assert read(raw, ISSUER).killed == {badge(UUID).digest: ALL}
+
+
+def test_a_cache_to_which_nothing_was_added_is_an_empty_list() -> None:
+    """Go writes null for it; without a time of its syncing it is another document."""
+    assert not len(read(b'{"syncedAt":"2026-01-01T00:00:00Z","revocations":null}', ISSUER))
+
+
+def test_a_nodes_list_of_all_kinds_is_read() -> None:
+    """`GET /v1/revocations?kind=all`: kills, and suspensions apart from them."""
+    rows = [
+        {"target": {"kind": "agent", "id": AGENT}, "effect": "use", "revokedAt": "…"},
+        {"target": {"kind": "session", "id": "s1"}, "effect": "issuance"},
+        {"target": {"kind": "issuer", "iss": OTHER}, "effect": "use"},
+    ]
+    found = read(msgspec.json.encode({"revocations": rows, "nextCursor": None}), ISSUER)
+    assert found.killed == {targets.agent(AGENT).digest: ALL}
+    assert found.suspended == {targets.session("s1").digest: ALL}
+
+
 def test_all_that_our_own_registry_says_is_read() -> None:
     """Every kind of target, and kills of earlier badges alone."""
     said = {
@@ -118,7 +166,12 @@ def test_our_own_registrys_archive_is_read() -> None:
         (b'{"data":{}}', "its data has no `revocations`"),
         (b'{"data":{"revocations":null}}', "revocations is no object"),
         (b'{"data":{"revocations":[],"revocations":[]}}', "not JSON|duplicate"),
-        (b'{"revocations":[],"nextCursor":"page 2"}', "data is no object"),
+        (b'{"revocations":[],"nextCursor":"page 2"}', "one page of several"),
+        (b'{"revocations":[],"nextCursor":7}', "`nextCursor` is not a text"),
+        (b'{"revocations":null}', "revocations is no object"),
+        (b'{"syncedAt":"0001-01-01T00:00:00Z","revocations":[]}', "never synced"),
+        (b'{"revocations":[{"target":{"kind":"tool","id":"x"}}]}', "a `target`"),
+        (b'{"revocations":[{"jti":"x","effect":"pause"}]}', "an effect that is not known"),
         (bundle([7]), "an entry of `revocations` is no object"),
         (bundle([{"id": UUID}]), "has no `jti`"),
         (bundle([{"jti": UUID, "iss": 7}]), "an `iss` that is no text"),
@@ -133,7 +186,10 @@ def test_our_own_registrys_archive_is_read() -> None:
         (bundle({"badge": {UUID: {"no origin": {}}}}), "issuer"),
         (bundle([], agents={AGENT: {"status": "gone"}}), "a status that is none of"),
         (bundle([], agents={AGENT: {}}), "a status that is none of"),
-        (bundle([], agents=[AGENT]), "agents is no object"),
+        (bundle([], agents=[AGENT]), "an entry of `agents` is no object"),
+        (bundle([], agents=[{"status": "disabled"}]), "has no `did`"),
+        (bundle([], agents=[{"did": AGENT, "status": "gone"}]), "a status that is none of"),
+        (bundle([], agents="x"), "agents is no object"),
         (b"\x1f\x8bno archive", "not a bundle"),
         (archive({".manifest": b"{}"}), "has no data.json"),
         (archive({"data.json": b'{"a":1}'}), "its data has no `revocations`"),
