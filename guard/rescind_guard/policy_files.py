@@ -5,7 +5,9 @@ policy.
 """
 
 import os
+import sys
 from collections.abc import Mapping
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
@@ -13,11 +15,15 @@ from typing import Any, NoReturn
 import msgspec
 
 from rescind_guard.policy import PolicyFailed
-from rescind_protocol import redact
+from rescind_protocol import exact_json, redact
+from rescind_protocol.errors import Malformed
+from rescind_protocol.exact_json import Number
 
 MAX_MODULES = 256
 MAX_MODULE_BYTES = 2**20
 """Of all modules together: a policy of a megabyte is a data set."""
+MAX_EXPONENT = sys.float_info.max_10_exp
+"""Of a number in the data: beyond it, policies that compute would see infinity."""
 MAX_DATA_BYTES = 64 * 2**10
 """`data` is copied on every call: 64 KiB cost more than all the rest of a check."""
 DATA_FILE = "data.json"
@@ -123,15 +129,17 @@ def _data(members: Mapping[str, bytes], where: str) -> str | None:
     data: dict[str, Any] = {}
     for name in files:
         _merge(data, name, members[name], where)
-    return msgspec.json.encode(data, order="sorted").decode("utf-8")
+    return exact_json.canonical(data).decode("utf-8", "surrogatepass")
 
 
 def _merge(data: dict[str, Any], name: str, raw: bytes, where: str) -> None:
     """Put one file's data in its place; what is there already is not replaced."""
     try:
-        found: dict[str, Any] = msgspec.json.decode(raw, type=dict)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PolicyFailed(f"{name[:80]} in {where} is no JSON object: {error}") from error
+        found = _in_fixed_notation(exact_json.loads(raw))
+    except Malformed as error:
+        raise PolicyFailed(f"{name[:80]} in {where} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise PolicyFailed(f"{name[:80]} in {where} is not a JSON object")
     for part in PurePosixPath(name).parent.parts:
         data = data.setdefault(part, {})
         if not isinstance(data, dict):
@@ -139,3 +147,17 @@ def _merge(data: dict[str, Any], name: str, raw: bytes, where: str) -> None:
     if data.keys() & found.keys():
         raise PolicyFailed(f"{name[:80]} in {where} says again what another file says")
     data.update(found)
+
+
+def _in_fixed_notation(value: Any) -> Any:
+    """Return the value with each number in a form that rego-cpp reads: it does not know `1e5`."""
+    if isinstance(value, dict):
+        return {name: _in_fixed_notation(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_in_fixed_notation(each) for each in value]
+    if not isinstance(value, float | Number):
+        return value
+    number = Decimal(str(value))
+    if abs(number.adjusted()) > MAX_EXPONENT:
+        raise Malformed(f"the number {str(value)[:40]} is out of range")
+    return Number(format(number, "f"))

@@ -15,7 +15,7 @@ import msgspec
 
 from rescind_guard.errors import BadGuard
 from rescind_guard.policy import PolicyFailed
-from rescind_guard.policy_files import Modules
+from rescind_guard.policy_files import DATA_FILE, Modules
 from rescind_guard.policy_input import Document, Value
 
 try:
@@ -66,9 +66,9 @@ def load(modules: Modules) -> Evaluate:
             interpreter.add_data_json(modules.data)
         bundle = interpreter.build(QUERY, [PACKAGE])
     except Exception as error:
-        raise PolicyFailed(f"policy does not compile: {short(error)}") from error
+        raise PolicyFailed(f"{_at_fault(modules)}: {short(error)}") from error
     if not bundle.ok():
-        raise PolicyFailed("policy does not compile")
+        raise PolicyFailed(_at_fault(modules))
 
     def evaluate(document: Document) -> Answer:
         # Both are named here, so that neither is freed before the other is asked.
@@ -82,6 +82,18 @@ def load(modules: Modules) -> Evaluate:
             _c.regoFreeOutput(output)
 
     return evaluate
+
+
+def _at_fault(modules: Modules) -> str:
+    """Say which file is not taken: the library names the modules whatever it is."""
+    if modules.data is not None:
+        try:
+            load(msgspec.structs.replace(modules, data=None))
+        except PolicyFailed:
+            pass
+        else:
+            return f"{DATA_FILE} is not taken"
+    return "policy does not compile"
 
 
 def _set_input(interpreter: Any, document: Document) -> None:

@@ -2,16 +2,15 @@
 
 One signature, RS256 or ES256, by one of the keys that were given; which algorithm, the key says and
 not the token (RFC 8725 §3.1). Every file but the signature is named in it, and no file is named
-that is not there. JSON is hashed by its value, all else by its bytes (OPA, bundle signing).
+that is not there. JSON is hashed by its value (`exact_json`), all else by its bytes (OPA, bundle
+signing).
 
 `iat` is not OPA's: who signs with it can be held to an order, in which an older bundle is no news.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -22,6 +21,7 @@ from rescind_protocol import es256, jws
 from rescind_protocol.bundles import SIGNATURES
 from rescind_protocol.encoding import check_json, to_type
 from rescind_protocol.errors import Malformed, Untrusted
+from rescind_protocol.exact_json import canonical, loads
 
 RS256 = "RS256"
 MIN_RSA_BITS = 2048
@@ -135,21 +135,13 @@ def _check_files(members: Mapping[str, bytes], said: Statement) -> None:
 
 
 def digest_of(name: str, raw: bytes) -> str:
-    """Hash a file as OPA does: JSON by its value, whoever wrote it. Raises `Malformed`."""
-    is_json = name.rpartition("/")[2] in STRUCTURED
-    return sha256(canonical(check_json(raw)) if is_json else raw).hexdigest()
+    """Hash a file as OPA does: JSON by its value, with its numbers as written.
 
-
-def canonical(value: Any) -> bytes:
-    """Return a JSON value as OPA hashes it: keys in order, no blanks, Go's escapes.
-
-    Raises `Malformed` for one that can be read and not be written: nested almost too deep, or with
-    a number of very many digits.
+    Raises `Malformed`, which names the file.
     """
+    if name.rpartition("/")[2] not in STRUCTURED:
+        return sha256(raw).hexdigest()
     try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    except (RecursionError, ValueError) as error:
-        raise Malformed("JSON too deep, or with too long a number, to be hashed") from error
-    # As Go's encoder writes them; a lone surrogate has no form of its own there, nor here.
-    text = text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    return text.encode("utf-8", "surrogatepass")
+        return sha256(canonical(loads(raw))).hexdigest()
+    except Malformed as error:
+        raise Malformed(f"{name[:80]}: {error}") from error

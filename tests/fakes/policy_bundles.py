@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from rescind_guard.policy import PolicyFailed
-from rescind_protocol.bundle_signatures import canonical, read_keys
+from rescind_protocol.bundle_signatures import read_keys
 from rescind_protocol.bundles import MANIFEST, SIGNATURES
+from rescind_protocol.exact_json import canonical
 from rescind_registry.bundle import archive
 from rescind_registry.bundle.signing import BundleSigner
 from rescind_subscriber.errors import PolicyUnavailable

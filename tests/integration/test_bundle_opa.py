@@ -39,7 +39,7 @@ async def http(node: BundleNode) -> AsyncIterator[httpx.AsyncClient]:
 async def test_every_kind_of_kill_stands_where_the_docs_say(
     node: BundleNode, http: httpx.AsyncClient
 ) -> None:
-    """Kills of use lie under data.revocations by kind; suspended agents under data.agents."""
+    """Kills of use lie under data.revocations by kind; agents in both forms."""
     log = Log(approver=APPROVER)
     opa = OpaClient(http, PATH)
     await node.say(
@@ -67,8 +67,12 @@ async def test_every_kind_of_kill_stands_where_the_docs_say(
     assert set(found["key"]) == {"k" * 43}
     assert set(found["issuer"]) == {"https://bad.example/tenant"}
     assert found["everyone"]["*"]["issued_before"] == NOW - 9
-    status = {did: agent["status"] for did, agent in opa.data["agents"].items()}
-    assert status == {DID: "disabled", "did:web:b.example": "suspended"}
+    stands = {DID: "disabled", "did:web:b.example": "suspended"}
+    ours = opa.data["rescind"]["agents"]
+    assert {did: agent["status"] for did, agent in ours.items()} == stands
+    # The reference's form, for its policies say `some agent in data.agents; agent.did == …`.
+    assert {agent["did"]: agent["status"] for agent in opa.data["agents"]} == stands
+    assert [{"did": did, **ours[did]} for did in sorted(ours)] == opa.data["agents"]
     assert opa.data["rescind"]["logs"] == {log.id: 1}
     assert opa.manifest["revision"] == opa.data["rescind"]["revision"] == opa.etag.strip('"')
 
@@ -252,9 +256,7 @@ async def test_two_nodes_send_the_same_bytes(signer: BundleSigner) -> None:
             document = await http.get(PATH)
             found.append((answer.content, answer.headers["etag"], document.content))
             assert answer.headers["content-type"] == LONG_POLL
-            opa = OpaClient(
-                http, PATH, keys={"k1": (signer.public_pem, signer.algorithm)}, scope="read"
-            )
+            opa = OpaClient(http, PATH, keys={"k1": (signer.public_pem, signer.algorithm)})
             await opa.poll()
     assert found[0] == found[1]
 
@@ -265,15 +267,15 @@ async def test_a_signature_that_is_not_right_is_refused() -> None:
     good = {"k1": (signer.public_pem, signer.algorithm)}
     other = {"k1": (BundleSigner(ec.generate_private_key(ec.SECP256R1())).public_pem, "ES256")}
     async with bundled(signer=signer) as node, client_of(node) as http:
-        await node.say(Log().write(Kill(target=targets.session("\u2028<&>é"))))
-        await OpaClient(http, PATH, keys=good, scope="read").poll()
-        for keys, scope in ((other, "read"), (good, "write"), ({}, "")):
+        await node.say(Log().write(Kill(target=targets.session("<&>é"))))
+        await OpaClient(http, PATH, keys=good).poll()
+        for keys, scope in ((other, ""), (good, "write"), ({}, "")):
             with pytest.raises(OpaRefused):
                 await OpaClient(http, PATH, keys=keys, scope=scope).poll()
         files = untar((await http.get(f"{PATH}.tar.gz")).content)
     files["data.json"] = files["data.json"].replace(b"session", b"sessiom")
     with pytest.raises(OpaRefused, match="mismatch"):
-        OpaClient(http, PATH, keys=good, scope="read")._replace(files, [""])
+        OpaClient(http, PATH, keys=good)._replace(files, [""])
 
 
 async def test_the_references_clients_read_json(node: BundleNode, http: httpx.AsyncClient) -> None:

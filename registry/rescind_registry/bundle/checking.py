@@ -84,7 +84,11 @@ def _counts(members: Mapping[str, bytes]) -> dict[str, int]:
     sections = {"agents": data.get("agents")}
     if isinstance(kinds, dict):
         sections |= {f"revocations.{kind}": lines for kind, lines in kinds.items()}
-    return {printable(name): len(each) for name, each in sections.items() if isinstance(each, dict)}
+    return {
+        printable(name): len(each)
+        for name, each in sections.items()
+        if isinstance(each, dict | list)
+    }
 
 
 def _signature(members: Mapping[str, bytes]) -> str | None:

@@ -17,16 +17,18 @@ import msgspec
 from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.image import Image
 from rescind_protocol.table import ALIVE, Entry, Table, differences
-from rescind_registry.bundle.lines import LOGS, SECTIONS, Line, encode, lines_of
+from rescind_registry.bundle.lines import AGENTS, LOGS, SECTIONS, Line, encode, lines_of
 from rescind_registry.bundle.policy import MODULES
 
-FORMAT = 1
+FORMAT = 2
 """Of the data; another one gives other revisions."""
 MAX_STEPS = 4096
 """Earlier revisions that a delta can begin at."""
 MAX_OPERATIONS = 5000
 """In one delta; beyond it a snapshot is as quick (619 ms to activate 100,000, measured in OPA)."""
 REVISION = "/rescind/revision"
+LISTED = "/agents"
+"""The agents in the reference's form; a delta replaces the whole list."""
 _MODULUS = 2**128
 _NOTHING = Entry(ALIVE, ())
 _KEEP = 2 * MAX_OPERATIONS
@@ -171,6 +173,11 @@ class Document:
                 return None
         done = [_upsert(REVISION, encode(self.revision))]
         done += [op for slot in sorted(touched) if (op := self._operation(slot, touched[slot]))]
+        if any(section == AGENTS for section, _ in touched):
+            agents = self._sections[AGENTS]
+            if len(agents) > MAX_OPERATIONS:
+                return None
+            done.append(_upsert(LISTED, _listed(agents)))
         return b'{"data":[' + b",".join(done) + b"]}"
 
     def _operation(self, slot: Slot, was_there: bool) -> bytes | None:  # noqa: FBT001 - two callers
@@ -218,8 +225,10 @@ def data_of(captured: Captured) -> bytes:
     return b"".join(
         (
             b'{"agents":',
-            objects["agents"],
-            b',"rescind":{"fabric":',
+            _listed(captured.sections[AGENTS]),
+            b',"rescind":{"agents":',
+            objects[AGENTS],
+            b',"fabric":',
             encode(captured.fabric),
             b',"logs":',
             objects[LOGS],
@@ -230,6 +239,12 @@ def data_of(captured: Captured) -> bytes:
             b"}}",
         )
     )
+
+
+def _listed(agents: Mapping[str, Parts]) -> bytes:
+    """Return the agents as the reference lists them: `{"did": …, …}` each, in order."""
+    rows = (b'{"did":' + encode(did) + b"," + agents[did][0][1][1:] for did in sorted(agents))
+    return b"[" + b",".join(rows) + b"]"
 
 
 def _object(section: str, lines: Mapping[str, Parts]) -> bytes:

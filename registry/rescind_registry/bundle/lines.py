@@ -1,7 +1,10 @@
 """One target as lines of the bundle's data: what is said of it, where it stands, its exact bytes.
 
     data.revocations.badge[jti][iss]     data.revocations.agent[did]     …session, key, issuer
-    data.revocations.everyone["*"]       data.agents[did].status: "disabled" | "suspended"
+    data.revocations.everyone["*"]       data.rescind.agents[did].status: "disabled" | "suspended"
+
+`data.agents` is the same as a list of objects with `did` and `status`, the reference's form, over
+which its policies iterate. It is derived: nothing is kept for it.
 
 Every value is written in the one way that OPA hashes (keys in order, no blanks, Go's escapes), so
 that the bytes are the same at every node and their SHA-256 is what the signature has to name.
@@ -19,7 +22,7 @@ from rescind_protocol.changes import Effect, Revocation
 from rescind_protocol.table import Entry
 from rescind_protocol.targets import Kind, Target
 
-AGENTS = "agents"
+AGENTS = "rescind/agents"
 LOGS = "rescind/logs"
 """Section of the newest number of each log."""
 SECTIONS = (AGENTS, LOGS, *sorted(f"revocations/{kind}" for kind in Kind))

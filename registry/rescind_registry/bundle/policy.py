@@ -24,7 +24,7 @@ revoked if count(reasons) > 0
 
 default suspended := false
 
-suspended if data.agents[input.subject.did].status == "suspended"
+suspended if data.rescind.agents[input.subject.did].status == "suspended"
 
 reasons contains kill.reason if some kill in _kills
 

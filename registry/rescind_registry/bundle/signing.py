@@ -59,7 +59,7 @@ class BundleSigner:
         key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
         *,
         keyid: str = "rescind",
-        scope: str = "read",
+        scope: str = "",
     ) -> None:
         self.keyid, self.scope = keyid, scope
         self.algorithm = "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
@@ -96,7 +96,7 @@ def _file(name: str, raw: bytes) -> dict[str, str]:
     return {"name": name, "hash": sha256(raw).hexdigest(), "algorithm": "SHA-256"}
 
 
-def load(path: Path, *, keyid: str = "rescind", scope: str = "read") -> BundleSigner:
+def load(path: Path, *, keyid: str = "rescind", scope: str = "") -> BundleSigner:
     """Read a private key in PEM; raises `BadKeyFile` if others may, `BadRegistryConfig`."""
     raw = read_secret(path, MAX_KEY_BYTES)
     try:

@@ -36,7 +36,7 @@ def bundle() -> None:
 )
 @click.option("--key", type=_FILE, help="Private key (PEM) to sign for an OPA: RSA or P-256.")
 @click.option("--keyid", default="rescind", show_default=True, help="What OPA knows the key by.")
-@click.option("--scope", default="read", show_default=True, help="What OPA expects it to be for.")
+@click.option("--scope", default="", help="What OPA expects it to be for; by default nothing.")
 @timeout(5, "How long to wait for a fresh view.")
 @common
 def write(
@@ -159,7 +159,7 @@ def inspect(session: Session, *, file: Path) -> int:
 @bundle.command(short_help="Verify a bundle's signatures.")
 @click.argument("file", type=_FILE)
 @click.option("--key", type=_FILE, help="Public key (PEM), for a bundle that is for an OPA.")
-@click.option("--scope", default="read", show_default=True, help="What it must be signed for.")
+@click.option("--scope", default="", help="What it must be signed for; by default nothing.")
 @common
 def verify(session: Session, *, file: Path, key: Path | None, scope: str) -> int:
     """Verify the bundle in FILE: by --key as an OPA does, else by this fabric's trust file.

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from regopy.rego_shared import rego as shared
 
-from rescind_guard import Code, Outcome, rego_engine
+from rescind_guard import Code, Outcome, policy_files, rego_engine
 from rescind_guard.decision import Decision
 from rescind_guard.enforcement import Enforcement
 from rescind_guard.policy import PolicyFailed, all_of, fault, trouble, version_of
@@ -97,8 +97,11 @@ def test_a_policy_without_an_answer_denies(tmp_path: Path, says: str) -> None:
     [
         (lambda path: path / "nowhere", "nowhere cannot be read: No such file"),
         (lambda path: folder(path / "y.rego").parent, "y.rego cannot be read: Is a dir"),
-        (lambda path: folder(path, data_json="{"), "no JSON object"),
-        (lambda path: folder(path, data_json="[1]"), "no JSON object"),
+        (lambda path: folder(path, data_json="{"), "data.json in"),
+        (lambda path: folder(path, data_json="[1]"), "not a JSON object"),
+        (lambda path: folder(path, data_json='{"a":1,"a":2}'), "'a' stands twice"),
+        (lambda path: folder(path, data_json='{"a":NaN}'), "NaN is not a JSON value"),
+        (lambda path: folder(path, data_json='{"a":1e999}'), "1e999 is out of range"),
         (lambda path: folder(path, data_json=f'{{"x":"{"y" * MAX_DATA_BYTES}"}}'), "every call"),
         (lambda path: folder(path, SMALL + "#" * 2**20), "over a megabyte"),
     ],
@@ -114,6 +117,25 @@ def test_a_folder_that_cannot_be_used_denies_and_says_why(
     decision = scene.guard(policy=policy).check(scene.issuer.badge(), tool="search")
     assert (decision.outcome, decision.code) == (Outcome.DENY, Code.TOOL_POLICY_FAILED)
     assert says in (decision.reason_admin or "")
+
+
+@pytest.mark.parametrize("literal", ["1E5", "1e5", "100000.0", "1.0e+5", "10.00E4"])
+def test_a_number_of_the_data_may_be_written_in_any_way(tmp_path: Path, literal: str) -> None:
+    """The library reads no exponent, and said only that the policy does not compile."""
+    source = (
+        'package capiscio.policy\nimport rego.v1\ndefault decision := "DENY"\n'
+        'decision := "ALLOW" if data.limit == 100000'
+    )
+    scene = Scene()
+    policy = Rego(folder(tmp_path, source, data_json=f'{{"limit":{literal}}}'))
+    assert scene.guard(policy=policy).check(scene.issuer.badge())
+
+
+def test_data_that_is_not_taken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not the policy beside it."""
+    monkeypatch.setattr(policy_files, "_in_fixed_notation", lambda value: value)
+    policy = Rego(folder(tmp_path, data_json='{"limit":1E5}'))
+    assert "data.json is not taken" in str(policy.fault)
 
 
 def test_data_beside_the_policy_is_looked_up_and_tests_are_left_out(tmp_path: Path) -> None:

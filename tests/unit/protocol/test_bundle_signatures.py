@@ -1,6 +1,7 @@
 """A bundle's signature: what an OPA's own tools sign is verified, and nothing else."""
 
 import json
+import re
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from rescind_protocol.bundle_signatures import canonical, digest_of, read_keys, verify
+from rescind_protocol.bundle_signatures import digest_of, read_keys, verify
 from rescind_protocol.bundles import SIGNATURES
 from rescind_protocol.errors import Malformed, Untrusted
+from rescind_protocol.exact_json import canonical, loads
 
 FILES = {"policy.rego": b"package x", "data.json": b'{"b": 1, "a": [1.5]}'}
 EC, OTHER_EC = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -137,6 +139,30 @@ def test_json_that_cannot_be_written_is_refused(kind: str) -> None:
             value = [value]
     with pytest.raises(Malformed, match="to be hashed"):
         canonical(value)
+
+
+@pytest.mark.parametrize("literal", ["1.10", "1E5", "1e5", "-0", "-0.0", "1e-7", "1.0", "12e+3"])
+def test_a_number_is_hashed_as_it_was_written(literal: str) -> None:
+    """OPA keeps the literal (Go's `json.Number`), so a bundle that has `1.10` is genuine."""
+    raw = f'{{"b": [{literal}], "a": "é"}}'.encode()
+    exact = f'{{"a":"é","b":[{literal}]}}'.encode()
+    assert digest_of("data.json", raw) == sha256(exact).hexdigest()
+    assert canonical(loads(raw)) == exact
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b'{"a":1,"a":2}', "data.json: not JSON: the key 'a' stands twice"),
+        (b'{"a":Infinity}', "Infinity is not a JSON value"),
+        (b"{", "data.json: not JSON"),
+        (b'{"a":"\xff"}', "data.json: not JSON"),
+    ],
+)
+def test_what_is_not_json_is_refused_by_the_name_of_its_file(raw: bytes, says: str) -> None:
+    """An operator reads which one."""
+    with pytest.raises(Malformed, match=re.escape(says)):
+        digest_of("data.json", raw)
 
 
 def test_json_is_hashed_by_its_value() -> None:

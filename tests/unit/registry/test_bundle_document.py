@@ -54,8 +54,9 @@ def test_what_expires_is_another_revision() -> None:
     did = DID.format(1)
     assert state.operations(before) == [
         ("upsert", document.REVISION),
-        ("remove", f"/agents/{did}"),
+        ("remove", f"/rescind/agents/{did}"),
         ("remove", f"/revocations/agent/{did}"),
+        ("upsert", document.LISTED),
     ]
 
 
@@ -67,7 +68,7 @@ def test_a_kill_above_a_gap_is_another_revision() -> None:
     state.kill(2)
     between = state.advance()
     assert between != before
-    assert DID.format(2) in json.loads(data_of(state.document.capture()))["agents"]
+    assert DID.format(2) in json.loads(data_of(state.document.capture()))["rescind"]["agents"]
     state.replica.apply(missing)
     assert state.advance() not in (before, between)
 
@@ -117,7 +118,7 @@ def test_a_delta_of_many_steps_removes_only_what_was_there() -> None:
     )
     state.advance()
     assert "remove" not in dict(state.operations(before))
-    assert ("remove", f"/agents/{DID.format(1)}") in state.operations(between)
+    assert ("remove", f"/rescind/agents/{DID.format(1)}") in state.operations(between)
 
 
 @pytest.mark.parametrize("seed", range(20))

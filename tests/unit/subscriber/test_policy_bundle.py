@@ -11,8 +11,8 @@ from rescind_guard import Code
 from rescind_guard.guard import Guard
 from rescind_guard.policy_files import MAX_MODULES
 from rescind_guard.rego import Rego
-from rescind_protocol.bundle_signatures import canonical
 from rescind_protocol.bundles import MANIFEST
+from rescind_protocol.exact_json import canonical
 from rescind_registry.bundle import archive
 from rescind_subscriber.errors import PolicyUnavailable
 from rescind_subscriber.policies import bundle as bundle_module
