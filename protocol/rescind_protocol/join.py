@@ -15,7 +15,7 @@ One `Replica` belongs to one writer. Readers get its `table`, which is immutable
 
 from collections.abc import Iterable
 
-from rescind_protocol import cuts
+from rescind_protocol import cuts, killset
 from rescind_protocol.changes import Kill, Reinstate, Revocation, RevocationId
 from rescind_protocol.cuts import Branch, ByRoot, Cuts, Retired
 from rescind_protocol.events import Event
@@ -260,7 +260,7 @@ class Replica:
             and self._lives(name, change)
             and not (
                 (old := self.table.get(change.target.digest)) is not None
-                and any(r.id == name for r in old.revocations)
+                and killset.find(old.revocations, name)
             )
             for index, change in event.changes
             for name in (RevocationId(event.log, event.seq, index),)
@@ -295,13 +295,14 @@ class Replica:
         old = edit.get(target)
         if old is None:
             edit.put(target, alone(revocation))
-        elif revocation in old.revocations:
-            return
         else:
-            edit.put(target, entry((*old.revocations, revocation), old.floors))
+            kills = killset.add(old.revocations, revocation)
+            if kills is old.revocations:
+                return
+            edit.put(target, entry(kills, old.floors))
         self.live.add(revocation.id)
         if revocation.kill.expires_at is not None:
-            self._expiry.add(revocation.id.log, revocation.kill.expires_at, target)
+            self._expiry.add(revocation.id.log, revocation.kill.expires_at, target, revocation.id)
 
     def _add_all(self, edit: TableEdit, revocations: Iterable[Revocation]) -> None:
         """Do as `_add` for each where nothing was known: a start waits for this.
@@ -320,25 +321,25 @@ class Replica:
             counts[log] = counts.get(log, 0) + 1
             self.live.note(revocation.id)
             if kill.expires_at is not None:
-                self._expiry.add(log, kill.expires_at, target)
+                self._expiry.add(log, kill.expires_at, target, revocation.id)
         edit.grow(sum(counts.values()))
         for log, count in counts.items():
             self.live.add_counted(log, count)
 
     def _end(self, edit: TableEdit, target: bytes, names: Iterable[RevocationId]) -> None:
-        ended = set(names)
-        old = edit.get(target)
-        if old is not None:
-            self._keep(edit, target, [r for r in old.revocations if r.id not in ended])
-        for name in ended:
+        for name in names:
+            old = edit.get(target)
+            if old is not None:
+                self._drop(edit, target, killset.find(old.revocations, name))
             if not self.seen(name):
                 self.named.add(Name(name, target))
 
-    def _keep(self, edit: TableEdit, target: bytes, kept: list[Revocation]) -> None:
-        old = edit.get(target) or _NOTHING
-        for gone in set(old.revocations).difference(kept):
-            self.live.drop(gone.id)
-        edit.put(target, entry(tuple(kept), old.floors))
+    def _drop(self, edit: TableEdit, target: bytes, gone: Iterable[Revocation]) -> None:
+        """Take kills out that are in force; each on its own, however many there are beside it."""
+        for revocation in gone:
+            old = edit.get(target) or _NOTHING
+            edit.put(target, entry(killset.without(old.revocations, revocation), old.floors))
+            self.live.drop(revocation.id)
 
     def _raise_floor(self, edit: TableEdit, floor: Floor) -> None:
         if self._floor_over(floor.log, floor.iat):
@@ -348,7 +349,7 @@ class Replica:
         if floor.iat > mine.get(floor.log, ALIVE):
             mine[floor.log] = floor.iat
             edit.put(floor.target, entry(old.revocations, tuple(sorted(mine.items()))))
-            self._expiry.add(floor.log, floor.iat + FLOOR_LIFE_S, floor.target)
+            self._expiry.add(floor.log, floor.iat + FLOOR_LIFE_S, floor.target, None)
 
     # --- the horizon ---
 
@@ -370,15 +371,16 @@ class Replica:
         if not due:
             return
         edit = TableEdit(self.table)
-        for target in due:
+        for target, name in due:
             old = edit.get(target)
             if old is None:
                 continue
-            self._keep(edit, target, [r for r in old.revocations if not self._expired(r)])
-            left = edit.get(target)
-            if left is not None:
-                floors = tuple(f for f in left.floors if not self._floor_over(*f))
-                edit.put(target, entry(left.revocations, floors))
+            if name is None:
+                floors = tuple(f for f in old.floors if not self._floor_over(*f))
+                edit.put(target, entry(old.revocations, floors))
+            else:
+                found = killset.find(old.revocations, name)
+                self._drop(edit, target, [r for r in found if self._expired(r)])
         self.table = edit.done()
 
     def _expired(self, revocation: Revocation) -> bool:
@@ -427,17 +429,16 @@ class Replica:
         mine = self.table.size > 0  # at a start there is nothing to compare
         live_there = {Name(r.id, r.kill.target.digest) for r in image.revocations if mine}
         for target, old in self.table.items() if mine else ():
-            kept = [
+            gone = [
                 r
                 for r in old.revocations
-                if Name(r.id, target) in live_there
-                or (
-                    Name(r.id, target) not in named_there
-                    and (r.id.log in self.forked or not image.seen(r.id))
+                if Name(r.id, target) not in live_there
+                and (
+                    Name(r.id, target) in named_there
+                    or (r.id.log not in self.forked and image.seen(r.id))
                 )
             ]
-            if len(kept) != len(old.revocations):
-                self._keep(edit, target, kept)
+            self._drop(edit, target, gone)
         if mine or self.vector or self.above or self.named or self.forked:
             for revocation in image.revocations:
                 target = revocation.kill.target.digest

@@ -13,21 +13,21 @@ from collections.abc import Iterator
 
 import msgspec
 
+from rescind_protocol import killset
 from rescind_protocol.changes import Effect, Revocation
+from rescind_protocol.killset import ALIVE, ALL, Kills
+
+__all__ = ["ALIVE", "ALL", "Entry", "Kills", "Table", "TableEdit", "alone", "differences", "entry"]
 
 FAN_OUT = 64
 _SHIFT = 2  # the upper 6 of a byte's 8 bits choose one of 64
-ALIVE = -1
-"""A cut that no `iat` lies under."""
-ALL = 2**62
-"""A cut that every `iat` lies under."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """All that is known of one target. A badge with `iat` <= `cut` is dead."""
 
     cut: int
-    revocations: tuple[Revocation, ...]
+    revocations: Kills
     floor: int = ALIVE
     """Greatest floor of its reinstatements: `iat` up to it stays dead."""
     floors: tuple[tuple[str, int], ...] = ()
@@ -37,26 +37,16 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     def why(self, iat: int, effect: Effect = Effect.USE) -> Revocation | None:
         """The revocation that kills a badge issued at `iat`; None where it is the floor."""
-        for found in self.revocations:
-            if found.kill.effect is effect and found.covers(iat):
-                return found
-        return None
+        return killset.covering(self.revocations, iat, effect)
 
 
-def entry(revocations: tuple[Revocation, ...], floors: tuple[tuple[str, int], ...]) -> Entry | None:
+def entry(revocations: Kills, floors: tuple[tuple[str, int], ...]) -> Entry | None:
     """Build the entry of a target, or None where nothing is left to say."""
     if not revocations and not floors:
         return None
     floor = max((iat for _, iat in floors), default=ALIVE) if floors else ALIVE
-    use, suspended = floor, ALIVE
-    for revocation in revocations:
-        before = revocation.kill.issued_before
-        cut = ALL if before is None else before
-        if revocation.kill.effect is Effect.USE:
-            use = max(use, cut)
-        else:
-            suspended = max(suspended, cut)
-    return Entry(use, revocations, floor, floors, suspended)
+    use = max(floor, killset.cut(revocations, Effect.USE))
+    return Entry(use, revocations, floor, floors, killset.cut(revocations, Effect.ISSUANCE))
 
 
 def alone(revocation: Revocation) -> Entry:

@@ -12,6 +12,7 @@ meanwhile is not said again, for that would kill what somebody has reinstated.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from rescind_protocol import killset
 from rescind_protocol.changes import Change, Retract, Revocation
 from rescind_protocol.table import Table
 from rescind_publisher.follower import Captured
@@ -78,7 +79,7 @@ def _ended(revocation: Revocation, followed: Captured | None) -> bool:
     if followed is None or not followed.positions.seen(revocation.id):
         return False
     entry = followed.table.get(revocation.kill.target.digest)
-    return entry is None or all(r.id != revocation.id for r in entry.revocations)
+    return entry is None or not killset.find(entry.revocations, revocation.id)
 
 
 def _forked(revocation: Revocation, followed: Captured | None) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from rescind_protocol import targets
+from rescind_protocol import killset, targets
 from rescind_protocol.changes import Effect
 from rescind_protocol.errors import RescindError
 from rescind_protocol.targets import Kind, Target
@@ -177,9 +177,10 @@ def _wait_seen(node: Node, receipt: Receipt, target: Target) -> None:
 
 def _wait_ended(node: Node, receipt: Receipt, target: Target) -> None:
     deadline = time.monotonic() + SEEN_WITHIN_S
-    ended = set(receipt.ended)
+    left = list(receipt.ended)
     while time.monotonic() < deadline:
         entry = node.look.entry(target)
-        if entry is None or ended.isdisjoint(each.id for each in entry.revocations):
+        left = [name for name in left if entry and killset.find(entry.revocations, name)]
+        if not left:
             return
         time.sleep(_POLL_S)

@@ -1,6 +1,6 @@
 """The floor of a reinstatement: under it lies every badge that was issued here (DESIGN, floors)."""
 
-from rescind_protocol.changes import Effect
+from rescind_protocol import killset
 from rescind_protocol.table import Entry
 from rescind_protocol.targets import Kind, Target
 from rescind_registry.badges import Badges
@@ -15,7 +15,7 @@ def floor_of(badges: Badges, target: Target, entry: Entry | None, now: float) ->
     None leaves it to the publisher: where only the issuing was stopped no badge was dead, and none
     may die by the end of it.
     """
-    used = entry and any(each.kill.effect is Effect.USE for each in entry.revocations)
+    used = entry and killset.sums(entry.revocations).use
     if not used or target.kind is Kind.BADGE:
         return None
     newest = badges.newest(target.id if target.kind is Kind.AGENT else None)

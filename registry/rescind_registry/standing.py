@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from rescind_guard.view import View
+from rescind_protocol import killset
 from rescind_protocol.changes import Effect, Revocation, RevocationId
 from rescind_protocol.table import ALIVE, ALL, Entry
 from rescind_protocol.targets import Target, agent, everyone, issuer, key
@@ -80,5 +81,4 @@ class Look:
     def knows(self, names: tuple[RevocationId, ...], target: Target) -> bool:
         """Whether this node's view has these kills of a target."""
         entry = self.entry(target)
-        known = {each.id for each in entry.revocations} if entry else set()
-        return known.issuperset(names)
+        return entry is not None and all(killset.find(entry.revocations, name) for name in names)

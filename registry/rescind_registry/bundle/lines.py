@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from rescind_protocol.changes import Effect, Revocation
+from rescind_protocol import killset
+from rescind_protocol.killset import ALL, Sum
 from rescind_protocol.table import Entry
 from rescind_protocol.targets import Kind, Target
 
@@ -44,22 +45,15 @@ def lines_of(entry: Entry) -> Iterator[Line]:
     """Yield what is said of one target."""
     if not entry.revocations:
         return
-    target = entry.revocations[0].kill.target
-    use, issuance = _with(entry, Effect.USE), _with(entry, Effect.ISSUANCE)
-    if use:
+    sums = killset.sums(entry.revocations)
+    target = next(iter(entry.revocations)).kill.target
+    if (use := sums.use) is not None:
         section, key = f"revocations/{target.kind}", _key(target)
         yield Line(section, key, target.iss if target.kind is Kind.BADGE else "", _kill(use, entry))
-    if target.kind is Kind.AGENT:
-        # A kill of the badges up to some `iat` leaves the agent as it is: it may have new ones.
-        whole = [each for each in use if each.kill.issued_before is None]
-        if whole or issuance:
-            status = "disabled" if whole else "suspended"
-            yield Line(AGENTS, target.id, "", _agent(whole or issuance, status))
-
-
-def _with(entry: Entry, effect: Effect) -> list[Revocation]:
-    found = [each for each in entry.revocations if each.kill.effect is effect]
-    return sorted(found, key=lambda each: each.id) if len(found) > 1 else found
+    # A kill of the badges up to some `iat` leaves the agent as it is: it may have new ones.
+    by = sums.whole or sums.issuance
+    if target.kind is Kind.AGENT and by is not None:
+        yield Line(AGENTS, target.id, "", _agent(by, "disabled" if sums.whole else "suspended"))
 
 
 def _key(target: Target) -> str:
@@ -68,22 +62,19 @@ def _key(target: Target) -> str:
     return target.iss if target.kind is Kind.ISSUER else target.id
 
 
-def _kill(use: list[Revocation], entry: Entry) -> bytes:
-    until = [each.kill.expires_at for each in use]
-    cuts = [each.kill.issued_before for each in use]
+def _kill(use: Sum, entry: Entry) -> bytes:
     members: dict[str, object] = {}
-    if None not in until:
-        members["expires_at"] = max(filter(None, until), default=0)
-    if None not in cuts:
-        members["issued_before"] = max(entry.floor, *(cut or 0 for cut in cuts))
-    members["reason"] = printable(use[0].kill.reason)
-    members["revoked_at"] = min(each.at for each in use)
+    if use.until is not None:
+        members["expires_at"] = use.until
+    if use.cut != ALL:
+        members["issued_before"] = max(entry.floor, use.cut)
+    members["reason"] = printable(use.first.kill.reason)
+    members["revoked_at"] = use.since
     return encode(members)
 
 
-def _agent(by: list[Revocation], status: str) -> bytes:
-    since = min(each.at for each in by)
-    return encode({"reason": printable(by[0].kill.reason), "since": since, "status": status})
+def _agent(by: Sum, status: str) -> bytes:
+    return encode({"reason": printable(by.first.kill.reason), "since": by.since, "status": status})
 
 
 def printable(text: str) -> str:

@@ -72,14 +72,13 @@ def _local_floor(session: Session, target: Target, timeout_s: float) -> int | No
     from rescind.cli.following import following  # noqa: PLC0415 - only where there is an issuer
     from rescind.cli.issuing import LocalIssuer  # noqa: PLC0415
     from rescind.cli.registry import floor_of  # noqa: PLC0415
-    from rescind_protocol.changes import Effect  # noqa: PLC0415
+    from rescind_protocol import killset  # noqa: PLC0415
 
     with following(loaded) as subscriber:
         if not subscriber.wait_synced(timeout_s):
             return None
         found = subscriber.view.published.table.get(target.digest)
-    used = found and any(each.kill.effect is Effect.USE for each in found.revocations)
-    if not used:
+    if not (found and killset.sums(found.revocations).use):
         return None
     # The registry of this host issues for the same origin; its last badge may be the newer one.
     return LocalIssuer(loaded).floor_of(target, least=floor_of(loaded, target, found) or 0)

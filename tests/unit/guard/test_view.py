@@ -156,7 +156,7 @@ def halves_seen(
         while not done.is_set():
             table = view.published.table
             found = [table.get(digest) for digest in digests]
-            seen = {0 if one is None else one.revocations[0].id.seq for one in found}
+            seen = {0 if one is None else next(iter(one.revocations)).id.seq for one in found}
             if len(seen) > 1:
                 halves.append(seen)
                 half.set()

@@ -131,7 +131,7 @@ def test_who_asked_and_why_stand_in_the_event(api: Api) -> None:
     api.kill(AGENT, reason="incident", reason_admin="INC-412", reason_user="ask security")
     entry = api.bench.node.look.entry(targets.agent(DID))
     assert entry
-    kill = entry.revocations[0].kill
+    kill = next(iter(entry.revocations)).kill
     assert kill.actor
     assert kill.actor.startswith("test (")
     assert (kill.reason, kill.reason_admin) == ("incident", "INC-412")
@@ -142,7 +142,7 @@ def test_a_suspension_is_a_kill_of_the_next_badge(api: Api) -> None:
     api.kill(AGENT, effect="issuance")
     entry = api.bench.node.look.entry(targets.agent(DID))
     assert entry
-    assert entry.revocations[0].kill.effect is Effect.ISSUANCE
+    assert next(iter(entry.revocations)).kill.effect is Effect.ISSUANCE
 
 
 def test_without_a_broker_it_is_accepted_and_pending(api: Api) -> None:
