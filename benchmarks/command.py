@@ -25,6 +25,7 @@ from benchmarks import (
     readers,
     reports,
     start,
+    storm,
     view,
 )
 from benchmarks.stats import Row, table
@@ -51,6 +52,10 @@ def _kill(args: argparse.Namespace) -> Result:
 
 def _view(args: argparse.Namespace) -> Result:
     return view.run(view.QUICK if args.quick else view.Plan())
+
+
+def _storm(args: argparse.Namespace) -> Result:
+    return storm.run(storm.QUICK if args.quick else storm.Plan())
 
 
 def _start(args: argparse.Namespace) -> Result:
@@ -90,6 +95,7 @@ def _memory(args: argparse.Namespace) -> Result:
 BENCHMARKS: dict[str, tuple[Callable[[argparse.Namespace], Result], str]] = {
     "guard": (_guard, "one check: cold, cached, beside the bare signature and PyJWT"),
     "kill": (_kill, "from kill() to the view of every subscriber, beside its floor"),
+    "storm": (_storm, "a kill of a target that was killed 100,000 times, beside an empty fabric"),
     "view": (_view, "one event into a view of a million, readers' pauses, alternatives"),
     "start": (_start, "importing, the embedded server, a subscriber from its snapshot"),
     "reports": (_reports, "a storm of thousands of subscribers that report one kill"),
@@ -130,7 +136,18 @@ def _alone(measure: Callable[[argparse.Namespace], Result], args: argparse.Names
         return pool.submit(measure, args).result()
 
 
-_REST = ("view", "start", "reports", "bundle", "readers", "authz", "online", "memory", "channels")
+_REST = (
+    "storm",
+    "view",
+    "start",
+    "reports",
+    "bundle",
+    "readers",
+    "authz",
+    "online",
+    "memory",
+    "channels",
+)
 
 
 def _all(args: argparse.Namespace) -> list[tuple[str, Result]]:

@@ -120,7 +120,7 @@ def run(plan: Plan) -> Result:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rescind-bench-")))
         server = stack.enter_context(EmbeddedServer(folder / "store"))
         public, secret = crypto_sign_keypair()
-        engine = _engine(material, folder / "spool", server.url_for("publisher"))
+        engine = engine_of(material, folder / "spool", server.url_for("publisher"))
         switch = stack.enter_context(KillSwitch(engine))
         progress(f"kill: starting 2 x {plan.subscribers} receivers")
         setup = Setup(
@@ -136,7 +136,8 @@ def run(plan: Plan) -> Result:
         return _measure(plan, switch, subscribers, floor, receivers)
 
 
-def _engine(material: Publisher, spool: Path, url: str) -> Engine:
+def engine_of(material: Publisher, spool: Path, url: str) -> Engine:
+    """Return the publisher of a benchmark, on a spool of its own."""
     config = PublisherConfig(fabric=FABRIC, publisher=PUBLISHER, spool=spool)
     sink = NatsSink(FABRIC, NatsOptions(url=url, inbox_prefix="_INBOX_pub"))
     return Engine(config, key=material.key, trust=material.trust, sinks=[sink])

@@ -116,10 +116,11 @@ async def _subscribers(setup: Setup, tally: Tally) -> AsyncIterator[None]:
             for _ in range(setup.count)
         ]
         for subscriber in started:
-            subscriber.on_applied.append(tally.done)
             await stack.enter_async_context(subscriber)
         while not all(subscriber.fresh for subscriber in started):  # noqa: ASYNC110 - of many
             await asyncio.sleep(0.05)
+        for subscriber in started:  # what was there before is not what is measured
+            subscriber.on_applied.append(tally.done)
         yield
 
 

@@ -271,11 +271,11 @@ class Drain:
             for outlet in self.outlets:
                 outlet.lane(log).know(at.seq)
 
-    def forget(self, log: str, seqs: Iterable[int]) -> None:
-        """Nobody waits for these events any more."""
-        for seq in seqs:
+    def forget(self, places: Iterable[tuple[str, int]], progress: Progress) -> None:
+        """Tell of these events, by log and number, no more."""
+        for log, seq in places:
             for outlet in self.outlets:
-                outlet.lane(log).unwatch(seq)
+                outlet.lane(log).unwatch(seq, progress)
 
     def announce(self, publisher: str, head: bytes) -> None:
         """Send a head through every sink."""

@@ -44,7 +44,7 @@ from rescind_publisher.ledger import Ledger
 from rescind_publisher.listeners.base import Listener
 from rescind_publisher.metrics import Counters
 from rescind_publisher.plans import Plan
-from rescind_publisher.receipts import Receipt
+from rescind_publisher.receipts import Progress, Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, Order, RetireRequest, TrustRequest
 from rescind_publisher.rights import check_approver, check_rights, expired, signer_of
 from rescind_publisher.roster import Roster
@@ -53,7 +53,7 @@ from rescind_publisher.shelf import Schedule
 from rescind_publisher.sinks.base import Record, Sink
 from rescind_publisher.spool import Spool
 from rescind_publisher.status import SinkStatus, Status, TrustPosted
-from rescind_publisher.tally import Tally, Wanted
+from rescind_publisher.tally import Tally, wanted
 from rescind_publisher.trust_post import TrustPost
 from rescind_subscriber.config import MISSED_HEADS
 
@@ -255,12 +255,12 @@ class Publisher:
         except RescindError:
             self.counters.add(metrics.REFUSED)
             raise
-        self.counters.add(metrics.ACCEPTED, len(made))
+        self.counters.add(metrics.ACCEPTED, len(made) - len(hand.living))
         hand.wait(order.timeout_s)
         self._ledger.settle()
         applied = self._wait_applied(made, started, order.wait_s, told)
         if not hand.progress.complete:
-            self._forget(made)
+            self._forget(made, hand.progress)
         return hand.receipt(plan, made, at=self._clock.wall(), applied=applied)
 
     def _wait_applied(
@@ -272,8 +272,7 @@ class Publisher:
     ) -> Applied | None:
         if not wait_s:
             return None
-        first, last = made[0].event, made[-1].event
-        tally = Tally(self.roster, Wanted(first.log, first.seq, last.seq), started)
+        tally = Tally(self.roster, wanted(each.event for each in made), started)
         try:
             tally.wait(started + wait_s, time.perf_counter, told)
             return tally.applied(time.perf_counter())
@@ -292,7 +291,9 @@ class Publisher:
             if plan.retires:
                 return plan, self._ledger.retire(plan.retires, hand.committed)
             try:
-                return plan, self._ledger.accept(plan.changes, hand.committed, moves=moves)
+                return plan, self._ledger.accept(
+                    plan.changes, hand.committed, moves=moves, found=hand.found
+                )
             except Outdated:
                 continue
 
@@ -409,9 +410,9 @@ class Publisher:
         """Own kills in force on a target."""
         return self._ledger.live(target)
 
-    def _forget(self, made: list[Numbered]) -> None:
-        seqs = [each.event.seq for each in made]
-        self._post(self._drain.forget, made[0].event.log, seqs)
+    def _forget(self, made: list[Numbered], progress: Progress) -> None:
+        places = [(each.event.log, each.event.seq) for each in made]
+        self._post(self._drain.forget, places, progress)
 
     def _post(self, call: Any, *args: Any) -> None:
         try:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from rescind_protocol.changes import RevocationId
+from rescind_publisher import repeats
 from rescind_publisher.applied import Applied
 from rescind_publisher.chain import Numbered
 from rescind_publisher.drain import Drain
@@ -24,21 +25,36 @@ Post = Callable[..., None]
 class Hand:
     """Told by the ledger when the events of one request are committed."""
 
-    __slots__ = ("_drain", "_post", "_sinks", "_started", "_woken", "accepted_ms", "progress")
+    __slots__ = (
+        "_drain",
+        "_post",
+        "_sinks",
+        "_started",
+        "_woken",
+        "accepted_ms",
+        "living",
+        "progress",
+    )
 
     def __init__(self, sinks: tuple[str, ...], post: Post, drain: Drain, started: float) -> None:
         """`drain` belongs to the loop that `post` reaches; `started` by `time.perf_counter`."""
         self._sinks, self._post, self._drain, self._started = sinks, post, drain, started
+        self.living: list[Numbered] = []
+        """Events of before whose kills cover a part of the request: the sinks may have them."""
+
+    def found(self, living: list[Numbered]) -> None:
+        """Know, before the commit, of events that are asked about beside the new ones."""
+        self.living = living
 
     def committed(self, made: list[Numbered]) -> None:
         """Send what can be sent at once; wake the loop for the rest."""
         committed = time.perf_counter()
-        records = [Record(each.event.log, each.event.seq, each.raw) for each in made]
-        sent = self._drain.send(records)
+        new, old = _records(made), _records(self.living)
+        sent = self._drain.send(new)
         self.accepted_ms = (committed - self._started) * 1000
-        self.progress = Progress(self._sinks, len(made), self._started)
-        self._drain.leave(records, self.progress)
-        self._woken = not sent
+        self.progress = Progress(self._sinks, len(new) + len(old), self._started)
+        self._drain.leave([*old, *new], self.progress)
+        self._woken = bool(old) or not sent
         if self._woken:
             self._post(self._drain.take_left)
 
@@ -54,11 +70,13 @@ class Hand:
         self, plan: Plan, made: list[Numbered], *, at: float, applied: Applied | None = None
     ) -> Receipt:
         """Return what is known now; `at` in unix seconds."""
+        retirements = [RevocationId(m.event.log, m.event.seq, 0) for m in made if plan.retires]
         return Receipt(
-            ids=tuple(
+            ids=(*repeats.ids_of(plan.changes, made), *retirements),
+            in_force=tuple(
                 RevocationId(each.event.log, each.event.seq, index)
-                for each in made
-                for index in range(max(1, len(each.event.changes)))
+                for each in self.living
+                for index, _ in each.event.changes
             ),
             targets=(
                 *dict.fromkeys(str(change.target) for change in plan.changes),
@@ -72,3 +90,7 @@ class Hand:
             warnings=plan.warnings,
             applied=applied,
         )
+
+
+def _records(made: list[Numbered]) -> list[Record]:
+    return [Record(each.event.log, each.event.seq, each.raw) for each in made]

@@ -132,7 +132,8 @@ class Lane:
         self._repair: set[int] = set()
         self._acked: set[int] = set()
         self._above: dict[int, str] = {}
-        self._watch: dict[int, Progress] = {}
+        self._watch: dict[int, list[Progress]] = {}
+        """Requests that wait for an event: the one that made it, and those that it covers."""
         self._in_flight = 0
         self._looking = False
         self._retry: asyncio.TimerHandle | None = None
@@ -184,7 +185,7 @@ class Lane:
         if durable:
             progress.durable(self.sink.name)
             return
-        self._watch[seq] = progress
+        self._watch.setdefault(seq, []).append(progress)
         if not self.ready:
             progress.failing(self.sink.name, self.problem or f"{self.sink.name}: not connected")
 
@@ -202,9 +203,11 @@ class Lane:
         else:
             self._queue.append(record)
 
-    def unwatch(self, seq: int) -> None:
-        """Nobody waits for this event any more."""
-        self._watch.pop(seq, None)
+    def unwatch(self, seq: int, progress: Progress) -> None:
+        """Tell a request of this event no more."""
+        left = [each for each in self._watch.pop(seq, ()) if each is not progress]
+        if left:
+            self._watch[seq] = left
 
     def open(self) -> None:
         """Begin to send: the sink has started."""
@@ -384,7 +387,7 @@ class Lane:
             return
         self._acked.add(record.seq)
         self._counters.add(metrics.ACKED)
-        if (progress := self._watch.get(record.seq)) is not None:
+        for progress in self._watch.get(record.seq, ()):
             progress.acked(self.sink.name)
 
     def _note_durable(self, seq: int, position: str) -> None:
@@ -395,7 +398,7 @@ class Lane:
             self._above[seq] = position
         while (at := self._above.pop(self.durable + 1, None)) is not None:
             self.mark = Mark(self.durable + 1, at)
-        if (progress := self._watch.pop(seq, None)) is not None:
+        for progress in self._watch.pop(seq, ()):
             progress.durable(self.sink.name)
 
     def _fail(self, record: Record, error: Exception) -> None:
@@ -404,7 +407,7 @@ class Lane:
             _log.warning("%s; trying again until it succeeds", error)
         self.problem = str(error)
         self._failed[record.seq] = record
-        if (progress := self._watch.get(record.seq)) is not None:
+        for progress in self._watch.get(record.seq, ()):
             progress.failing(self.sink.name, self.problem)
         if self._retry is None and self.ready:
             wait_s = self._backoff.next_s()

@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from rescind_protocol import events
-from rescind_protocol.changes import Change, Kill, Retire, Revocation
+from rescind_protocol.changes import Change, Kill, Retire, Retract, Revocation
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_protocol.events import Event
@@ -26,7 +26,7 @@ from rescind_protocol.join import Replica
 from rescind_protocol.positions import START
 from rescind_protocol.targets import Target
 from rescind_protocol.trust import LOG_PREFIX_CHARS, Trust
-from rescind_publisher import chain, moving
+from rescind_publisher import chain, moving, repeats
 from rescind_publisher.chain import Chain, Numbered, Standing, Voice
 from rescind_publisher.clock import Horizon, checked
 from rescind_publisher.errors import ClockWrong, Outdated, QuotaExceeded, SpoolFailed
@@ -36,6 +36,8 @@ from rescind_publisher.spool import Marks
 
 HandOver = Callable[[list[Numbered]], None]
 """Sends what is accepted."""
+Found = Callable[[list[Numbered]], None]
+"""Hears, before that, of the events whose kills cover a part of what was asked."""
 
 _READ_AT_ONCE = 512
 _NO_QUOTA = 2**62
@@ -132,7 +134,7 @@ class Ledger:
         with self._lock:
             self._join()
         found = self._replica.table.get(target.digest)
-        return found.revocations if found else ()
+        return tuple(found.revocations) if found else ()
 
     def knows(self, log: str) -> bool:
         """Whether this is one of the logs in the spool."""
@@ -151,18 +153,75 @@ class Ledger:
     # --- accepting ---
 
     def accept(
-        self, changes: tuple[Change, ...], hand_over: HandOver, *, moves: int | None = None
+        self,
+        changes: tuple[Change, ...],
+        hand_over: HandOver,
+        *,
+        moves: int | None = None,
+        found: Found | None = None,
     ) -> list[Numbered]:
-        """Commit changes as events; when it returns they are accepted (I1).
+        """Commit changes as events, and return the events in which they stand (I1).
 
-        `moves` is that of the state they were planned for: `Outdated` if there is a newer one.
-        Raises `QuotaExceeded`, `ClockWrong`, `TooLarge` or `SpoolFailed`: nothing was accepted.
+        A kill that one in force covers stands in that one's event, of which only such kills are
+        returned; nothing is signed for it. `moves` is that of the state they were planned for:
+        `Outdated` if there is a newer one. Raises `QuotaExceeded`, `ClockWrong`, `TooLarge` or
+        `SpoolFailed`: nothing was accepted.
         """
         with self._lock:
             if moves not in (None, self.moves):
                 raise Outdated("old kills have got new ids meanwhile")
-            self._check_quota(changes)
-            return self._commit(chain.batches(changes), hand_over)
+            self._join()
+            fresh, living = repeats.split(changes, self._cover)
+            self._check_quota(fresh)
+            old = self._events_of(living)
+            if found is not None:
+                found(old)
+            if not fresh:
+                hand_over([])
+                return old
+            return [*old, *self._commit(chain.batches(fresh), hand_over)]
+
+    def _cover(self, kill: Kill) -> Revocation | None:
+        """Return a kill of ours that covers another one, and that nobody else can have ended.
+
+        A second publisher may have reinstated the target, and we have not heard of it yet: of that
+        and the new kill, the kill wins (I2), so it takes an id that the reinstatement cannot name.
+        """
+        entry = self._replica.table.get(kill.target.digest)
+        if entry is None or not self._ends_alone(kill.target):
+            return None
+        return repeats.cover(entry.revocations, kill, lambda r: r.id.log not in self._cut)
+
+    def _ends_alone(self, target: Target) -> bool:
+        """Whether no other key could ever end a kill of this target; a revoked one could once."""
+        end = Retract(target=target, names=())
+        mine = self._voice.key.kid
+        return not any(
+            signer.kid != mine and signer.rights.permit(end)
+            for signer in self._trust.signers.values()
+        )
+
+    def _events_of(self, living: Iterable[Revocation]) -> list[Numbered]:
+        by_event: dict[tuple[str, int], list[Revocation]] = {}
+        for each in living:
+            by_event.setdefault((each.id.log, each.id.seq), []).append(each)
+        return [self._event_of(log, seq, some) for (log, seq), some in by_event.items()]
+
+    def _event_of(self, log: str, seq: int, some: list[Revocation]) -> Numbered:
+        """Return an event of ours as it lies in the spool, with nothing but these kills."""
+        (record,) = self._spool.read(log, seq - 1, 1)
+        event = Event(
+            log=log,
+            seq=seq,
+            prev=b"",
+            digest=events.digest_of(record.raw),
+            publisher=self._voice.publisher,
+            quota=self._voice.quota,
+            at=some[0].at,
+            changes=tuple((each.id.index, each.kill) for each in some),
+            void=0,
+        )
+        return Numbered(event, record.raw)
 
     def believe(self, trust: Trust, voice: Voice) -> None:
         """Name a newer trust in heads from now on; `voice` has the quota that it grants."""

@@ -35,9 +35,10 @@ class SinkReceipt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of a request when the call returns; `ids` has one for each change."""
+    """What is known of a request when the call returns."""
 
     ids: tuple[RevocationId, ...]
+    """One for each change, in their order; what another kill covers has the id of that one."""
     targets: tuple[str, ...]
     accepted_at: float
     """Unix seconds, by the publisher's clock."""
@@ -45,6 +46,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     sinks: dict[str, SinkReceipt]
     ended: tuple[RevocationId, ...] = ()
     """The kills that a reinstatement or retraction names."""
+    in_force: tuple[RevocationId, ...] = ()
+    """Kills of before that cover what was asked: nothing new was signed for it."""
     new_badges_from: int | None = None
     """After a reinstatement: badges whose `iat` is beyond this pass (unix seconds)."""
     warnings: tuple[str, ...] = ()
@@ -72,6 +75,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
             line += f"; PENDING on {' and '.join(self.pending)}; {self._why()}"
         elif not self.sinks:
             line = "accepted and PENDING: no broker is configured"
+        if self.in_force:
+            line += f"; already in force as {_named(self.in_force)}"
         if self.new_badges_from is not None:
             line += f"; badges issued after {_utc(self.new_badges_from)} pass"
         said_by_subscribers = [str(self.applied)] if self.applied is not None else []
@@ -88,9 +93,14 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
         plain: dict[str, Any] = msgspec.to_builtins(self)
         plain["ids"] = [str(each) for each in self.ids]
         plain["ended"] = [str(each) for each in self.ended]
+        plain["in_force"] = [str(each) for each in self.in_force]
         if self.applied is not None:
             plain["applied"] |= {"complete": self.applied.complete, "message": str(self.applied)}
         return plain | {"pending": list(self.pending), "message": str(self)}
+
+
+def _named(ids: tuple[RevocationId, ...]) -> str:
+    return str(ids[0]) if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
 
 
 def _words(name: str, at: SinkReceipt) -> str:

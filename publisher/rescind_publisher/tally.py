@@ -1,8 +1,8 @@
 """The tally: who has applied one request's events, kept as reports come in.
 
-All events of a request stand in one log under consecutive numbers. When a subscriber applied one is
-taken from the publisher's clock alone: the report's arrival less the "ms ago" in it. The way of the
-report is in that figure, so it is a most; and so is the window in which calls may have passed.
+When a subscriber applied an event is taken from the publisher's clock alone: the report's arrival
+less the "ms ago" in it. The way of the report is in that figure, so it is a most; and so is the
+window in which calls may have passed.
 """
 
 import threading
@@ -11,6 +11,7 @@ from heapq import nlargest
 
 import msgspec
 
+from rescind_protocol.events import Event
 from rescind_publisher.applied import (
     MAX_NAMED,
     SETTLED_S,
@@ -27,11 +28,27 @@ SORTED_UP_TO = 1000
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """A request's events."""
+    """Events of one log under consecutive numbers."""
 
     log: str
     first: int
     last: int
+
+    def has(self, log: str, seq: int) -> bool:
+        """Whether an event is one of them."""
+        return log == self.log and self.first <= seq <= self.last
+
+
+def wanted(events: Iterable[Event]) -> tuple[Wanted, ...]:
+    """Return what to wait for: new events stand in one log, and those of before anywhere."""
+    found: list[Wanted] = []
+    for event in events:
+        last = found[-1] if found else None
+        if last is not None and (event.log, event.seq) == (last.log, last.last + 1):
+            found[-1] = Wanted(last.log, last.first, event.seq)
+        else:
+            found.append(Wanted(event.log, event.seq, event.seq))
+    return tuple(found)
 
 
 class _Done(msgspec.Struct, frozen=True):
@@ -43,7 +60,7 @@ class _Done(msgspec.Struct, frozen=True):
 class Tally(Watcher):
     """Counts for one request; made when its events are committed, given up when nobody waits."""
 
-    def __init__(self, roster: Roster, wanted: Wanted, started: float) -> None:
+    def __init__(self, roster: Roster, wanted: tuple[Wanted, ...], started: float) -> None:
         """`started`: monotonic time of the request."""
         self._roster, self._wanted, self._started = roster, wanted, started
         self._done: dict[str, _Done] = {}
@@ -73,16 +90,15 @@ class Tally(Watcher):
         self._settle()
 
     def _look(self, entry: Entry) -> None:
-        report, wanted = entry.report, self._wanted
-        told = [
-            each
-            for each in report.applied
-            if each.log == wanted.log and wanted.first <= each.seq <= wanted.last
-        ]
-        whole = report.logs.get(wanted.log, 0) >= wanted.last
-        untold = wanted.last - wanted.first + 1 - len(told)
-        if untold and not whole:
-            return
+        report = entry.report
+        told, untold = [], 0
+        for some in self._wanted:
+            mine = [each for each in report.applied if some.has(each.log, each.seq)]
+            left = some.last - some.first + 1 - len(mine)
+            if left and report.logs.get(some.log, 0) < some.last:
+                return
+            told += mine
+            untold += left
         arrived_ms = (entry.at - self._started) * 1000
         times = [max(0.0, arrived_ms - each.ago_ms) for each in told]
         passed = [(each.passed, ms) for each, ms in zip(told, times, strict=True)]

@@ -220,6 +220,8 @@ class ReceiptDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     durable: list[str]
     pending: list[str]
     ended: list[str] = []
+    in_force: list[str] = []
+    """Kills of before that cover what was asked: nothing new was signed for it."""
     new_badges_from: str | None = None
     warnings: list[str] = []
     applied: dict[str, Any] | None = None

@@ -118,7 +118,7 @@ def present(out: Out, verb: str, receipt: Receipt, doer: Doer, said: dict[str, A
         ("receipt", (str(_bare(receipt)), "yellow" if pending else "")),
         ("applied", _applied_line(receipt)),
         ("new badges", f"pass if issued after {utc(since)}" if since is not None else None),
-        ("id", ", ".join(map(str, receipt.ids))),
+        ("id", ", ".join(map(str, dict.fromkeys(receipt.ids)))),
         ("ended", ", ".join(map(str, receipt.ended))),
         ("done by", str(doer)),
     )

@@ -26,7 +26,7 @@ from rescind_protocol import targets
 from rescind_protocol.changes import Effect, RevocationId
 from rescind_protocol.limits import DEFAULT_QUOTA, HEAD_INTERVAL_S
 from rescind_protocol.targets import Target
-from rescind_publisher import plans
+from rescind_publisher import plans, repeats
 from rescind_publisher.chain import Numbered, Voice
 from rescind_publisher.ledger import Ledger
 from rescind_publisher.requests import EndRequest, KillRequest, KillSpec
@@ -176,11 +176,7 @@ class Fabric:
     def _accept(self, plan: plans.Plan) -> tuple[RevocationId, ...]:
         made = self._ledger.accept(plan.changes, self._store)
         self._tell()
-        return tuple(
-            RevocationId(each.event.log, each.event.seq, index)
-            for each in made
-            for index, _ in each.event.changes
-        )
+        return repeats.ids_of(plan.changes, made)
 
     def _store(self, made: list[Numbered]) -> None:
         self._stored += [each.raw for each in made]

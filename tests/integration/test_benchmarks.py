@@ -53,6 +53,15 @@ def test_kill(subscribers: int) -> None:
     assert found["event_bytes"] > 500
 
 
+def test_storm() -> None:
+    """A kill of a crowded target beside one in an empty fabric, and one that is in force."""
+    found = run("storm")
+    assert found["kills"] > 0
+    assert found["samples"] > 0
+    assert min(found[f"{name}_p50_ms"] for name in ("crowded", "empty", "repeat")) > 0
+    assert found["ratio_p50"] > 0
+
+
 def test_view() -> None:
     """The event, its signature's share, pauses with and without a writer, every alternative."""
     found = run("view")
@@ -122,7 +131,7 @@ def test_channels() -> None:
 def test_all_is_one_document() -> None:
     """`all --json` holds every benchmark under its command, and the machine."""
     found = run("all")
-    parts = {"guard", "kill --subscribers 2", "view", "start", "reports", "bundle"}
+    parts = {"guard", "kill --subscribers 2", "storm", "view", "start", "reports", "bundle"}
     assert set(found) == {
         *("machine", "readers", "channels", "authz", "online", "memory"),
         *parts,

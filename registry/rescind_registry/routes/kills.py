@@ -53,6 +53,7 @@ def document(receipt: Receipt) -> tuple[int, bodies.ReceiptDocument]:
         durable=list(receipt.durable),
         pending=said["pending"],
         ended=said["ended"],
+        in_force=said["in_force"],
         new_badges_from=None if since is None else rfc3339(since + 1),
         warnings=list(receipt.warnings),
         applied=said.get("applied"),

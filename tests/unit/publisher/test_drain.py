@@ -478,8 +478,8 @@ async def test_nobody_is_kept_waiting_for_in_memory() -> None:
     sink = FakeSink()
     async with running(sink) as bench:
         sink.down = True
-        bench.take(3)
-        bench.drain.forget(LOG, [1, 2, 3])
+        progress = bench.take(3)
+        bench.drain.forget([(LOG, 1), (LOG, 2), (LOG, 3)], progress)
         lane = bench.drain.outlets[0].lanes[LOG]
         assert lane._watch == {}
         sink.down = False

@@ -180,7 +180,9 @@ class Followed:
         other = Log(SECOND, "soc-b")
         state = Replica()
         state.apply(other.event(Kill(target=target()), trust=TRUST))
-        self.theirs = state.table.get(target().digest).revocations[0].id  # type: ignore[union-attr]
+        found = state.table.get(target().digest)
+        assert found is not None
+        self.theirs = next(iter(found.revocations)).id
         self.view, self.synced = View(), synced
         self.view.claim()
         self.view.swap(state.table)

@@ -27,7 +27,7 @@ def heard(*names: str) -> Roster:
 
 def tally(roster: Roster, first: int = 1, last: int = 1) -> Tally:
     """Return a tally of events of the log, asked for at `START`."""
-    return Tally(roster, Wanted(LOG, first, last), START)
+    return Tally(roster, (Wanted(LOG, first, last),), START)
 
 
 def test_all_have_it() -> None:
