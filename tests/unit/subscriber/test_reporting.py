@@ -279,7 +279,7 @@ async def test_a_kill_that_came_inside_a_snapshot_counts_for_the_receipt() -> No
         source.shelve(replica.image())
         source.head_raw(sign_head(replace(head_of(log), count=9)))  # it calls no roll
         await until(lambda: at.denies(victim(2)))
-        tally = Tally(roster, Wanted(log.id, 2, 2), 0.0)
+        tally = Tally(roster, (Wanted(log.id, 2, 2),), 0.0)
         at.clock.pass_s(0.1)
         await until(lambda: source.reports[-1].has(log.id, 2))
         roster.heard(reports.make(source.reports[-1]), 1.0, 0.0)
