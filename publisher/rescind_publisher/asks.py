@@ -32,6 +32,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     expires: Expiry | None = None
     issued_before: Moment | None = None
     badge_exp: int | None = None
+    """`exp` of the badge, of claims whose signature was verified: a forged one ends the kill."""
 
 
 @cache  # a look-up in the system's user data each time
@@ -44,27 +45,24 @@ def default_actor() -> str:
     return f"{user}@{socket.gethostname()}"[:MAX_REASON_CHARS]
 
 
-def badge_of(token: str) -> tuple[Target, int | None]:
-    """Return the badge that a token is, and its `exp`; nothing is verified, nothing is kept.
+def badge_of(token: str) -> Target:
+    """Return the badge that a token is; nothing is verified, nothing is kept.
 
-    Raises `BadRequest` without showing the token.
+    Its `exp` is not believed: whoever hands the token over may have lowered it, and the kill would
+    end before the badge does. Raises `BadRequest` without showing the token.
     """
     from rescind_protocol import jws  # noqa: PLC0415 - only a token needs cryptography
 
     try:
         claims = check_json(jws.read(token.encode("ascii"), limit=MAX_BADGE_BYTES).payload)
-        exp = claims.get("exp")
-        return badge(claims["iss"], claims["jti"]), exp if isinstance(exp, int) else None
-    except (Malformed, UnicodeEncodeError, AttributeError, KeyError) as error:
+        return badge(claims["iss"], claims["jti"])
+    except (Malformed, UnicodeEncodeError, AttributeError, KeyError, TypeError) as error:
         raise BadRequest("this is neither a target nor a badge's token") from error
 
 
 def to_spec(ask: Ask) -> KillSpec:
     """Return what is sent to the publisher; raises `BadRequest`."""
-    target, exp = ask.target, ask.badge_exp
-    if isinstance(target, str):
-        target, of_token = badge_of(target)
-        exp = exp if exp is not None else of_token
+    target = badge_of(ask.target) if isinstance(ask.target, str) else ask.target
     expires = ask.expires
     if isinstance(expires, timedelta):
         expires = int(expires.total_seconds())
@@ -75,7 +73,7 @@ def to_spec(ask: Ask) -> KillSpec:
         issued_before=_optional("issued_before", ask.issued_before),
         expires_in_s=_duration(expires) if isinstance(expires, int) else None,
         expires_at=_optional("expires", expires) if absolute else None,
-        badge_exp=exp,
+        badge_exp=ask.badge_exp,
         reason=ask.reason,
         reason_user=ask.reason_user,
         reason_admin=ask.reason_admin,

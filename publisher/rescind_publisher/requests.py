@@ -42,7 +42,7 @@ class KillSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     expires_in_s: Duration | None = None
     expires_at: Seconds | None = None
     badge_exp: Seconds | None = None
-    """`exp` of the badge, where it is known."""
+    """`exp` of the badge, where it is known by its signature, or by whoever issued it."""
     reason: Annotated[str, Meta(max_length=64)] = "unspecified"
     reason_user: Reason | None = None
     reason_admin: Reason | None = None

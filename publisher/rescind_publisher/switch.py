@@ -78,10 +78,11 @@ class KillSwitch:
     ) -> Receipt:
         """Deny `target` everywhere: a target, or a badge's token, which names its own badge.
 
-        Without `expires` a badge's kill outlives the badge (`badge_exp` + 180 s, or 3900 s where
-        that is unknown), and any other lasts until it is reinstated. `issued_before` spares badges
-        issued later. `reason_user` may be shown to the caller, `reason_admin` never. Raises
-        `BadRequest`, `NotPermitted`, `QuotaExceeded`, `SpoolFailed`: nothing was accepted then.
+        Without `expires` a badge's kill outlives every badge (3900 s), or this one (`badge_exp` +
+        180 s, for an `exp` whose signature was verified); any other lasts until it is reinstated.
+        `issued_before` spares badges issued later. `reason_user` may be shown to the caller,
+        `reason_admin` never. Raises `BadRequest`, `NotPermitted`, `QuotaExceeded`, `SpoolFailed`:
+        nothing was accepted then.
 
         `wait_s`: also wait, so long at most, until the subscribers say that they have applied it;
         `Receipt.applied` has who did, who did not, and how many calls passed before. `told` is

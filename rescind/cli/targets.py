@@ -75,12 +75,8 @@ def _is_id(word: str) -> bool:
 class Named:
     """What was named: its targets, and what a badge's own token says besides (not verified)."""
 
-    def __init__(
-        self, found: tuple[Target, ...], *, iat: int | None = None, exp: int | None = None
-    ) -> None:
+    def __init__(self, found: tuple[Target, ...]) -> None:
         self.targets = found
-        self.iat = iat
-        self.exp = exp
         self.wider: tuple[Target, ...] = ()
         """Targets that would also kill a badge given as token: agent, session."""
         self.token: str | None = None
@@ -134,7 +130,7 @@ def of_token(token: str) -> Named:
         payload = read_names(token)
     except Refused as refused:
         raise Malformed(f"this is no badge: {refused}") from refused
-    named = Named((targets.badge(payload.iss, payload.jti),), iat=payload.iat, exp=payload.exp)
+    named = Named((targets.badge(payload.iss, payload.jti),))
     session = (targets.session(payload.sid),) if payload.sid else ()
     named.wider = (targets.agent(payload.sub), *session)
     named.token = token

@@ -96,7 +96,7 @@ def kill(
         switching(session) as (switch, doer),
         progress(session.out, wanted=wait_s > 0) as told,
     ):
-        asks = [_ask(target, named, said) for target in named.targets]
+        asks = [_ask(target, said) for target in named.targets]
         receipt = switch.kill_many(asks, actor=actor, timeout_s=timeout_s, wait_s=wait_s, told=told)
     warnings = [*receipt.warnings, *doubtful]
     hint = _hint(kind, named)
@@ -110,11 +110,11 @@ def kill(
     return code
 
 
-def _ask(target: Target, named: Named, said: dict[str, Any]) -> "Ask":
+def _ask(target: Target, said: dict[str, Any]) -> "Ask":
     from rescind_protocol.changes import Effect  # noqa: PLC0415
     from rescind_publisher.asks import Ask  # noqa: PLC0415
 
-    return Ask(target=target, badge_exp=named.exp, **{**said, "effect": Effect(said["effect"])})
+    return Ask(target=target, **{**said, "effect": Effect(said["effect"])})
 
 
 def _hint(kind: str, named: Named) -> str | None:

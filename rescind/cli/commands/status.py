@@ -9,6 +9,7 @@ from rescind.cli.common import Session, common, timeout
 from rescind.cli.out import Out, lasting, plain, utc
 from rescind.cli.targets import KINDS, SYNTAX, Named, TargetCommand, read_targets
 from rescind.errors import EXIT_CANNOT_TELL, EXIT_FAILED, EXIT_OK
+from rescind_protocol import targets
 from rescind_protocol.errors import RescindError
 from rescind_protocol.targets import Target
 
@@ -61,8 +62,8 @@ def _of_target(session: Session, named: Named, *, check: bool, timeout_s: float)
     with following(session.loaded) as subscriber:
         wait_fresh(subscriber, timeout_s)
         table = subscriber.view.published.table
-    wider = _wider(session, named)
-    found = standing(named.one, wider, table, trust, named.iat)
+    wider, iat = _by_token(session, named)
+    found = standing(named.one, wider, table, trust, iat)
     lists, unknown = listing.naming(session.loaded, looked_up(named.one, wider))
     session.out.document({**plain(found), "unsigned_lists": lists})
     _show_target(session.out, found)
@@ -73,20 +74,23 @@ def _of_target(session: Session, named: Named, *, check: bool, timeout_s: float)
     return EXIT_FAILED if check and found.killed else EXIT_OK
 
 
-def _wider(session: Session, named: Named) -> tuple[Target, ...]:
-    """Return what else kills a badge, its signing key with it where its token was given."""
-    from rescind.cli.signer import signing_key  # noqa: PLC0415 - help needs none
+def _by_token(session: Session, named: Named) -> tuple[tuple[Target, ...], int | None]:
+    """Return what else kills a badge, its signing key with it where its token was given; its `iat`.
+
+    None where no key known here has signed it: of a forged `iat` a kill might seem to spare it.
+    """
+    from rescind.cli.signer import signed_claims  # noqa: PLC0415 - help needs none
 
     if named.token is None:
-        return named.wider
-    key = signing_key(session.loaded, named.token)
-    if key is None:
+        return named.wider, None
+    claims = signed_claims(session.loaded, named.token)
+    if claims is None:
         session.out.warn(
             "no key that is known here has signed this badge: a kill of its key is not looked up, "
             "and a guard with these settings refuses it"
         )
-        return named.wider
-    return (*named.wider, key)
+        return named.wider, None
+    return (*named.wider, targets.key(claims.key_thumbprint)), claims.iat
 
 
 def _show_target(out: Out, found: "Standing") -> None:

@@ -1,9 +1,12 @@
 """Kill, reinstate, ask, watch: each command against a fabric that runs."""
 
+import json
 import signal
 import subprocess
 
 from rescind_guard.parsing import read
+from rescind_protocol.encoding import b64url_decode, b64url_encode
+from rescind_protocol.limits import UNKNOWN_EXP_KILL_S
 from tests.fakes.terminal import RESCIND, Running, Terminal, did
 
 ISSUER = "https://issuer.rescind.local"
@@ -115,6 +118,28 @@ def test_status_of_a_badge_given_as_token_knows_its_keys_kill(terminal: Terminal
         assert "no key" not in done.err
     finally:
         assert terminal.run("retract", "key", key).code == 0
+
+
+def forged(badge: str, **claims: int) -> str:
+    """Return a badge with other claims: of the same name, and with a signature that is none."""
+    header, payload, signature = badge.split(".")
+    said = json.loads(b64url_decode(payload.encode())) | claims
+    return ".".join((header, b64url_encode(json.dumps(said).encode()), signature))
+
+
+def test_a_forged_token_shortens_nothing(terminal: Terminal) -> None:
+    """Its kill outlives the real badge; nor does a forged `iat` make a killed badge look spared."""
+    badge = terminal.issue("forged")
+    said = read(badge).payload
+    lowered = forged(badge, exp=said.iat - 1000, iat=said.iat - 2000)
+    assert terminal.run("kill", "badge", "-", given=lowered).code == 0
+    found = terminal.run("status", "badge", said.iss, said.jti, "--json").document["kills"][0]
+    assert found["until"] - found["since"] == UNKNOWN_EXP_KILL_S
+    other = terminal.issue("forged-iat")
+    iat = read(other).payload.iat
+    terminal.run("kill", "agent", did("forged-iat"), "--issued-before", str(iat))
+    later = forged(other, iat=iat + 100, exp=iat + 200)
+    assert terminal.run("status", "badge", "-", "--check", given=later).code == 1
 
 
 def test_status_of_a_badge_says_what_a_guard_decides(terminal: Terminal) -> None:

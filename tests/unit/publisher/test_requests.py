@@ -98,11 +98,14 @@ def token(**claims: Any) -> str:
     return jws.sign(msgspec.json.encode(claims), typ="JWT", key=STRANGER).decode()
 
 
-def test_a_token_names_its_own_badge() -> None:
-    """Issuer and jti in canonical form, and the expiry from its exp; nothing is verified."""
-    raw = token(iss="https://REG.example/", jti="j-1", exp=NOW + 300)
-    assert badge_of(raw) == (BADGE, NOW + 300)
-    assert kill_of(raw).expires_at == NOW + 480
+@pytest.mark.parametrize("exp", [NOW - 150, NOW + 300, NOW + 10**9, "never", -1, None, 2.5])
+def test_a_token_names_its_own_badge_and_its_exp_is_not_believed(exp: object) -> None:
+    """Issuer and jti in canonical form; the kill outlives the longest badge there may be."""
+    raw = token(iss="https://REG.example/", jti="j-1", exp=exp, iat=NOW - 9999, nbf=NOW - 9999)
+    assert badge_of(raw) == BADGE
+    assert kill_of(raw) == kill_of(BADGE)
+    assert kill_of(raw).expires_at == NOW + 3900
+    assert kill_of(raw, badge_exp=NOW + 300).expires_at == NOW + 480
 
 
 @pytest.mark.parametrize(
