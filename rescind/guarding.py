@@ -1,11 +1,12 @@
 """`rescind.protect(app)` and `rescind.wrap(app)`: one line in front of a service."""
 
 import atexit
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rescind import routes
+from rescind.interfaces import Kind
+from rescind.interfaces import is_asgi as _is_async
 from rescind.sidecar import Sidecar
 from rescind_guard.integrations.asgi import GuardASGI
 from rescind_guard.integrations.carriage import Bearer
@@ -46,16 +47,20 @@ def wrap(
     policy: Policy | None = None,
     bearer: Bearer = "badge",
     exempt: Mapping[str, str] | None = None,
+    kind: Kind | None = None,
     **settings: Any,
 ) -> GuardASGI | GuardWSGI:
-    """Return an ASGI or WSGI application, as Django's, behind a guard; as `protect` otherwise."""
+    """Return an ASGI or WSGI application, as Django's, behind a guard; as `protect` otherwise.
+
+    `kind`: "asgi" or "wsgi", for one that does not show which it is; then `CannotGuard` without it.
+    """
     if not callable(app):
         raise CannotGuard(f"{type(app).__name__} is neither an ASGI nor a WSGI application")
     _refuse_second(isinstance(app, GuardASGI | GuardWSGI))
-    kind: Any = GuardASGI if _is_async(app) else GuardWSGI
+    put: Any = GuardASGI if _is_async(app, kind) else GuardWSGI
     all_exempt = Exemptions(exempt, lambda: _decorated(app))
     sidecar = Sidecar(policy=policy, **settings)
-    guarded: GuardASGI | GuardWSGI = kind(app, sidecar.guard, bearer=bearer, exempt=all_exempt)
+    guarded: GuardASGI | GuardWSGI = put(app, sidecar.guard, bearer=bearer, exempt=all_exempt)
     _follow(sidecar)
     return guarded
 
@@ -64,10 +69,6 @@ def _follow(sidecar: Sidecar) -> Sidecar:
     sidecar.start()
     atexit.register(sidecar.stop)
     return sidecar
-
-
-def _is_async(app: Any) -> bool:
-    return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__)
 
 
 def _decorated(app: Any) -> Mapping[str, str]:
