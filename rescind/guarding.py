@@ -58,7 +58,7 @@ def wrap(
         raise CannotGuard(f"{type(app).__name__} is neither an ASGI nor a WSGI application")
     _refuse_second(isinstance(app, GuardASGI | GuardWSGI))
     put: Any = GuardASGI if _is_async(app, kind) else GuardWSGI
-    all_exempt = Exemptions(exempt, lambda: _decorated(app))
+    all_exempt = Exemptions(exempt, lambda: _decorated(app, guarded))
     sidecar = Sidecar(policy=policy, **settings)
     guarded: GuardASGI | GuardWSGI = put(app, sidecar.guard, bearer=bearer, exempt=all_exempt)
     _follow(sidecar)
@@ -71,10 +71,10 @@ def _follow(sidecar: Sidecar) -> Sidecar:
     return sidecar
 
 
-def _decorated(app: Any) -> Mapping[str, str]:
+def _decorated(app: Any, guarded: Any) -> Mapping[str, str]:
     """Return what is decorated in an application; nothing where its routes are not known."""
     try:
-        return routes.decorated(app)
+        return routes.first_look(app, guarded)
     except CannotGuard:
         return {}
 

@@ -18,7 +18,7 @@ A cached badge keeps the result of 2 to 4 for as long as the keys stay the same,
 while the view's generation and both deadlines hold. Policy runs on every call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from itertools import count
 from math import inf
@@ -387,6 +387,10 @@ class Guard:
     def about_policy(self) -> tuple[str, str | None]:
         """Return which policy is asked, and why that is not the newest, if it is not."""
         return policy.version_of(self._policy), policy.trouble(self._policy)
+
+    def unmatched_rules(self, names: Collection[str]) -> list[str]:
+        """Return the rules that can match none of these tools and routes, which are patterns."""
+        return policy.unmatched(self._policy, names)
 
     def _keep(
         self,

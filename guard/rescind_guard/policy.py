@@ -5,7 +5,7 @@ A policy is any callable. Beside a function of the service's own there are two k
 code of its own: `TOOL_POLICY_FAILED`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -105,6 +105,10 @@ class _All:
     def trouble(self) -> str | None:
         return next(filter(None, map(trouble, self._policies)), None)
 
+    def unmatched(self, names: Collection[str]) -> list[str]:
+        """Return what each of them says."""
+        return [said for policy in self._policies for said in unmatched(policy, names)]
+
     def __call__(self, claims: Claims, tool: str | None) -> Ruling:
         obligations: tuple[str, ...] = ()
         decision_id = None
@@ -125,6 +129,12 @@ def trouble(policy: Policy | None) -> str | None:
     """Return why a policy decides that is not the newest, for operators; None if it is."""
     said = getattr(policy, "trouble", None)
     return said if isinstance(said, str) else None
+
+
+def unmatched(policy: Policy | None, names: Collection[str]) -> list[str]:
+    """Return the rules that can match none of these names (patterns), as far as a policy knows."""
+    say = getattr(policy, "unmatched", None)
+    return list(say(names)) if callable(say) else []
 
 
 def current(policy: Policy | None) -> bool:

@@ -18,6 +18,7 @@ import msgspec
 from rescind_guard.badges import Claims
 from rescind_guard.codes import Code
 from rescind_guard.errors import BadGuard
+from rescind_guard.globs import overlap
 from rescind_guard.parsing import LEVELS
 from rescind_guard.policy import Ruling
 
@@ -78,6 +79,18 @@ class Rules:
             return _NOBODY
         found = (n for p, n in self._levels if any(fnmatchcase(each, p) for each in written))
         return max(found, default=0)
+
+    def unmatched(self, names: Collection[str]) -> list[str]:
+        """Return the patterns that match none of these tools and routes, which are patterns too."""
+        written = [each for name in names for each in _spellings(name)]
+        said = [("tools_allowed", each, names) for each in self._allowed]
+        said += [("tools_denied", each, written) for each in self._denied]
+        said += [("tool_levels", each, written) for each, _ in self._levels]
+        return [
+            f"{setting}: {pattern!r}"
+            for setting, pattern, known in said
+            if not any(overlap(pattern, each) for each in known)
+        ]
 
 
 def _spellings(tool: str) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class GuardASGI:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit the connection, run the application, look at all it sends."""
         if scope["type"] == "lifespan":
+            self.exempt.all()  # what is wrong with them is said at the start, not at a request
             await self.app(scope, receive, send)
             return
         if scope["type"] not in ("http", "websocket"):

@@ -164,6 +164,11 @@ class GuardMiddleware(ServerMiddleware[Any]):
     ) -> None:
         self._guard, self._bearer, self._sessions = guard, bearer, sessions
 
+    @property
+    def guard(self) -> Checks:
+        """Who decides."""
+        return self._guard
+
     async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
         """Admit the message, run the rest of the chain, look again. Raises `MCPError`."""
         try:

@@ -18,6 +18,7 @@ def audit_routes(session: Session, *, app: str) -> int:
 
     Imports the module, as a server would, and calls no handler. A guard counts if it is there after
     the import. Exit code 1 if any route is open: neither guarded nor exempt with a reason.
+    Middleware outside the guard is open, too. Warns of rules and exemptions that match nothing.
 
     \b
     Example:
@@ -25,7 +26,8 @@ def audit_routes(session: Session, *, app: str) -> int:
     """  # noqa: D301 - click's own mark, a backspace
     from rescind import routes  # noqa: PLC0415 - help needs none
 
-    found = routes.of(_load(app))
+    loaded = _load(app)
+    found, warnings = routes.of(loaded), routes.complaints(loaded)
     open_ones = [each for each in found if each.open]
     listed = [
         {
@@ -37,13 +39,15 @@ def audit_routes(session: Session, *, app: str) -> int:
         }
         for e in found
     ]
-    session.out.document({"routes": listed, "open": len(open_ones)})
+    session.out.document({"routes": listed, "open": len(open_ones), "warnings": warnings})
     for each in found:
         word, colour = ("OPEN", "red") if each.open else ("guarded", "green")
         if each.exempt is not None:
             word, colour = "exempt", "yellow"
         why = f"  ({each.exempt})" if each.exempt else ""
-        session.out.say((f"{word:<8}", colour), f" {each.method:<9} {each.path}{why}")
+        session.out.say((f"{word:<8}", colour), f" {each.method:<10} {each.path}{why}")
+    for each in warnings:
+        session.out.say(("warning ", "yellow"), f" {each}")
     session.out.say(f"{len(found)} routes, {len(open_ones)} open")
     return EXIT_OK if found and not open_ones else EXIT_FAILED
 
