@@ -51,7 +51,7 @@ def _inside(app: Any) -> Iterator[Any]:
 def _called(app: Any) -> Callable[..., Any]:
     """Return the function or method that a call of `app` runs: an instance may have its own."""
     if inspect.isroutine(app) or inspect.isclass(app) or isinstance(app, functools.partial):
-        return app  # type: ignore[no-any-return]
+        return app
     return app.__call__  # type: ignore[no-any-return]
 
 

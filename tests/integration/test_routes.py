@@ -171,7 +171,7 @@ class Old(Cache):
         return self.app(environ, start)
 
 
-def late_starlette(guard: Guard, layer: type) -> Any:
+def late_starlette(guard: Guard, layer: Any) -> Any:
     """Add middleware after the guard, which puts it outside."""
     app = Starlette(routes=[Route("/a", answer)])
     app.add_middleware(GuardASGI, guard=guard)
@@ -180,21 +180,21 @@ def late_starlette(guard: Guard, layer: type) -> Any:
     return app
 
 
-def late_fastapi(guard: Guard, layer: type) -> Any:
+def late_fastapi(guard: Guard, layer: Any) -> Any:
     """Wrap the whole."""
     app = FastAPI()
     app.get("/a")(answer)
     return layer(GuardASGI(app, guard))
 
 
-def late_litestar(guard: Guard, layer: type) -> Any:
+def late_litestar(guard: Guard, layer: Any) -> Any:
     """Wrap what it calls."""
     app: Any = Litestar([get("/a")(_hello)])
     app.asgi_handler = layer(GuardASGI(app.asgi_handler, guard))
     return app
 
 
-def late_flask(guard: Guard, layer: type) -> Any:
+def late_flask(guard: Guard, layer: Any) -> Any:
     """Wrap what it calls, behind a proxy's prefix."""
     app: Any = Flask("x")
     app.get("/a")(lambda: "x")

@@ -46,8 +46,8 @@ def audit_routes(session: Session, *, app: str) -> int:
             word, colour = "exempt", "yellow"
         why = f"  ({each.exempt})" if each.exempt else ""
         session.out.say((f"{word:<8}", colour), f" {each.method:<10} {each.path}{why}")
-    for each in warnings:
-        session.out.say(("warning ", "yellow"), f" {each}")
+    for line in warnings:
+        session.out.say(("warning ", "yellow"), f" {line}")
     session.out.say(f"{len(found)} routes, {len(open_ones)} open")
     return EXIT_OK if found and not open_ones else EXIT_FAILED
 
