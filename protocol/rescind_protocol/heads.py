@@ -18,10 +18,22 @@ from rescind_protocol.limits import MAX_FLEET, MAX_HEAD_BYTES, SKEW_S
 from rescind_protocol.positions import Position, from_text, to_text
 from rescind_protocol.trust import Signer, Trust
 
-__all__ = ["TYP", "VERSION", "Head", "Position", "authenticate", "make"]
+__all__ = [
+    "COUNTS_PER_S",
+    "FIRST_COUNT",
+    "TYP",
+    "VERSION",
+    "Head",
+    "Position",
+    "authenticate",
+    "make",
+]
 
 TYP = "rescind-head+jwt"
 VERSION = 1
+COUNTS_PER_S = 1000
+FIRST_COUNT = 2**40
+"""A count below is no clock's: versions of before counted their heads. As milliseconds, 2004."""
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -30,7 +42,11 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     publisher: str
     time_s: float
     count: int
-    """Counter within the publisher's run, for people and tests."""
+    """Greater in each head of a spool, by the milliseconds that the boot clock has measured.
+
+    So a head is known to be newer than another one whatever the wall clocks say, and when it comes
+    later than they do.
+    """
     trust: int
     """Version of the trust file that the publisher goes by."""
     horizon: int

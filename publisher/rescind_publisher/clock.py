@@ -9,7 +9,10 @@ fleet, and let a broker hide them for as long: both are held to the course that 
 import time
 from math import inf
 
+import msgspec
+
 from rescind_protocol.clock import Clock
+from rescind_protocol.heads import COUNTS_PER_S, FIRST_COUNT
 from rescind_protocol.limits import MAX_STALENESS_S, SKEW_S
 from rescind_publisher.errors import ClockWrong
 
@@ -22,7 +25,11 @@ ADOPT_AFTER_S = MAX_STALENESS_S
 """A paused virtual machine's heads are old for that long; longer, and each pause is an outage."""
 STEADY_S = 1.0
 """Two readings of one course differ by far less."""
+COURSE_HELD_S = 86_400.0
+"""A wall clock that has kept one course for so long is right: by then, nobody overlooks it."""
 TICK_S = 0.001
+UNCOMMITTED_S = 1.5 * HORIZON_STEP_S
+"""A count is committed with each step of the horizon; where that stands still, so often."""
 
 
 def checked(clock: Clock) -> float:
@@ -84,24 +91,92 @@ class HeadTime:
             self._offset = self._candidate
 
 
+class Measured(msgspec.Struct, frozen=True):
+    """What was committed with a horizon: by it the next run goes on measuring."""
+
+    count: int = 0
+    """That of the newest head."""
+    boot_s: float | None = None
+    """What the boot clock said; None if the host was started since, or nothing was committed."""
+
+
+NOTHING = Measured()
+
+
+class Count:
+    """The count of a head: greater each time, by the milliseconds that the boot clock measures."""
+
+    def __init__(self, clock: Clock, committed: Measured) -> None:
+        """Go on behind what the runs before have counted.
+
+        What was signed after the last commit is not known where the host was started since.
+        """
+        self._clock, self._boot = clock, clock.boot()
+        least = max(committed.count, FIRST_COUNT)
+        if committed.count and committed.boot_s is not None and committed.boot_s <= self._boot:
+            self._first = least + round((self._boot - committed.boot_s) * COUNTS_PER_S)
+        else:
+            unknown = 2 * HORIZON_STEP_S * COUNTS_PER_S if committed.count else 0
+            self._first = max(least + unknown, int(clock.wall() * COUNTS_PER_S))
+        self._last = self._first
+        self._committed = -inf
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to commit what is counted."""
+        return self.now - self._committed >= UNCOMMITTED_S * COUNTS_PER_S
+
+    def committed(self) -> None:
+        """Know it as committed."""
+        self._committed = self.now
+
+    @property
+    def now(self) -> int:
+        """What the next head may say."""
+        return self._first + round((self._clock.boot() - self._boot) * COUNTS_PER_S)
+
+    def next(self) -> int:
+        """Count a head."""
+        self._last = max(self._last + 1, self.now)
+        return self._last
+
+
 class Horizon:
     """The time up to which expired revocations may be dropped: a skew ago, and never back.
 
-    It follows the slower of the heads' time and the course that the clock had at the start, for
-    ever: a kill that is dropped too early is lost, one dropped too late costs memory.
+    It moves by what the boot clock has measured since the last one that was committed, and by no
+    more, however far ahead the wall clock says it is: a host that boots with a wrong clock knows
+    only how long its kills have lived, and a kill that is dropped too early is lost. One that is
+    dropped too late costs memory. So the time while a host was off is missing from it, until the
+    wall clock has kept one course for `COURSE_HELD_S`.
     """
 
-    def __init__(self, clock: Clock, persisted: int) -> None:
+    def __init__(self, clock: Clock, persisted: int, committed: Measured = NOTHING) -> None:
+        """Take up the horizon of the runs before, 0 if there was none, and what was measured."""
         self._clock = clock
-        self._offset = clock.wall() - clock.boot()
         self.heads = HeadTime(clock)
         self.at = persisted
+        now = clock.boot()
+        self._base = float(persisted) if persisted else clock.wall() - SKEW_S
+        known = committed.boot_s if persisted else None
+        self._base_boot = now if known is None else min(known, now)
+        self._course, self._since = clock.wall() - now, now
 
     def due(self) -> int | None:
         """The next step, if it is time for one; the caller commits it, then calls `advance`."""
-        now = min(self.heads.peek(), self._clock.wall(), self._clock.boot() + self._offset)
-        step = int(now - SKEW_S) // HORIZON_STEP_S * HORIZON_STEP_S
+        boot, wall = self._clock.boot(), self._clock.wall()
+        self._follow(wall, boot)
+        measured = self._base + boot - self._base_boot
+        now = min(self.heads.peek() - SKEW_S, wall - SKEW_S, measured)
+        step = int(now) // HORIZON_STEP_S * HORIZON_STEP_S
         return step if step > self.at else None
+
+    def _follow(self, wall: float, boot: float) -> None:
+        """Make up for time that nobody measured, by a course that has held for long enough."""
+        if abs(wall - boot - self._course) > SKEW_S:
+            self._course, self._since = wall - boot, boot
+        elif boot - self._since >= COURSE_HELD_S:
+            self._base = max(self._base, wall - SKEW_S - (boot - self._base_boot))
 
     def advance(self, step: int) -> None:
         """Take a committed step."""

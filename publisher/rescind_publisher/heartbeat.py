@@ -52,7 +52,7 @@ class Heartbeat:
         self._stopping = asyncio.Event()
         self._jumped = False
         self.problem: str | None = None
-        """Why no head is signed."""
+        """Why no head is signed, or what is wrong with its time."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -77,19 +77,18 @@ class Heartbeat:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), due - loop.time())
 
-    async def _guarded(self, work: Awaitable[None], what: str) -> str | None:
-        """Await, log what fails, and return it."""
+    async def _guarded(self, work: Awaitable[str | None], what: str) -> str | None:
+        """Await, log what fails, and return it; else what the work itself finds wrong."""
         try:
-            await work
+            return await work
         except RescindError as error:
             _log.error("%s: %s", what, error)
             return f"{what}: {error}"
         except Exception as error:  # noqa: BLE001 - a heart that stops makes the fleet stale
             _log.exception("%s", what)
             return f"{what}: it failed in an unforeseen way ({error!r})"
-        return None
 
-    async def _one_beat(self) -> None:
+    async def _one_beat(self) -> str | None:
         try:
             await asyncio.to_thread(self._ledger.step_horizon)
         except SpoolFailed as error:
@@ -98,6 +97,13 @@ class Heartbeat:
         # Not on the loop: the ledger's lock may be held by a commit.
         head = await asyncio.to_thread(self._ledger.head, fleet=self._fleet())
         self._drain.announce(self._config.publisher, head)
+        behind_s = self._ledger.behind_s
+        return (
+            f"this host's clock is {behind_s:.0f} s behind what was signed before: set it; views "
+            "that follow this publisher are stale if theirs are right"
+            if behind_s > 0
+            else None
+        )
 
     def _note_clock(self) -> None:
         jumped, before = self._ledger.jumped, self._jumped

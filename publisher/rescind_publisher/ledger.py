@@ -28,8 +28,8 @@ from rescind_protocol.targets import Target
 from rescind_protocol.trust import LOG_PREFIX_CHARS, Trust
 from rescind_publisher import chain, moving, repeats
 from rescind_publisher.chain import Chain, Numbered, Standing, Voice
-from rescind_publisher.clock import Horizon, checked
-from rescind_publisher.errors import ClockWrong, Outdated, QuotaExceeded, SpoolFailed
+from rescind_publisher.clock import NOTHING, Count, Horizon, Measured, checked
+from rescind_publisher.errors import Outdated, QuotaExceeded, SpoolFailed
 from rescind_publisher.follower import Captured
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.spool import Marks
@@ -58,6 +58,11 @@ class Store(Protocol):
         """The newest horizon that may have been signed (unix seconds)."""
         ...
 
+    @property
+    def measured(self) -> Measured:
+        """What was committed with it."""
+        ...
+
     def append(self, made: list[Numbered]) -> None:
         """Commit events of one log; raises `SpoolFailed`, the events may then lie there or not."""
 
@@ -72,8 +77,8 @@ class Store(Protocol):
     def drop(self, logs: Iterable[str]) -> None:
         """Forget whole logs."""
 
-    def save_horizon(self, horizon: int) -> None:
-        """Commit a horizon before it is signed."""
+    def save_horizon(self, horizon: int, measured: Measured = NOTHING) -> None:
+        """Commit a horizon before it is signed, with what was measured until then."""
 
     def save_marks(self, marks: Iterable[Marks]) -> None:
         """Save how far the sinks got."""
@@ -101,11 +106,11 @@ class Ledger:
         self._unjoined: list[Numbered] = []
         self._doubted = 0
         """Kills whose commit failed in this run: the disk has them or not, a start finds out."""
-        self._horizon = Horizon(clock, spool.horizon)
+        self._horizon = Horizon(clock, spool.horizon, spool.measured)
+        self._count = Count(clock, spool.measured)
         self._chain = Chain(voice)
         for log, at in self._positions.items():
             self._rebuild(log, at)
-        self._count = 0
         self._purge()
 
     @property
@@ -128,6 +133,14 @@ class Ledger:
     def jumped(self) -> bool:
         """Whether the wall clock has left its course, so that heads do not follow it yet."""
         return self._horizon.heads.jumped
+
+    @property
+    def behind_s(self) -> float:
+        """By how much the wall clock is behind the horizon that was signed before, 0 if it is not.
+
+        Heads go on all the same: they name a lower horizon, and their time is what it is.
+        """
+        return max(0.0, self._horizon.at - self._clock.wall())
 
     def live(self, target: Target) -> tuple[Revocation, ...]:
         """Own kills in force on a target."""
@@ -341,13 +354,19 @@ class Ledger:
     # --- heads and housekeeping ---
 
     def step_horizon(self) -> None:
-        """Commit the horizon's next step if it is due; raises `SpoolFailed`, it then stands."""
+        """Commit the horizon's next step if it is due, and what was measured.
+
+        Raises `SpoolFailed`; the horizon then stands.
+        """
         step = self._horizon.due()
-        if step is None:
+        if step is None and not self._count.due:
             return
         with self._lock:
-            self._spool.save_horizon(step)
-            self._horizon.advance(step)
+            until = max(step or 0, self._horizon.at)
+            measured = Measured(self._count.now, self._clock.boot())
+            self._spool.save_horizon(until, measured)
+            self._count.committed()
+            self._horizon.advance(until)
             self._join()
             self._purge()
 
@@ -363,18 +382,14 @@ class Ledger:
         """
         checked(self._clock)
         now = self._horizon.heads.next()
-        if now < self._horizon.at:
-            # Nobody could read it: a horizon ahead of the head's own time (I10).
-            raise ClockWrong(
-                f"this host's clock is {self._horizon.at - now:.0f} s behind what was signed before"
-            )
-        self._count += 1
         return chain.head(
             self.standing(),
             self._voice,
             at=now,
-            count=self._count,
-            horizon=self._horizon.at,
+            count=self._count.next(),
+            # A head is void with a horizon ahead of its own time (I10), and a fleet without heads
+            # is stale: while this host's clock is behind, it says less than has been dropped.
+            horizon=min(self._horizon.at, int(now)),
             trust=self._trust.version,
             fleet=fleet,
         )

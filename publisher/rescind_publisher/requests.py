@@ -15,6 +15,7 @@ from rescind_protocol.limits import (
     MAX_CHANGES,
     MAX_REASON_CHARS,
     MAX_TRUST_VERSIONS,
+    SKEW_S,
     UNKNOWN_EXP_KILL_S,
 )
 from rescind_protocol.targets import Kind, Target, check
@@ -129,8 +130,14 @@ def to_kill(spec: KillSpec, *, actor: str | None, now: float, horizon: int) -> K
     except Malformed as error:
         raise BadRequest(str(error)) from error
     expires_at = _expiry(spec, int(now))
-    if expires_at is not None and expires_at <= max(now, horizon):
-        raise BadRequest(f"the kill of {target} would be over before it began: check its expiry")
+    if expires_at is not None:
+        if expires_at <= now:
+            raise BadRequest(
+                f"the kill of {target} would be over before it began: check its expiry"
+            )
+        # Expiry is reached when the horizon is there. Where our clock is behind that, or was ahead
+        # when it was set, the kill would live for less than was asked.
+        expires_at += max(0, horizon + SKEW_S - int(now))
     return Kill(
         target=target,
         effect=spec.effect,

@@ -24,6 +24,7 @@ import msgspec
 
 from rescind_protocol.heads import Position
 from rescind_publisher.chain import Numbered
+from rescind_publisher.clock import NOTHING, Measured
 from rescind_publisher.errors import SpoolFailed, SpoolForeign, SpoolInUse
 from rescind_publisher.sinks.base import Record
 
@@ -34,6 +35,7 @@ CHECKPOINT_PAGES = 1000
 """The WAL is folded into the file beyond this, off the path of a kill (SQLite's own default)."""
 _REMEDY = "move it away, and give every kill in it again"
 _SEQ_BITS = 32
+_MEASURED = "measured"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _BEGIN = "BEGIN IMMEDIATE"
 """Within `with` on the connection itself, which commits or rolls back: between the two, no code of
@@ -56,6 +58,14 @@ class Mark(msgspec.Struct, frozen=True):
     durable: int
     position: str
     """Where the sink holds that event, in its own notation: what a later look must find again."""
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What was measured, as it lies there: a boot clock's time means nothing in another boot."""
+
+    boot_id: str = ""
+    boot_s: float | None = None
+    count: int = 0
 
 
 class Marks(msgspec.Struct, frozen=True):
@@ -289,10 +299,25 @@ class Spool:
             raise self._corrupt("its horizon is no number")
         return row[0] if row else 0
 
-    def save_horizon(self, horizon: int) -> None:
+    @property
+    def measured(self) -> Measured:
+        """What was committed with the horizon."""
+        with _mapped(self.directory, "cannot be read"):
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (_MEASURED,)).fetchone()
+        try:
+            kept = msgspec.json.decode(row[0], type=_Kept) if row else _Kept()
+        except (msgspec.MsgspecError, TypeError) as error:
+            raise self._corrupt("what it has measured cannot be read") from error
+        same = bool(kept.boot_id) and kept.boot_id == _boot_id()
+        return Measured(kept.count, kept.boot_s if same else None)
+
+    def save_horizon(self, horizon: int, measured: Measured = NOTHING) -> None:
         """Commit a horizon before it is signed: it must never go back."""
-        with _mapped(self.directory, "cannot be written"):
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('horizon', ?)", (horizon,))
+        kept = _Kept(_boot_id(), measured.boot_s, measured.count)
+        rows = [("horizon", horizon), (_MEASURED, msgspec.json.encode(kept).decode())]
+        with _mapped(self.directory, "cannot be written"), self._db:
+            self._db.execute(_BEGIN)
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     @contextmanager
     def _unsynced(self) -> Iterator[None]:
@@ -301,6 +326,13 @@ class Spool:
             yield
         finally:
             self._db.execute("PRAGMA synchronous=FULL")
+
+
+def _boot_id() -> str:
+    """Return what names this start of the host (random(4)), "" where nothing does."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return ""
 
 
 def _row(number: int, made: Numbered) -> tuple[int, bytes, bytes]:

@@ -33,13 +33,21 @@ class Time:
 
 
 class HostClock:
-    """One host's clocks: the wall clock is off by `offset_s`, the boot clock never jumps."""
+    """One host's clocks: the wall clock is off by `offset_s`, the boot clock never jumps.
+
+    A test sets `offset_s` to let the wall clock jump, and calls `reboot` to start the host again.
+    """
 
     __slots__ = ("_booted", "_time", "offset_s")
 
     def __init__(self, time: Time, offset_s: float = 0.0) -> None:
         self._time = time
         self._booted = time.now - 1000.0
+        self.offset_s = offset_s
+
+    def reboot(self, offset_s: float = 0.0) -> None:
+        """Start the host again: its boot clock begins at 0, its wall clock as far off as said."""
+        self._booted = self._time.now
         self.offset_s = offset_s
 
     def wall(self) -> float:

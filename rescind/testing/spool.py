@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rescind_protocol.heads import Position
 from rescind_publisher.chain import Numbered
+from rescind_publisher.clock import NOTHING, Measured
 from rescind_publisher.errors import SpoolFailed
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.spool import Mark, Marks
@@ -23,6 +24,8 @@ class MemorySpool:
     ) -> None:
         self.directory = Path("memory")
         self.horizon = 0
+        self.measured = NOTHING
+        """As the last `save_horizon` said."""
         self.marks: dict[tuple[str, str], Mark] = {}
         """By sink and log; as old as the last `save_marks`."""
         self.fails: str = ""
@@ -61,9 +64,13 @@ class MemorySpool:
         for log in logs:
             del self._logs[log]
 
-    def save_horizon(self, horizon: int) -> None:
+    def save_horizon(self, horizon: int, measured: Measured = NOTHING) -> None:
         """Keep the horizon."""
-        self.horizon = horizon
+        self.horizon, self.measured = horizon, measured
+
+    def reboot(self) -> None:
+        """Know that the host was started again: what its boot clock said means nothing now."""
+        self.measured = Measured(self.measured.count)
 
     def save_marks(self, marks: Iterable[Marks]) -> None:
         """Keep how far the sinks got."""

@@ -48,6 +48,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     newest_heads: dict[str, float] = {}
     read_by: int = 0
     """The version of the trust by which the state came about."""
+    newest_counts: dict[str, int] = {}
+    """Greatest count of each publisher's heads."""
 
 
 class _Piece(msgspec.Struct, frozen=True, array_like=True):

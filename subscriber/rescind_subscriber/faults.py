@@ -36,6 +36,9 @@ class Fault(StrEnum):
     OVER_QUOTA = "over_quota"
     HEAD_AHEAD = "head_ahead"
     CLOCK_WENT_BACK = "clock_went_back"
+    HEAD_BEHIND = "head_behind"
+    CLOCK_DOUBTED = "clock_doubted"
+    HORIZON_AHEAD = "horizon_ahead"
     HEAD_KEY_EXPIRED = "head_key_expired"
     HEAD_NEWER_TRUST = "head_newer_trust"
     BEYOND_CUT = "beyond_cut"
@@ -114,9 +117,26 @@ TABLE = (
     Row(Fault.HEAD_AHEAD, "a head is signed over 60 s from now", "set the clock that is wrong"),
     Row(
         Fault.CLOCK_WENT_BACK,
-        "a head is older than one that counted and is over 60 s from now: this host's clock was "
-        "ahead, or is behind",
-        "set the clock; where it was ahead, remove this host's local snapshots and start anew",
+        "a head is older than one that counted and is over 60 s from now, and its count does not "
+        "show that it is newer: this host's clock was ahead, or is behind",
+        "set the clock; where it was ahead, the next head of a publisher that counts on",
+    ),
+    Row(
+        Fault.HEAD_BEHIND,
+        "heads come as quickly as ever and are signed over 60 s ago by this host's clock: it is "
+        "ahead, or the publisher's is behind; the view is as old as the clocks are apart",
+        "set the clock that is wrong: the next head counts",
+    ),
+    Row(
+        Fault.CLOCK_DOUBTED,
+        "this host's wall clock was set back, and heads come as much later: they count as held up",
+        "when they come as quickly as before, or the clock is set right; where the publisher's "
+        "host was started in between and the clock is right, a new start of this program",
+    ),
+    Row(
+        Fault.HORIZON_AHEAD,
+        "a publisher's horizon jumped ahead of the time that was measured here; kills live longer",
+        "when it is taken back, or has been signed for an hour; look at that host's clock",
     ),
     Row(Fault.HEAD_KEY_EXPIRED, "a head is signed by a key after its end", "a new trust file"),
     Row(

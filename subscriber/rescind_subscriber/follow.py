@@ -220,7 +220,7 @@ class Follower:
                 sound = self.reconciler.joined.usable(kept.image, kept.read_by)
                 self.reconciler.joined.oldest_trust = kept.read_by
                 self.reconciler.replica.merge(kept.image)
-                self.reconciler.remember_heads(kept.newest_heads)
+                self.reconciler.remember_heads(kept.newest_heads, kept.newest_counts)
                 if kept.trust == self._memory.trust:  # others' events were skipped, not read
                     self.cursors.update(kept.cursors)
             if known.revocations or known.floors:
@@ -457,6 +457,7 @@ class Follower:
                 dict(self.cursors),
                 self.reconciler.newest_heads(),
                 self.reconciler.joined.read_by,
+                newest_counts=self.reconciler.newest_counts(),
             ),
             table,
         )

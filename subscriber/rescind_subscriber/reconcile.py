@@ -14,7 +14,7 @@ It returns whether something is missing that a source may have stored.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
 import msgspec
@@ -36,12 +36,14 @@ from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
 from rescind_protocol.image import Image
 from rescind_protocol.join import Outcome, Replica
-from rescind_protocol.limits import MAX_HEAD_AHEAD_S
+from rescind_protocol.limits import MAX_HEAD_AHEAD_S, SKEW_S
 from rescind_protocol.trust import Trust
 from rescind_subscriber import known
 from rescind_subscriber.collector import collector_off
 from rescind_subscriber.faults import Fault, Faults
+from rescind_subscriber.horizons import Horizons
 from rescind_subscriber.joined import Joined
+from rescind_subscriber.lateness import PROMPT_S, Lateness
 from rescind_subscriber.listeners import (
     NOTHING,
     Applied,
@@ -52,6 +54,7 @@ from rescind_subscriber.listeners import (
     brought,
     held_by,
 )
+from rescind_subscriber.newest import Heard, Newest, Proof
 
 _IN_FORCE = (Outcome.APPLIED, Outcome.FORK)
 _HEAD_FAULTS = {
@@ -61,25 +64,8 @@ _HEAD_FAULTS = {
     "newer_trust": Fault.HEAD_NEWER_TRUST,
     "beyond_cut": Fault.BEYOND_CUT,
 }
-DRIFT = 200e-6
-"""Two ordinary oscillators, each off by 100 ppm at most: 17 s a day, where nobody corrects them."""
 VERIFIED_DIGESTS = 16_384
 """Events whose bytes are remembered as verified; the same comes up to four times."""
-
-
-class Proof(msgspec.Struct, frozen=True):
-    """When a publisher was last proven covered, on both clocks."""
-
-    wall: float
-    boot: float
-
-
-class Heard(msgspec.Struct, frozen=True):
-    """A publisher's newest valid head, and when it came in."""
-
-    head: Head
-    boot: float
-    age_s: float
 
 
 class Reconciler:
@@ -105,9 +91,9 @@ class Reconciler:
         self._clock = clock
         self._heard: dict[str, Heard] = {}
         self._proofs: dict[str, Proof] = {}
-        self._newest: dict[str, float] = {}
-        self._quickest: dict[str, tuple[float, float]] = {}
-        """Least difference of our boot clock and a publisher's time, and when it was seen (s)."""
+        self._newest = Newest()
+        self._horizons = Horizons()
+        self._lateness = Lateness()
         self._uncovered: set[str] = set()
         """Publishers whose newest head names events that have not come."""
         self._verified: OrderedDict[bytes, None] = OrderedDict()
@@ -273,36 +259,52 @@ class Reconciler:
             return False
         if not self._admit(head):
             return head.trust > self.joined.trust.version
-        self._newest[head.publisher] = head.time_s
+        self._newest.note(head)
         boot = self._clock.boot()
         self._heard[head.publisher] = Heard(head, boot, self._age_s(head, boot))
         if self.witness is not None:
             self.witness.headed(head)
         if self.relay is not None:
             self.relay.head(head, raw)
-        if self.joined.advance_horizon(head):
-            self._swap()
+        self._advance_horizon(self._heard[head.publisher])
         return not self._prove(head.publisher)
 
-    def _age_s(self, head: Head, boot: float) -> float:
-        """How old a head is by the wall clock, and by how much later it came than the quickest did.
+    def _advance_horizon(self, heard: Heard) -> None:
+        head = heard.head
+        believed = self._horizons.believed(head, heard.boot - heard.age_s)
+        if believed < head.horizon:
+            self._say(
+                Fault.HORIZON_AHEAD,
+                f"publisher {head.publisher}: its horizon is {head.horizon - believed} s further "
+                "than time was measured here: what expires in between is kept",
+            )
+        if self.joined.advance_horizon(msgspec.structs.replace(head, horizon=believed)):
+            self._swap()
 
-        A wall clock that was set back would make heads young that a broker held up; the boot clock
-        goes on, and shows that they took longer than others have. What two oscillators drift apart
-        by is granted, or every view would be stale in the end.
-        """
-        took = boot - head.time_s
-        before, at = self._quickest.get(head.publisher, (took, boot))
-        quickest = min(took, before + DRIFT * (boot - at))
-        self._quickest[head.publisher] = quickest, boot
-        return max(0.0, self._clock.wall() - head.time_s, took - quickest)
+    def _age_s(self, head: Head, boot: float) -> float:
+        """How old a head is, in seconds; see `lateness`."""
+        aged = self._lateness.aged(head, wall=self._clock.wall(), boot=boot)
+        if aged.hidden_s:
+            self._say(
+                Fault.CLOCK_DOUBTED,
+                f"this host's wall clock was set back, and heads of {head.publisher} come "
+                f"{aged.late_s:.0f} s later than they did: they count as held up",
+            )
+        elif aged.age_s > SKEW_S and aged.late_s < PROMPT_S:
+            self._say(
+                Fault.HEAD_BEHIND,
+                f"heads of {head.publisher} come as quickly as ever, signed {aged.age_s:.0f} s ago "
+                "by our clock: it is ahead, or theirs is behind",
+            )
+        return aged.age_s
 
     def _admit(self, head: Head) -> bool:
         """Whether the head may speak at all; a reason is counted for each that may not."""
-        wall, newest = self._clock.wall(), self._newest.get(head.publisher, -inf)
+        wall, newest = self._clock.wall(), self._newest.times.get(head.publisher, -inf)
+        old = self._newest.has(head)
         reasons = {
-            "clock_went_back": head.time_s <= newest and newest > wall + MAX_HEAD_AHEAD_S,
-            "replayed": head.time_s <= newest,
+            "clock_went_back": old and newest > wall + MAX_HEAD_AHEAD_S,
+            "replayed": old,
             "ahead": head.time_s > wall + MAX_HEAD_AHEAD_S,
             "key_expired": head.not_after is not None and max(head.time_s, wall) > head.not_after,
             "newer_trust": head.trust > self.joined.trust.version,
@@ -382,11 +384,12 @@ class Reconciler:
             return
         self._verified.clear()
         self._tell_versions()
-        for publisher in {*before.required, *self._heard, *self._newest}:
+        for publisher in {*before.required, *self._heard, *self._newest.times}:
             if before.heading(publisher) != self.joined.trust.heading(publisher):
                 # A thief's times, or a clock's that was wrong, say nothing of another key's heads.
-                self._newest.pop(publisher, None)
-                self._quickest.pop(publisher, None)
+                self._newest.forget(publisher)
+                self._lateness.forget(publisher)
+                self._horizons.forget(publisher)
                 self._heard.pop(publisher, None)
                 self._proofs.pop(publisher, None)
                 self._uncovered.discard(publisher)
@@ -424,12 +427,17 @@ class Reconciler:
 
     def newest_heads(self) -> dict[str, float]:
         """Greatest head time seen from each publisher, to be kept over restarts."""
-        return dict(self._newest)
+        return dict(self._newest.times)
 
-    def remember_heads(self, newest: dict[str, float]) -> None:
-        """Refuse heads up to these times as replayed."""
-        for publisher, time_s in newest.items():
-            self._newest[publisher] = max(time_s, self._newest.get(publisher, -inf))
+    def newest_counts(self) -> dict[str, int]:
+        """Greatest count seen of each publisher's heads, to be kept beside."""
+        return dict(self._newest.counts)
+
+    def remember_heads(
+        self, newest: Mapping[str, float], counts: Mapping[str, int] | None = None
+    ) -> None:
+        """Refuse heads up to these times as replayed, unless they count further."""
+        self._newest.remember(newest, counts or {})
 
     def merge(self, image: Image) -> None:
         """Join a snapshot in; it may be what a head was waiting for."""

@@ -16,7 +16,8 @@ from rescind_protocol.join import Replica
 from rescind_protocol.table import TableEdit, entry
 from rescind_publisher.sinks.base import Record
 from rescind_subscriber.checkpoint import Checkpoint
-from rescind_subscriber.reconcile import Proof, Reconciler
+from rescind_subscriber.newest import Proof
+from rescind_subscriber.reconcile import Reconciler
 
 NOT_ABOVE = "not above the top"
 

@@ -13,7 +13,7 @@ from rescind_protocol import targets
 from rescind_protocol.changes import Kill
 from rescind_protocol.limits import BADGE_KILL_MARGIN_S, MAX_STALENESS_S, SKEW_S
 from rescind_publisher.clock import Horizon
-from rescind_subscriber import reconcile
+from rescind_subscriber import lateness
 from rescind_subscriber.reconcile import Reconciler
 from tests.fakes.badges import ISSUER, Scene, read_jti
 from tests.fakes.clock import FakeClock
@@ -238,12 +238,12 @@ def test_oscillators_that_drift_apart_make_no_view_stale(monkeypatch: pytest.Mon
     """100 ppm for three years. Control: without an allowance, days of it are taken for age."""
     assert years_of_drift(100) == pytest.approx(0, abs=1e-3)
     assert years_of_drift(-100) == pytest.approx(0, abs=1e-3)
-    monkeypatch.setattr(reconcile, "DRIFT", 0.0)
+    monkeypatch.setattr(lateness, "DRIFT", 0.0)
     assert years_of_drift(100) > MAX_STALENESS_S
 
 
-def test_a_clock_that_was_ahead_for_a_while_costs_no_age_for_ever() -> None:
-    """A publisher that began 50 s ahead and was set right: its heads seem late, for three days."""
+def test_a_clock_that_was_ahead_for_a_while_costs_no_age() -> None:
+    """A publisher that began 50 s ahead and was set right: its heads seemed late for days."""
     view, log, clock = View(), Log(), FakeClock(NOW)
     view.claim()
     at = Reconciler(make_trust(), view, clock)
@@ -253,4 +253,4 @@ def test_a_clock_that_was_ahead_for_a_while_costs_no_age_for_ever() -> None:
         clock.pass_s(86_400)
         at.head(sign_head(head_of(log, time_s=clock.wall())))
         ages.append(view.published.age_s(clock.wall(), clock.boot()))
-    assert ages == pytest.approx([32.72, 15.44, 0, 0], abs=0.01)
+    assert ages == pytest.approx([0, 0, 0, 0], abs=0.01)

@@ -1,7 +1,7 @@
 """The hub: what this node has verified, for the readers of every feed.
 
 The node follows the one log as any subscriber does. What was verified and joined is handed to the
-hub (`rescind_subscriber.reconcile.Relay`) as the bytes that its publisher signed, and the hub hands
+hub (`rescind_subscriber.listeners.Relay`) as the bytes that its publisher signed, and the hub hands
 those on. It judges nothing, adds nothing and keeps no truth: a window in memory, and a file of past
 events for readers who were away longer.
 

@@ -99,7 +99,7 @@ class Subscriber:
         kept = self._recall(disk)
         if kept is not None:
             self.reconciler.replica.merge(kept.image)
-            self.reconciler.remember_heads(kept.newest_heads)
+            self.reconciler.remember_heads(kept.newest_heads, kept.newest_counts)
             self._cursors.update(kept.cursors)
         self.reconciler.publish_replica()
         return kept is not None
@@ -152,6 +152,7 @@ class Subscriber:
             dict(self._cursors),
             self.reconciler.newest_heads(),
             self.reconciler.joined.read_by,
+            newest_counts=self.reconciler.newest_counts(),
         )
         self.disk.append(b"".join(encode(checkpoint, replica.table)))
         self._on_save()

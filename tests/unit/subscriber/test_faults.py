@@ -271,6 +271,38 @@ def clock_was_ahead(world: World) -> None:
     world.bent_head()
 
 
+def clock_ahead(world: World) -> None:
+    """Set this host's clock ahead; heads come as quickly as before."""
+    now = world.at.clock.wall()
+    world.at.clock.wall_s += 7200
+    world.bent_head(time_s=now + 1)
+
+
+def set_right(world: World) -> None:
+    """Set it right."""
+    world.at.clock.wall_s -= 7200
+    world.head()
+
+
+def set_back_and_held_up(world: World) -> None:
+    """Set this host's clock back by as much as its heads come late."""
+    world.at.clock.pass_s(400)
+    world.at.clock.wall_s -= 390
+    world.bent_head()
+
+
+def right_again(world: World) -> None:
+    """Set it right; heads come at once."""
+    world.at.clock.wall_s += 390
+    world.head()
+
+
+def horizon_jumps(world: World) -> None:
+    """Sign a horizon that moves faster than time."""
+    world.bent_head(horizon=NOW - 1000)
+    world.bent_head(horizon=NOW - 60)
+
+
 CASES = {
     Fault.GAP: Case(gap, "the one before it did not"),
     Fault.LOST_TAIL: Case(lost_tail, "names events that have not come", show),
@@ -288,6 +320,9 @@ CASES = {
     Fault.OVER_QUOTA: Case(over_quota, "over its quota", make_room, trust=FEW),
     Fault.HEAD_AHEAD: Case(lambda w: w.bent_head(time_s=NOW + 9e5), "do not count: ahead"),
     Fault.CLOCK_WENT_BACK: Case(clock_was_ahead, "do not count: clock_went_back", heals=False),
+    Fault.HEAD_BEHIND: Case(clock_ahead, "ahead, or theirs is behind", set_right),
+    Fault.CLOCK_DOUBTED: Case(set_back_and_held_up, "count as held up", right_again),
+    Fault.HORIZON_AHEAD: Case(horizon_jumps, "than time was measured here"),
     Fault.HEAD_KEY_EXPIRED: Case(
         lambda w: w.bent_head(time_s=NOW + 30), "key_expired", trust=EXPIRES
     ),
