@@ -7,12 +7,18 @@ Newline-delimited JSON over a Unix socket, one request a line, one answer a line
 
 A kill with `wait_s` is answered by some lines `{"applied": { … }}` before its receipt.
 
+A connection holds a place until its request is accepted: what comes after, waiting for brokers and
+subscribers, holds neither a place nor a thread. Kills are committed by threads of their own, so
+that no other request is before them. Where no place is free, the answer is the error
+`CONTROL_BUSY`, and the request was not looked at: nothing was done, and it may be sent again.
+
 The directory is 0700 and the socket 0600: whoever can connect is whoever could read the key.
 """
 
 import asyncio
 import logging
 import os
+import resource
 import socket
 import stat
 from collections.abc import Callable
@@ -20,19 +26,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from rescind_protocol.errors import RescindError
 from rescind_publisher.applied import Applied
-from rescind_publisher.errors import ControlFailed, ControlInUse
+from rescind_publisher.errors import ControlBusy, ControlFailed, ControlInUse
 from rescind_publisher.fleet import Fleet
+from rescind_publisher.hand import Hand
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import (
+    EndRequest,
     FleetRequest,
+    KillRequest,
     Order,
     Request,
+    RetireRequest,
     ScrubRequest,
     StatusRequest,
     TrustRequest,
@@ -43,10 +54,25 @@ _log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 32 * 1024 * 1024
 """One line: `requests.MAX_KILLS` kills with ordinary reasons."""
-MAX_CONNECTIONS = 16
+MAX_PLACES = 512
+"""Connections whose request is not accepted yet; at most a quarter of the files of this process."""
+MAX_WAITS = 2048
+"""Accepted requests that wait; at most half of the files. Further ones are answered at once."""
+MAX_OTHERS = 64
+"""Questions under way, and requests of any other kind: the other places are kept for kills."""
+KILL_THREADS = 2
+"""The ledger commits one request at a time; a second thread reads the next one meanwhile."""
+QUESTION_THREADS = 2
+"""Their own: whoever kills asks first who does it, and must not wait for a reinstatement."""
+OTHER_THREADS = 8
+BACKLOG = 1024
 READ_TIMEOUT_S = 10.0
 """How long a client may take to send a line, and to take its answer."""
+SILENT_S = 1.0
+"""Whoever has sent nothing for so long gives its place to a newcomer, where all are taken."""
+NO_WAIT = "too many requests wait already: this receipt says what was known at once"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+T = TypeVar("T")
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -70,8 +96,14 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 class Answering(Protocol):
     """What the socket serves: a `Publisher`."""
 
-    def submit(self, order: Order, told: Callable[[Applied], None] | None = None) -> Receipt:
-        """Do what is asked."""
+    def accept(self, order: Order) -> Hand:
+        """Commit what is asked; blocks for the disk."""
+        ...
+
+    async def finish(
+        self, hand: Hand, order: Order | None, told: Callable[[Applied], None]
+    ) -> Receipt:
+        """Wait as the order says, without one not at all; a cancelled wait ends as it stands."""
         ...
 
     def fleet(self) -> Fleet:
@@ -91,14 +123,40 @@ class Answering(Protocol):
         ...
 
 
+class _Operation(msgspec.Struct, frozen=True):
+    """What a line asks for, read before the rest of it."""
+
+    op: str = ""
+
+
+class _Lane:
+    """Threads for some kinds of requests, and how many of these there may be at once."""
+
+    def __init__(self, name: str, threads: int, most: int) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=f"rescind-{name}")
+        self.most, self.now = most, 0
+
+
+_BUSY = Problem(
+    ControlBusy.code, "the publisher has no place free: nothing was done, send it again"
+)
+
+
 class ControlServer:
-    """Listens on the loop that calls `start`; each request runs in a thread of a small pool."""
+    """Listens on the loop that calls `start`, which is the publisher's."""
 
     def __init__(self, publisher: Answering, path: Path) -> None:
         self._publisher, self.path = publisher, path
         self._server: asyncio.Server | None = None
-        self._pool = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="rescind-control")
+        kills = _Lane("kill", KILL_THREADS, MAX_PLACES)
+        asked = _Lane("ask", QUESTION_THREADS, MAX_OTHERS)
+        self._others = _Lane("control", OTHER_THREADS, MAX_OTHERS)
+        self._lanes = {"kill": kills, "status": asked, "fleet": asked}
         self._clients: set[asyncio.Task[None]] = set()
+        self._silent: dict[asyncio.Task[None], float] = {}
+        """Connections that have sent nothing of a request yet, since when; the oldest first."""
+        self._waits = 0
+        self._closing = False
         self._inode = 0
 
     async def start(self) -> None:
@@ -107,7 +165,7 @@ class ControlServer:
             _prepare(self.path)
             # The directory is ours alone, so that nobody can connect before the mode is set.
             self._server = await asyncio.start_unix_server(
-                self._connected, self.path, limit=MAX_REQUEST_BYTES
+                self._connected, self.path, limit=MAX_REQUEST_BYTES, backlog=BACKLOG
             )
             self.path.chmod(0o600)
             self._inode = self.path.stat().st_ino
@@ -115,7 +173,8 @@ class ControlServer:
             raise ControlFailed(f"control socket {self.path}: {error.strerror or error}") from error
 
     async def stop(self) -> None:
-        """Stop listening and let the requests under way end."""
+        """Stop listening; what was accepted is answered with what is known of it."""
+        self._closing = True
         if self._server is not None:
             self._server.close()
             with suppress(OSError):
@@ -124,33 +183,65 @@ class ControlServer:
         for task in self._clients:
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
-        await asyncio.to_thread(self._pool.shutdown)
+        for lane in (*self._lanes.values(), self._others):
+            await asyncio.to_thread(lane.pool.shutdown)
+
+    # --- places ---
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._clients) >= MAX_CONNECTIONS:
+        if task is None or self._closing or not self._has_place():
+            writer.write(_encode(Answer(error=_BUSY)))
             writer.close()
             return
         self._clients.add(task)
         try:
-            await self._serve(reader, writer)
+            await self._serve(task, reader, writer)
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
             _log.info("control connection ended: %s", type(error).__name__)
+        except asyncio.CancelledError:  # no request of it is under way, so nothing was done
+            writer.write(_encode(Answer(error=_BUSY)))
         finally:
             self._clients.discard(task)
+            self._silent.pop(task, None)
             writer.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await asyncio.wait_for(reader.readline(), READ_TIMEOUT_S):
-            loop = asyncio.get_running_loop()
-            told = partial(_tell_soon, loop, writer)
-            answer = await loop.run_in_executor(self._pool, self._answer, line, told)
-            writer.write(msgspec.json.encode(answer) + b"\n")
+    def _has_place(self) -> bool:
+        """Whether a newcomer gets a place, perhaps that of a connection that says nothing."""
+        if len(self._clients) - self._waits < _at_most(MAX_PLACES, 4):
+            return True
+        oldest = next(iter(self._silent), None)
+        if oldest is None or asyncio.get_running_loop().time() - self._silent[oldest] < SILENT_S:
+            return False
+        del self._silent[oldest]
+        oldest.cancel()
+        return True
+
+    # --- one connection ---
+
+    async def _serve(
+        self,
+        task: asyncio.Task[None],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._closing:
+            self._silent[task] = loop.time()
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                first = await reader.read(1)
+                self._silent.pop(task, None)
+                line = first + await reader.readline()
+            if not line.endswith(b"\n"):
+                return  # cut off: it was not sent whole, and is not looked at
+            writer.write(_encode(await self._answer(line, partial(_tell_soon, loop, writer))))
             await asyncio.wait_for(writer.drain(), READ_TIMEOUT_S)
 
-    def _answer(self, line: bytes, told: Callable[[Applied], None]) -> Answer:
+    async def _answer(self, line: bytes, told: Callable[[Applied], None]) -> Answer:
         try:
-            return self._do(msgspec.json.decode(line, type=Request), told)
+            asked = msgspec.json.decode(line, type=_Operation).op
+            done = await self._in_lane(self._lanes.get(asked, self._others), line)
+            return done if isinstance(done, Answer) else await self._receipt(*done, told)
         except msgspec.MsgspecError as error:
             return Answer(error=Problem("BAD_REQUEST", f"the request cannot be read: {error}"))
         except RescindError as error:
@@ -159,16 +250,56 @@ class ControlServer:
             _log.exception("a control request failed in an unforeseen way")
             return Answer(error=Problem("ERROR", "the publisher failed; its log says how"))
 
-    def _do(self, request: Request, told: Callable[[Applied], None]) -> Answer:
+    async def _in_lane(self, lane: _Lane, line: bytes) -> "Answer | tuple[Order, Hand]":
+        if lane.now >= lane.most:
+            return Answer(error=_BUSY)
+        lane.now += 1
+        try:
+            work = asyncio.get_running_loop().run_in_executor(lane.pool, self._do, line)
+            return await _to_its_end(work)
+        finally:
+            lane.now -= 1
+
+    async def _receipt(self, order: Order, hand: Hand, told: Callable[[Applied], None]) -> Answer:
+        """Wait for what comes after the commit, which holds neither a thread nor a place."""
+        if self._closing or self._waits >= _at_most(MAX_WAITS, 2):
+            receipt = await self._publisher.finish(hand, None, told)
+            return Answer(receipt=replace(receipt, warnings=(*receipt.warnings, NO_WAIT)))
+        self._waits += 1
+        try:
+            return Answer(receipt=await self._publisher.finish(hand, order, told))
+        finally:
+            self._waits -= 1
+
+    def _do(self, line: bytes) -> "Answer | tuple[Order, Hand]":
+        request = msgspec.json.decode(line, type=Request)
+        if isinstance(request, KillRequest | EndRequest | RetireRequest):
+            return request, self._publisher.accept(request)
         if isinstance(request, StatusRequest):
             return Answer(status=self._publisher.status())
         if isinstance(request, FleetRequest):
             return Answer(fleet=self._publisher.fleet())
         if isinstance(request, ScrubRequest):
             return Answer(status=self._publisher.scrub())
-        if isinstance(request, TrustRequest):
-            return Answer(trust=self._publisher.post_trust(request))
-        return Answer(receipt=self._publisher.submit(request, told))
+        return Answer(trust=self._publisher.post_trust(request))
+
+
+def _encode(answer: Answer) -> bytes:
+    return msgspec.json.encode(answer) + b"\n"
+
+
+async def _to_its_end(work: "asyncio.Future[T]") -> T:
+    """Wait for what a thread does; it cannot be cut short, and its client hears of it."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        return await work
+
+
+def _at_most(most: int, share: int) -> int:
+    """Return a limit of connections that leaves files for the spool and the brokers."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if files == resource.RLIM_INFINITY else min(most, files // share)
 
 
 def _tell_soon(
@@ -181,7 +312,7 @@ def _tell_soon(
 def _tell(writer: asyncio.StreamWriter, applied: Applied) -> None:
     """Send how far a request is; a client that does not read misses it."""
     if not writer.is_closing() and not writer.transport.get_write_buffer_size():
-        writer.write(msgspec.json.encode(Answer(applied=applied)) + b"\n")
+        writer.write(_encode(Answer(applied=applied)))
 
 
 def _prepare(path: Path) -> None:

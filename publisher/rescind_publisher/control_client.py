@@ -1,9 +1,11 @@
 """`ControlClient`: an engine that hands every request to the publisher running on this host."""
 
+import random
 import socket
 import struct
+import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from rescind_publisher.control import MAX_REQUEST_BYTES, Answer
 from rescind_publisher.errors import (
     BadRequest,
     ControlAbsent,
+    ControlBusy,
     ControlFailed,
     ControlSilent,
     ControlUncertain,
@@ -34,11 +37,15 @@ from rescind_publisher.requests import (
 from rescind_publisher.status import Status, TrustPosted
 
 CONNECT_TIMEOUT_S = 1.0
+BUSY_FOR_S = 30.0
+"""How long a request is tried again that the publisher had no place for."""
+_AGAIN_S, _MOST_AGAIN_S = 0.01, 0.5
 ANSWER_TIMEOUT_S = 5.0
 """To a question: milliseconds are usual, and whoever asks waits with a kill at hand."""
 _MARGIN_S = 10.0
 """Beyond the request's own wait: signing and committing the largest one."""
 _ACCEPTED = "the request may have been accepted"
+_NOTHING = "nothing was done"
 _NOBODY = (FileNotFoundError, NotADirectoryError, ConnectionRefusedError)
 _UCRED = struct.Struct("=iII")
 """pid, uid, gid of who listens (unix(7), SO_PEERCRED)."""
@@ -77,7 +84,8 @@ class ControlClient:
     def submit(self, order: Order, told: Callable[[Applied], None] | None = None) -> Receipt:
         """Hand a request over; raises what the publisher raised, its sentence included.
 
-        `ControlFailed`: it was not sent. `ControlUncertain`: it was, and the answer is lost.
+        `ControlFailed`: it was not sent, or not looked at. `ControlUncertain`: it was, and the
+        answer is lost.
         """
         wait_s = min(order.timeout_s, MAX_TIMEOUT_S) + min(order.wait_s, MAX_TIMEOUT_S)
         receipt = self._ask(order, wait_s + _MARGIN_S, told).receipt
@@ -122,6 +130,20 @@ class ControlClient:
         line = msgspec.json.encode(request) + b"\n"
         if len(line) > MAX_REQUEST_BYTES:
             raise BadRequest(f"the request has {len(line)} bytes, limit {MAX_REQUEST_BYTES}")
+        until, again_s = time.monotonic() + BUSY_FOR_S, _AGAIN_S
+        while True:
+            try:
+                return self._ask_once(line, timeout_s, told)
+            except (ControlBusy, _QueueFull):
+                if time.monotonic() + again_s > until:
+                    raise
+            # Spread, or all who were told so at one moment come back at one moment.
+            time.sleep(random.uniform(0, again_s))  # noqa: S311 - no secret
+            again_s = min(2 * again_s, _MOST_AGAIN_S)
+
+    def _ask_once(
+        self, line: bytes, timeout_s: float, told: Callable[[Applied], None] | None
+    ) -> Answer:
         with socket.socket(socket.AF_UNIX) as connection:
             self._connect(connection)
             with closing(self._exchange(connection, line, timeout_s)) as answers:
@@ -136,8 +158,9 @@ class ControlClient:
         connection.settimeout(CONNECT_TIMEOUT_S)
         try:
             connection.connect(str(self.path))
-        except (TimeoutError, BlockingIOError) as error:  # its queue of connections is full
-            raise ControlSilent(f"the publisher on {self.path} takes no connection") from error
+        except (TimeoutError, BlockingIOError) as error:
+            said = f"the publisher on {self.path} takes no connection: {_NOTHING}"
+            raise _QueueFull(said) from error
         except OSError as error:
             # Without an errno the path is too long for a socket: nobody can listen there.
             nobody = isinstance(error, _NOBODY) or error.errno is None
@@ -150,16 +173,35 @@ class ControlClient:
         """Send a line and yield lines for as long as they are asked for; never ends quietly."""
         connection.settimeout(timeout_s)
         who = f"the publisher on {self.path}"
+        sent = _send(connection, line)
         try:
-            connection.sendall(line)
             with connection.makefile("rb") as answers:
                 while (raw := answers.readline(MAX_REQUEST_BYTES)).endswith(b"\n"):
                     yield raw
         except TimeoutError as error:
-            raise ControlSilent(f"{who} did not answer: {_ACCEPTED}", _peer(connection)) from error
+            done = _ACCEPTED if sent else _NOTHING
+            raise ControlSilent(f"{who} did not answer: {done}", _peer(connection)) from error
         except OSError as error:
-            raise ControlUncertain(f"{who} did not answer: {_ACCEPTED}") from error
-        raise ControlUncertain(f"{who} hung up: {_ACCEPTED}")
+            if sent:
+                raise ControlUncertain(f"{who} did not answer: {_ACCEPTED}") from error
+        if sent:
+            raise ControlUncertain(f"{who} hung up: {_ACCEPTED}")
+        raise ControlFailed(f"{who} hung up before it had read the request: {_NOTHING}")
+
+
+class _QueueFull(ControlSilent):
+    """So many wait to be connected that no further one may: it was not sent."""
+
+
+def _send(connection: socket.socket, line: bytes) -> bool:
+    """Whether a request was sent whole: a part of one is never looked at.
+
+    Whoever is told that there is no place is hung up on meanwhile, and can read that all the same.
+    """
+    with suppress(OSError):
+        connection.sendall(line)
+        return True
+    return False
 
 
 def _peer(connection: socket.socket) -> int:

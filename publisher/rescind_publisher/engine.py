@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
+from contextlib import closing, suppress
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -53,7 +54,6 @@ from rescind_publisher.shelf import Schedule
 from rescind_publisher.sinks.base import Record, Sink
 from rescind_publisher.spool import Spool
 from rescind_publisher.status import SinkStatus, Status, TrustPosted
-from rescind_publisher.tally import Tally, wanted
 from rescind_publisher.trust_post import TrustPost
 from rescind_subscriber.config import MISSED_HEADS
 
@@ -247,37 +247,52 @@ class Publisher:
         Raises `BadRequest`, `NothingLive`, `NotPermitted`, `QuotaExceeded`, `ClockWrong`,
         `SpoolFailed`, `NotRunning`: nothing was accepted then.
         """
-        started = time.perf_counter()
+        hand = self.accept(order)
+        hand.wait(order.timeout_s)
+        self._ledger.settle()
+        if not order.wait_s:
+            return self._receipt(hand)
+        with closing(hand.tally(self.roster)) as tally:
+            tally.wait(hand.started + order.wait_s, time.perf_counter, told)
+            return self._receipt(hand, tally.applied(time.perf_counter()))
+
+    def accept(self, order: Order) -> Hand:
+        """Sign and commit what is asked, and hand it to the sinks; raises as `submit` does."""
         try:
             self._check_running()
-            hand = self._hand(started)
-            plan, made = self._accept(order, hand)
+            hand = self._hand(time.perf_counter())
+            hand.plan, hand.made = self._accept(order, hand)
         except RescindError:
             self.counters.add(metrics.REFUSED)
             raise
-        self.counters.add(metrics.ACCEPTED, len(made) - len(hand.living))
-        hand.wait(order.timeout_s)
-        self._ledger.settle()
-        applied = self._wait_applied(made, started, order.wait_s, told)
-        if not hand.progress.complete:
-            self._forget(made, hand.progress)
-        return hand.receipt(plan, made, at=self._clock.wall(), applied=applied)
+        self.counters.add(metrics.ACCEPTED, len(hand.made) - len(hand.living))
+        return hand
 
-    def _wait_applied(
-        self,
-        made: list[Numbered],
-        started: float,
-        wait_s: float,
-        told: Callable[[Applied], None] | None,
-    ) -> Applied | None:
-        if not wait_s:
-            return None
-        tally = Tally(self.roster, wanted(each.event for each in made), started)
-        try:
-            tally.wait(started + wait_s, time.perf_counter, told)
-            return tally.applied(time.perf_counter())
-        finally:
-            tally.close()
+    async def finish(
+        self, hand: Hand, order: Order | None, told: Callable[[Applied], None]
+    ) -> Receipt:
+        """Wait for what was accepted as `submit` does, on the loop of the publisher.
+
+        Without an order it does not wait; a wait that is cancelled ends with what is known.
+        """
+        applied = None
+        with suppress(asyncio.CancelledError):
+            if order is not None:
+                await hand.waited(order.timeout_s)
+            self._loop.run_in_executor(None, self._ledger.settle)
+            if order is not None and order.wait_s:
+                with closing(hand.tally(self.roster)) as tally:
+                    try:
+                        until = hand.started + order.wait_s
+                        await tally.waited(until, time.perf_counter, told)
+                    finally:
+                        applied = tally.applied(time.perf_counter())
+        return self._receipt(hand, applied)
+
+    def _receipt(self, hand: Hand, applied: Applied | None = None) -> Receipt:
+        if not hand.progress.complete:
+            self._forget(hand.made, hand.progress)
+        return hand.receipt(at=self._clock.wall(), applied=applied)
 
     def _hand(self, started: float) -> Hand:
         return Hand(self.sink_names, self._post, self._drain, started)

@@ -124,6 +124,12 @@ class ControlInUse(ControlFailed):
     code = "CONTROL_IN_USE"
 
 
+class ControlBusy(ControlFailed):
+    """The publisher on the control socket had no place free: nothing was done."""
+
+    code = "CONTROL_BUSY"
+
+
 class ControlUncertain(ControlFailed):
     """The answer was lost after the request was sent: it may or may not have been accepted."""
 

@@ -4,6 +4,7 @@
 `durable`: read back from the broker, byte for byte.
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterable
@@ -133,6 +134,7 @@ class Progress:
         self._events = events
         self._started = started
         self._settled = threading.Event()
+        self._waiter: asyncio.Future[None] | None = None
 
     def wait(self, timeout_s: float) -> bool:
         """Return when each sink holds everything or is known to be failing, or at the timeout.
@@ -140,6 +142,14 @@ class Progress:
         Whether it came to that.
         """
         return not self._counts or self._settled.wait(max(0.0, timeout_s))
+
+    async def waited(self, timeout_s: float) -> bool:
+        """Wait as `wait` does, on the loop that writes it, for one caller at a time."""
+        if not self._counts or self._settled.is_set():
+            return True
+        self._waiter = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._waiter], timeout=max(0.0, timeout_s))
+        return self._settled.is_set()
 
     @property
     def complete(self) -> bool:
@@ -181,6 +191,8 @@ class Progress:
     def _settle(self) -> None:
         if all(c.durable >= self._events or c.problem for c in self._counts.values()):
             self._settled.set()
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
 
     def _elapsed_ms(self) -> float:
         return (time.perf_counter() - self._started) * 1000

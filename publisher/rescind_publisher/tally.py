@@ -5,8 +5,11 @@ less the "ms ago" in it. The way of the report is in that figure, so it is a mos
 window in which calls may have passed.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from heapq import nlargest
 
 import msgspec
@@ -23,6 +26,9 @@ from rescind_publisher.applied import (
 from rescind_publisher.roster import Entry, Roster, Watcher
 
 PROGRESS_EVERY_S = 0.1
+LOOKED_AT_OFTEN = 16
+"""Requests that may wait at once before each is looked at less often, so that all cost no more."""
+MOST_EVERY_S = 1.0
 SORTED_UP_TO = 1000
 """Names that are put in order at each look: more would take longer than the look is worth."""
 
@@ -65,6 +71,7 @@ class Tally(Watcher):
         self._roster, self._wanted, self._started = roster, wanted, started
         self._done: dict[str, _Done] = {}
         self._news = threading.Event()
+        self._ring: Callable[[], object] = self._news.set
         with roster.lock:
             for entry in roster.entries():
                 self._look(entry)
@@ -111,7 +118,7 @@ class Tally(Watcher):
     def _settle(self) -> None:
         """Wake whoever waits once nobody is missing; before that, he looks by himself."""
         if len(self._done) >= len(self._roster):
-            self._news.set()
+            self._ring()
 
     # --- for whoever waits ---
 
@@ -119,11 +126,29 @@ class Tally(Watcher):
         self, until: float, clock: Callable[[], float], told: Callable[[Applied], None] | None
     ) -> None:
         """Return when all that can be reached have applied it, or at `until` (monotonic)."""
-        while (now := clock()) < until and not self._settled(now):
-            if told is not None:
-                told(self.applied(now))
+        while (now := clock()) < until and not self._looked(now, told):
             self._news.wait(min(PROGRESS_EVERY_S, until - now))
             self._news.clear()
+
+    async def waited(
+        self, until: float, clock: Callable[[], float], told: Callable[[Applied], None] | None
+    ) -> None:
+        """Wait as `wait` does, on a loop: each look is taken in a thread, none is held between."""
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        self._ring = partial(_call_soon, loop, news.set)
+        while (now := clock()) < until and not await asyncio.to_thread(self._looked, now, told):
+            every_s = PROGRESS_EVERY_S * len(self._roster.watchers) / LOOKED_AT_OFTEN
+            every_s = min(MOST_EVERY_S, max(PROGRESS_EVERY_S, every_s))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(every_s, until - now)):
+                    await news.wait()
+            news.clear()
+
+    def _looked(self, now: float, told: Callable[[Applied], None] | None) -> bool:
+        settled = self._settled(now)
+        if not settled and told is not None:
+            told(self.applied(now))
+        return settled
 
     def _settled(self, now: float) -> bool:
         """Whether longer waiting is in vain: the rest is out of reach, and nobody is unknown."""
@@ -177,3 +202,8 @@ class Tally(Watcher):
             for name, entry in self._named(entries)
             for at in (self._done[entry.report.run],)
         )
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the loop was closed meanwhile
+        loop.call_soon_threadsafe(call)

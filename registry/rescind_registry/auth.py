@@ -1,14 +1,15 @@
 """Who asks: an API token with the scope that the route names; admin's where it names none."""
 
+from functools import partial
 from typing import Any
 
-from anyio import to_thread
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from rescind_registry.acts import Caller, note
 from rescind_registry.errors import ScopeMissing, TokenInvalid
+from rescind_registry.lanes import TOKENS
 from rescind_registry.node import Node, node_of
 from rescind_registry.tokens import Scope
 
@@ -31,14 +32,13 @@ async def authorize(
         return
     scope = Scope(handler.opt.get("scope", Scope.ADMIN))
     said = connection.headers.get(KEY_HEADER) or _bearer(connection.headers.get("Authorization"))
-    caller = await to_thread.run_sync(
-        check_token, node_of(connection), address_of(connection), said
-    )
+    node, address = node_of(connection), address_of(connection)
+    caller = await TOKENS.run(partial(check_token, node, address, said))
     try:
         caller.token.check(scope)
     except ScopeMissing:
         path = f"{connection.scope.get('method', '')} {connection.url.path}"[:256]
-        await to_thread.run_sync(note, node_of(connection), caller, "refused", path)
+        await TOKENS.run(partial(note, node, caller, "refused", path))
         raise
     connection.scope["auth"] = caller
 

@@ -97,6 +97,12 @@ class StillRunning(RescindError):
     code = "STILL_RUNNING"
 
 
+class Busy(RescindError):
+    """Too many such requests are under way: nothing was done."""
+
+    code = "BUSY"
+
+
 class AuditFailed(RescindError):
     """The audit trail cannot be written or read, or is not what was written."""
 

@@ -6,9 +6,9 @@ the application's lifespan, on the server's loop.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
 from litestar import Litestar
 from litestar.types import ControllerRouterHandler
 
@@ -24,6 +24,7 @@ from rescind_registry.feeds.applied import Reports
 from rescind_registry.feeds.hub import Hub
 from rescind_registry.feeds.sse import EventStream
 from rescind_registry.feeds.store import EventStore
+from rescind_registry.lanes import TOKENS
 from rescind_registry.node import Node
 from rescind_registry.tokens import Scope
 from rescind_subscriber.subscriber import Subscriber
@@ -98,5 +99,5 @@ class Carrier:
     async def _authorize(self, token: str | None, address: str) -> None:
         """Let a caller read, or raise as for HTTP."""
         if self._node is not None:
-            caller = await to_thread.run_sync(check_token, self._node, address, token)
+            caller = await TOKENS.run(partial(check_token, self._node, address, token))
             caller.token.check(Scope.READ)

@@ -15,6 +15,7 @@ from rescind_registry import acts, agents, bodies
 from rescind_registry.agents import Agent
 from rescind_registry.auth import caller_of, needs
 from rescind_registry.bodies import rfc3339
+from rescind_registry.lanes import KILLS, OTHERS
 from rescind_registry.node import node_of
 from rescind_registry.routes.answering import accepted, in_thread, once, refusals
 from rescind_registry.standing import Standing, State
@@ -34,7 +35,7 @@ def document(agent: Agent) -> bodies.AgentDocument:
 
 
 @post("/v1/agents", opt=needs(Scope.ADMIN), status_code=201, responses=refusals(409, 415, 422))
-@in_thread
+@in_thread(OTHERS)
 def enrol(
     request: Asked, data: JSONBody[bodies.EnrolBody], idempotency_key: Key = None
 ) -> Response[bodies.AgentDocument]:
@@ -65,7 +66,7 @@ def _public(said: dict[str, Any] | str | None) -> bytes | None:
 
 
 @get("/v1/agents", opt=needs(Scope.READ), responses=refusals(410))
-@in_thread
+@in_thread(OTHERS)
 def all_agents(
     request: Asked,
     limit: Limit = 100,
@@ -78,21 +79,21 @@ def all_agents(
 
 
 @get("/v1/agents/{did:str}", opt=needs(Scope.READ), responses=refusals(404))
-@in_thread
+@in_thread(OTHERS)
 def one_agent(request: Asked, did: Did) -> bodies.AgentDocument:
     """Show an agent."""
     return document(node_of(request).agents.get(did))
 
 
 @delete("/v1/agents/{did:str}", opt=needs(Scope.ADMIN), status_code=200, responses=refusals(404))
-@in_thread
+@in_thread(OTHERS)
 def remove(request: Asked, did: Did) -> bodies.AgentDocument:
     """Take an agent out: it is given no badge any more; the last one lives until it expires."""
     return document(acts.remove(node_of(request), caller_of(request), did))
 
 
 @get("/v1/agents/{did:str}/status", opt=needs(Scope.READ), responses=refusals(404))
-@in_thread
+@in_thread(OTHERS)
 def status(request: Asked, did: Did) -> bodies.AgentStatus:
     """Show whether an agent is active, suspended or disabled (killed)."""
     node = node_of(request)
@@ -116,7 +117,7 @@ def _status(did: str, standing: Standing) -> bodies.AgentStatus:
     status_code=200,
     responses=accepted(bodies.AgentStatus) | refusals(404, 409, 415, 422),
 )
-@in_thread
+@in_thread(KILLS)
 def disable(
     request: Asked,
     did: Did,
@@ -153,7 +154,7 @@ def disable(
     status_code=200,
     responses=accepted(bodies.AgentStatus) | refusals(404, 409, 415, 422),
 )
-@in_thread
+@in_thread(OTHERS)
 def enable(
     request: Asked,
     did: Did,

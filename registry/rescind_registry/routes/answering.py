@@ -5,13 +5,13 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
-from anyio import to_thread
 from litestar import Request, Response
 from litestar.openapi.datastructures import ResponseSpec
 
 from rescind_registry import acts
 from rescind_registry.answered import Answer
 from rescind_registry.auth import caller_of
+from rescind_registry.lanes import Lane
 from rescind_registry.node import node_of
 from rescind_registry.problems import JSON, PROBLEM, Problem, Refusal
 
@@ -36,18 +36,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def in_thread(handler: Callable[P, T]) -> Callable[P, Awaitable[T]]:
-    """Let a handler that waits for a disk or for the publisher wait in a thread.
+def in_thread(lane: Lane) -> Callable[[Callable[P, T]], Callable[P, Awaitable[T]]]:
+    """Let a handler that waits for a disk or for the publisher wait in a thread of a lane.
 
     Litestar's own `sync_to_thread` wraps a handler twice that is registered twice, as one with two
     paths is, and then answers with a coroutine (2.25).
     """
 
-    @wraps(handler)
-    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await to_thread.run_sync(partial(handler, *args, **kwargs))
+    def wrap(handler: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+        @wraps(handler)
+        async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await lane.run(partial(handler, *args, **kwargs))
 
-    return run
+        return run
+
+    return wrap
 
 
 def refusals(*more: int, own: bool = False, public: bool = False) -> dict[int, ResponseSpec]:

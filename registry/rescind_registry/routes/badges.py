@@ -14,6 +14,7 @@ from rescind_registry.auth import PUBLIC, address_of, caller_of, needs
 from rescind_registry.bodies import rfc3339
 from rescind_registry.errors import BadgeUnknown, CannotTell, ProofFailed
 from rescind_registry.issuing import Minted
+from rescind_registry.lanes import KILLS, OTHERS, STRANGERS
 from rescind_registry.node import Node, node_of
 from rescind_registry.proofs import Wish
 from rescind_registry.routes.agents import Asked, Did, Key
@@ -45,7 +46,7 @@ def _document(minted: Minted) -> bodies.BadgeDocument:
     status_code=200,
     responses=refusals(404, 415),
 )
-@in_thread
+@in_thread(OTHERS)
 def issue(
     request: Asked, did: Did, data: JSONBody[bodies.BadgeBody | None] = None
 ) -> bodies.BadgeDocument:
@@ -61,7 +62,7 @@ def issue(
     request_max_body_size=MAX_PUBLIC_BODY_BYTES,
     responses=refusals(404, 415, public=True),
 )
-@in_thread
+@in_thread(STRANGERS)
 def challenge(
     request: Asked, did: Did, data: JSONBody[bodies.BadgeBody | None] = None
 ) -> bodies.ChallengeDocument:
@@ -91,7 +92,7 @@ def _htu(node: Node, agent: Agent) -> str:
     request_max_body_size=MAX_PUBLIC_BODY_BYTES,
     responses=refusals(403, 404, 415, 429, public=True),
 )
-@in_thread
+@in_thread(STRANGERS)
 def pop(request: Asked, did: Did, data: JSONBody[bodies.ProofBody]) -> bodies.BadgeDocument:
     """Issue a badge to an agent that proves its key (`ial` "1"); suspended or killed: 403."""
     node, address = node_of(request), address_of(request)
@@ -108,7 +109,7 @@ def pop(request: Asked, did: Did, data: JSONBody[bodies.ProofBody]) -> bodies.Ba
 
 
 @get("/v1/badges/{jti:str}/status", opt=needs(Scope.READ), responses=refusals(404))
-@in_thread
+@in_thread(OTHERS)
 def status(request: Asked, jti: Jti) -> bodies.BadgeStatus:
     """Show whether a badge of this registry is revoked, by itself or through its agent.
 
@@ -156,7 +157,7 @@ def _revoked(jti: str, issued: Any, by: Any) -> bodies.BadgeStatus:
     status_code=200,
     responses=accepted(bodies.RevokedDocument) | refusals(409, 415, 422),
 )
-@in_thread
+@in_thread(KILLS)
 def revoke(
     request: Asked,
     jti: Jti,

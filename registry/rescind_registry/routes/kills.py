@@ -1,12 +1,16 @@
 """`POST /v1/kills` and `POST /v1/reinstatements`: everything that a kill can say."""
 
+from functools import partial
+
 from litestar import Response, post
 from litestar.params import JSONBody
+from msgspec.structs import replace
 
 from rescind_protocol import targets
 from rescind_protocol.errors import Malformed
 from rescind_protocol.targets import Kind, Target
 from rescind_protocol.trust import TWO_KEY_KINDS
+from rescind_publisher.control import NO_WAIT
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillSpec
 from rescind_registry import acts, bodies
@@ -14,6 +18,7 @@ from rescind_registry.acts import Caller
 from rescind_registry.auth import caller_of, needs
 from rescind_registry.bodies import rfc3339, unix
 from rescind_registry.errors import ScopeMissing
+from rescind_registry.lanes import KILLS, OTHERS, WAITS
 from rescind_registry.node import Node, node_of
 from rescind_registry.routes.agents import Asked, Key
 from rescind_registry.routes.answering import accepted, in_thread, once, refusals
@@ -66,8 +71,7 @@ def document(receipt: Receipt) -> tuple[int, bodies.ReceiptDocument]:
     status_code=200,
     responses=accepted(bodies.ReceiptDocument) | refusals(409, 415, 422, own=True),
 )
-@in_thread
-def kill(
+async def kill(
     request: Asked, data: JSONBody[bodies.KillBody], idempotency_key: Key = None
 ) -> Response[bodies.ReceiptDocument]:
     """Deny some targets everywhere, from now on; all of them are accepted, or none.
@@ -76,12 +80,27 @@ def kill(
     broker has it yet.
     """
     del idempotency_key
+    if not data.wait_s:
+        return await KILLS.run(partial(_kill, request, data))
+    if WAITS.free:
+        return await WAITS.run(partial(_kill, request, data, wait_s=data.wait_s))
+    return await KILLS.run(partial(_kill, request, data, warning=NO_WAIT))
+
+
+def _kill(
+    request: Asked, data: bodies.KillBody, *, wait_s: float = 0.0, warning: str | None = None
+) -> Response[bodies.ReceiptDocument]:
     node, caller = node_of(request), caller_of(request)
     _check_wide(node, caller, data)
     specs = tuple(_spec(data, each) for each in data.targets)
-    return once(  # type: ignore[return-value]  # the document, encoded
-        request, data, lambda: document(acts.kill(node, caller, specs, data.wait_s))
-    )
+
+    def do() -> tuple[int, bodies.ReceiptDocument]:
+        receipt = acts.kill(node, caller, specs, wait_s)
+        if warning:
+            receipt = replace(receipt, warnings=(*receipt.warnings, warning))
+        return document(receipt)
+
+    return once(request, data, do)  # type: ignore[return-value]  # the document, encoded
 
 
 def _check_wide(node: Node, caller: Caller, data: bodies.KillBody) -> None:
@@ -114,7 +133,7 @@ def _spec(body: bodies.KillBody, said: bodies.TargetBody) -> KillSpec:
     status_code=200,
     responses=accepted(bodies.ReceiptDocument) | refusals(409, 415, 422, own=True),
 )
-@in_thread
+@in_thread(OTHERS)
 def reinstate(
     request: Asked, data: JSONBody[bodies.EndBody], idempotency_key: Key = None
 ) -> Response[bodies.ReceiptDocument]:

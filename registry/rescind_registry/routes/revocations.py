@@ -11,6 +11,7 @@ from rescind_registry import bodies, cursors
 from rescind_registry.auth import needs
 from rescind_registry.bodies import rfc3339, unix
 from rescind_registry.errors import CannotTell
+from rescind_registry.lanes import OTHERS
 from rescind_registry.node import node_of
 from rescind_registry.routes.agents import Asked, Limit
 from rescind_registry.routes.answering import in_thread, refusals
@@ -28,7 +29,7 @@ Since = Annotated[
 
 
 @get("/v1/revocations", opt=needs(Scope.READ), responses=refusals(410))
-@in_thread
+@in_thread(OTHERS)
 def revocations(
     request: Asked,
     limit: Limit = 100,

@@ -4,6 +4,7 @@ import msgspec
 from litestar import Response, get
 
 from rescind_registry.auth import PUBLIC
+from rescind_registry.lanes import STRANGERS
 from rescind_registry.node import node_of
 from rescind_registry.routes.agents import Asked
 from rescind_registry.routes.answering import in_thread, refusals
@@ -19,7 +20,7 @@ class Jwks(msgspec.Struct, frozen=True):
 
 
 @get("/.well-known/jwks.json", opt=PUBLIC, responses=refusals(public=True))
-@in_thread
+@in_thread(STRANGERS)
 def jwks(request: Asked) -> Response[Jwks]:
     """Return every key that signed, signs or will sign."""
     headers = {"Cache-Control": f"public, max-age={MAX_AGE_S}"}

@@ -1,13 +1,14 @@
 """The control socket: the running publisher takes kills of other programs on this host."""
 
-import contextlib
 import os
 import socket
 import stat
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -19,6 +20,7 @@ from rescind_publisher.control_client import ControlClient
 from rescind_publisher.engine import Publisher
 from rescind_publisher.errors import (
     BadRequest,
+    ControlBusy,
     ControlFailed,
     ControlInUse,
     ControlSilent,
@@ -174,23 +176,119 @@ def test_a_silent_client_is_let_go(
         assert ask(path, b'{"op":"status"') == b""
 
 
-def test_connections_are_limited(
+class Held:
+    """A connection that holds a place: a request of it was answered, and it says no more."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(10)
+        self._socket.connect(str(path))
+
+    def __enter__(self) -> Self:
+        self._socket.sendall(b'{"op":"status"}\n')
+        assert self._socket.recv(100_000).endswith(b"\n")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def said(self) -> bytes:
+        """Return what it was told besides."""
+        return self._socket.recv(100_000)
+
+
+def test_busy_is_said_before_anything_is_read(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the limit a connection is closed at once; a place that is given back is used."""
-    monkeypatch.setattr(control, "MAX_CONNECTIONS", 1)
+    """Whoever finds no place is told so; the client says that nothing was done, and so it is."""
+    monkeypatch.setattr(control, "MAX_PLACES", 1)
+    monkeypatch.setattr(control, "SILENT_S", 1e9)
+    monkeypatch.setattr("rescind_publisher.control_client.BUSY_FOR_S", 0.05)
+    with publisher(tmp_path, FakeSink(), control=path) as engine, Held(path):
+        assert b'"CONTROL_BUSY"' in ask(path, b"")
+        with pytest.raises(ControlBusy, match="nothing was done"):
+            KillSwitch(ControlClient(path)).kill(target())
+        # Longer than a socket's buffer: the answer is there before the request could be sent.
+        many = [target(n) for n in range(10_000)]
+        with pytest.raises(ControlBusy, match="nothing was done"):
+            KillSwitch(ControlClient(path)).kill_many(many)
+        assert engine.live(target()) == ()
+
+
+def test_busy_is_tried_again(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client asks until there is a place."""
+    monkeypatch.setattr(control, "MAX_PLACES", 1)
+    monkeypatch.setattr(control, "SILENT_S", 1e9)
+    with publisher(tmp_path, FakeSink(), control=path), ThreadPoolExecutor(1) as pool:
+        with Held(path):
+            killing = pool.submit(KillSwitch(ControlClient(path)).kill, target())
+            assert not killing.done()
+        assert killing.result(15).durable == ("fake",)
+
+
+def test_who_says_nothing_gives_its_place_away(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told that it lost it; a kill is done in the meantime."""
+    monkeypatch.setattr(control, "MAX_PLACES", 1)
+    monkeypatch.setattr(control, "SILENT_S", 0.0)
+    with publisher(tmp_path, FakeSink(), control=path), Held(path) as held:
+        assert KillSwitch(ControlClient(path)).kill(target()).durable == ("fake",)
+        assert b'"CONTROL_BUSY"' in held.said()
+
+
+def test_waits_hold_nothing_that_a_kill_needs(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more waiting than there are places and threads, a kill is answered as ever."""
+    monkeypatch.setattr(control, "MAX_PLACES", 2)
+    with publisher(tmp_path, FakeSink(), control=path) as engine, ThreadPoolExecutor(20) as pool:
+        for n in range(20):
+            wish = KillRequest((KillSpec(target(100 + n)),), wait_s=60)
+            pool.submit(_until_closed, path, wish)
+        wait_until(lambda: len(engine.roster.watchers) == 20)
+        assert KillSwitch(ControlClient(path)).kill(target()).durable == ("fake",)
+        assert len(engine.roster.watchers) == 20
+        engine.close()
+
+
+def _until_closed(path: Path, wish: KillRequest) -> None:
+    assert ControlClient(path).submit(wish).ids
+
+
+def test_beyond_the_most_waits_the_answer_comes_at_once(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kill is done, and its receipt says that it did not wait."""
+    monkeypatch.setattr(control, "MAX_WAITS", 0)
+    with publisher(tmp_path, FakeSink(), control=path) as engine:
+        receipt = ControlClient(path).submit(KillRequest((KillSpec(target()),), wait_s=60))
+        assert receipt.warnings == (control.NO_WAIT,)
+        assert [each.id for each in engine.live(target())] == list(receipt.ids)
+
+
+def test_places_are_kept_for_kills(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where requests of another kind have taken all of theirs, a kill is done all the same."""
+    monkeypatch.setattr(control, "MAX_OTHERS", 0)
+    monkeypatch.setattr("rescind_publisher.control_client.BUSY_FOR_S", 0.05)
     with publisher(tmp_path, FakeSink(), control=path):
-        with socket.socket(socket.AF_UNIX) as holder:
-            holder.connect(str(path))
-            holder.sendall(b'{"op":"status"}\n')
-            assert holder.recv(10)
-            with pytest.raises(ControlUncertain):
-                ControlClient(path).status()
-        wait_until(lambda: _serves(path))
+        switch = KillSwitch(ControlClient(path))
+        assert switch.kill(target()).durable == ("fake",)
+        with pytest.raises(ControlBusy):
+            switch.reinstate(target())
 
 
-def _serves(path: Path) -> bool:
-    return b'"status"' in ask(path, b'{"op":"status"}\n')
+def test_half_a_request_is_not_looked_at(running: Publisher, path: Path) -> None:
+    """A line without its end was not sent whole, though it can be read."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(path))
+        connection.sendall(b'{"op":"kill","kills":[{"target":{"kind":"everyone"}}]}')
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+    assert running.status().counters["rescind_publisher_requests_refused_total"] == 0
 
 
 def test_an_answer_that_is_lost_is_not_called_refused(path: Path) -> None:
@@ -223,6 +321,7 @@ def test_one_that_hangs_is_not_taken_for_nobody(
 ) -> None:
     """It is named by its pid, so that it can be ended; also when its queue is full."""
     monkeypatch.setattr("rescind_publisher.control_client.ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("rescind_publisher.control_client.BUSY_FOR_S", 0.05)
     path.parent.mkdir()
     client = ControlClient(path)
     assert not client.answers()
@@ -284,18 +383,14 @@ def test_a_client_that_asks_for_no_wait_hears_of_none(running: Publisher, path: 
 
 def test_a_publisher_that_closes_lets_a_waiting_client_go(tmp_path: Path, path: Path) -> None:
     """Its wait is over at once, with what is known."""
-    with publisher(tmp_path, FakeSink(), control=path) as engine:
-        ended = threading.Event()
-
-        def wait() -> None:
-            with contextlib.suppress(ControlUncertain):
-                ControlClient(path).submit(KillRequest((KillSpec(target()),), wait_s=60))
-            ended.set()
-
-        threading.Thread(target=wait).start()
+    with publisher(tmp_path, FakeSink(), control=path) as engine, ThreadPoolExecutor(1) as pool:
+        request = KillRequest((KillSpec(target()),), wait_s=60)
+        waiting = pool.submit(ControlClient(path).submit, request)
         wait_until(lambda: engine.roster.watchers)
         engine.close()
-        wait_until(ended.is_set)
+        receipt = waiting.result(15)
+    assert receipt.durable == ("fake",)
+    assert receipt.applied is not None
 
 
 def test_the_subscribers_are_known_through_the_socket(running: Publisher, path: Path) -> None:
