@@ -11,11 +11,12 @@ from rescind.config import SELF, WEB, Loaded
 from rescind.errors import BadConfig
 from rescind_guard import didkey
 from rescind_guard.freshness import Mode, Rule
-from rescind_guard.guard import Guard, Recorder
+from rescind_guard.guard import Guard
 from rescind_guard.issuers import Issuers, read_jwks
 from rescind_guard.key_view import KeyView
 from rescind_guard.policy import Policy
 from rescind_guard.profiles import Profile, profile_of
+from rescind_guard.recorders import Recorder
 from rescind_guard.view import View
 from rescind_protocol import trust
 from rescind_protocol.errors import RescindError

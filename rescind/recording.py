@@ -8,9 +8,9 @@ from rescind_guard.decision import Decision
 from rescind_guard.decision_log import DecisionLog, Sink
 from rescind_guard.errors import BadGuard, LogFailed
 from rescind_guard.evidence import About
-from rescind_guard.guard import Recorder
 from rescind_guard.log_files import Lines, LogFile
 from rescind_guard.policy import Policy
+from rescind_guard.recorders import Recorder, careful
 
 
 def make(loaded: Loaded, policy: Policy | None) -> DecisionLog | None:
@@ -42,7 +42,7 @@ def both(own: Recorder | None, log: DecisionLog | None) -> Recorder | None:
     """Return one recorder for a service's own and the log."""
     if own is None or log is None:
         return own or log
-    first, second = own, log
+    first, second = careful(own), careful(log)
 
     def record(decision: Decision, tool: str | None, params: object) -> None:
         second(decision, tool, params)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rescind import compose, config, listing, policies, recording
 from rescind_guard.exposition import Family
-from rescind_guard.guard import Recorder
 from rescind_guard.policy import Policy, fault, trouble
+from rescind_guard.recorders import Recorder
 
 if TYPE_CHECKING:
     from rescind.monitor import Health, Monitor

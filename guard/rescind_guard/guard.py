@@ -18,7 +18,7 @@ A cached badge keeps the result of 2 to 4 for as long as the keys stay the same,
 while the view's generation and both deadlines hold. Policy runs on every call.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from itertools import count
 from math import inf
@@ -47,13 +47,11 @@ from rescind_guard.lookup import (
 )
 from rescind_guard.metrics import CHECK_SECONDS, SAMPLED, Counter, Times, families, steady_s
 from rescind_guard.profiles import Profile, check_issuers, profile_of
+from rescind_guard.recorders import Recorder, careful
 from rescind_guard.verifier import Verifier
 from rescind_guard.view import Published, View
 from rescind_protocol.clock import Clock
 from rescind_protocol.limits import SKEW_S
-
-Recorder = Callable[[Decision, str | None, object], None]
-"""Takes (decision, tool, the call's parameters); must return at once and must not raise."""
 
 CACHED_BADGES = 10_000
 MAX_CACHED_CHARS = 4096
@@ -121,7 +119,7 @@ class Guard:
         self._policy = policy
         self._enforced = enforcement.row_of(enforcement_mode)
         self._observes = self._rule.mode is Mode.OBSERVE or not self._enforced.badge
-        self._recorder = recorder
+        self._recorder = None if recorder is None else careful(recorder)
         clock = clock or SystemClock()
         self._wall, self._boot = clock.wall, clock.boot
         self._cache = TokenCache(cached_badges)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from math import inf
 
+from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,12 @@ SOON_S = 0.05
 """No look sooner than this after the last, for a clock that stands still."""
 
 Look = Callable[[], Decision | None]
-"""→ the refusal that ends the work, None while it may go on. Must not raise."""
+"""→ the refusal that ends the work, None while it may go on. What it raises ends the work."""
 End = Callable[[Decision], object]
 """Told once, in the watcher's thread; what it raises is logged."""
+BROKEN = Decision(
+    Outcome.CANNOT_TELL, Code.REVOCATION_CHECK_FAILED, "the badge could not be looked at again"
+)
 
 
 class Work:
@@ -54,11 +58,19 @@ class Work:
 
     def look(self) -> float:
         """End the work if it is to end; return the seconds until time alone may end it."""
-        if self.ended is None and (refusal := self._look()) is not None:
+        if self.ended is None and (refusal := self._refusal()) is not None:
             self.ended = refusal
             if self._flight.remove(self):
-                _tell(self._end, refusal)
+                tell(self._end, refusal)
         return inf if self._left_s is None or self.ended else max(SOON_S, self._left_s())
+
+    def _refusal(self) -> Decision | None:
+        """Look; one that cannot be looked at is ended, and keeps nobody from looking at others."""
+        try:
+            return self._look()
+        except Exception:
+            log.exception("work in flight could not be looked at, and is ended")
+            return BROKEN
 
     @property
     def timed(self) -> bool:
@@ -66,10 +78,13 @@ class Work:
         return self._left_s is not None
 
 
-def _tell(end: End, refusal: Decision) -> None:
+def tell(end: End, refusal: Decision) -> None:
+    """Say that work is to end; whatever that raises, the next one is told too."""
     try:
         end(refusal)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a CancelledError or SystemExit would end the watcher of all others
         log.exception("what is to end killed work failed")
 
 

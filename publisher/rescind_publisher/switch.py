@@ -4,6 +4,7 @@ It turns what was asked into a request. An `Engine` does it: a `Publisher` in th
 `ControlClient` that hands it to the one that runs on this host.
 """
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol, Self
 
@@ -15,10 +16,23 @@ from rescind_publisher.errors import BadRequest
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, Order, RetireRequest
 
+_log = logging.getLogger(__name__)
 Told = Callable[[Applied], None]
 """Hears how far the subscribers are; must not block."""
 TIMEOUT_S = 2.0
 """How long a call waits for the sinks after the kill was accepted."""
+
+
+def _careful(told: Told) -> Told:
+    """Return one that raises nothing: the kill is accepted, and its receipt is to come back."""
+
+    def tell(applied: Applied) -> None:
+        try:
+            told(applied)
+        except Exception:  # noqa: BLE001 - whatever a caller's own code raises
+            _log.exception("what was to hear how far the subscribers are failed")
+
+    return tell
 
 
 class Engine(Protocol):
@@ -116,7 +130,7 @@ class KillSwitch:
         request = KillRequest(
             kills=specs, actor=actor or default_actor(), timeout_s=timeout_s, wait_s=wait_s
         )
-        return self._engine.submit(request, told)
+        return self._engine.submit(request, None if told is None else _careful(told))
 
     def reinstate(
         self,

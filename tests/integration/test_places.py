@@ -1,5 +1,7 @@
 """The guard in each framework, on a real server, asked by a real client."""
 
+import asyncio
+import contextlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,7 +12,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from rescind.testing import Fabric, TestBadge
+from rescind_guard.integrations.asgi import GuardASGI
+from rescind_guard.integrations.wsgi import GuardWSGI
 from tests.fakes.places import FRAMEWORKS, ORDER, Steps, serving
+from tests.fakes.waiting import wait_until
 
 WITHIN_S = 20.0
 
@@ -174,3 +179,78 @@ def test_a_web_socket_is_refused_and_ended(fabric: Fabric) -> None:
                 socket.recv(WITHIN_S)
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "BADGE_REVOKED")
+
+
+class Stubborn:
+    """An application that goes on through every cancellation, and notes what comes in."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve a WebSocket, or an event stream."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+        elif scope["type"] == "http":
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+        while scope["type"] != "lifespan" and not self.go_on.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                message = await receive()
+                self.heard.append(message.get("text") or message["type"])
+                if scope["type"] == "websocket":
+                    await send({"type": "websocket.send", "text": "more"})
+
+
+def test_a_web_socket_that_goes_on_through_its_cancellation_is_cut(fabric: Fabric) -> None:
+    """It is closed; nothing that is sent to it then is heard, and nothing it says leaves."""
+    badge, app = fabric.badge(), Stubborn()
+    with serving(GuardASGI(app, fabric.guard())) as url:
+        address = f"{url.replace('http', 'ws', 1)}/listen"
+        headers = {"X-Capiscio-Badge": badge.token}
+        with connect(address, additional_headers=headers) as socket:
+            socket.send("first")
+            assert socket.recv(WITHIN_S) == "more"
+            fabric.kill(badge)
+            with contextlib.suppress(ConnectionClosed):
+                socket.send("second")
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(WITHIN_S)
+        wait_until(lambda: "websocket.disconnect" in app.heard)
+        app.go_on.set()
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "BADGE_REVOKED")
+    assert "second" not in app.heard
+
+
+@pytest.mark.parametrize("exempt", [False, True])
+def test_a_stream_that_goes_on_through_its_cancellation_ends(
+    fabric: Fabric, *, exempt: bool
+) -> None:
+    """Its reader sees the end; also on an exempt path, where a badge came all the same."""
+    badge, app = fabric.badge(), Stubborn()
+    rules = {"GET /events": "a feed"} if exempt else {}
+    with serving(GuardASGI(app, fabric.guard(), exempt=rules)) as url:
+        with _stream(f"{url}/events", badge) as response:
+            lines = response.iter_lines()
+            assert next(lines) == "data: 1"
+            fabric.kill(badge)
+            assert [each for each in lines if each] == []
+        app.go_on.set()
+
+
+def test_an_exempt_stream_of_threads_ends_too(fabric: Fabric) -> None:
+    """Exempt is not immune; without a badge it goes on."""
+    steps, badge, seen = Steps(), fabric.badge(), b""
+    app = FRAMEWORKS["flask"](steps, fabric.guard())
+    app.wsgi_app = GuardWSGI(app.wsgi_app.app, fabric.guard(), exempt={"GET /events": "a feed"})
+    with serving(app) as url:
+        with _stream(f"{url}/events", badge) as response:
+            for part in response.iter_bytes():
+                seen += part
+                fabric.kill(badge)
+                steps.go_on.set()
+        assert seen == b"data: first\n\n"
+        assert get(f"{url}/events").text.endswith("data: second\n\n")

@@ -10,12 +10,15 @@
   where the server can send one (extension `websocket.http.response`), else with 403.
 - What the handler sees has no badge in its headers; `scope["rescind"]` has the decision.
 - The second look (I3): nothing of a response leaves once the badge is killed. A handler is let run
-  to its end, and its caller gets the refusal. One that streams is cancelled, and so is a WebSocket.
+  to its end, and its caller gets the refusal. One that streams is cancelled, and so is a WebSocket;
+  whatever they make of that, nothing comes in or goes out, and the connection ends.
+- On an exempt path too, where a good badge came all the same: exempt is not immune.
 
 No framework is imported. Cancelling needs asyncio; on trio a stream ends with its next event.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from functools import partial
@@ -30,6 +33,8 @@ from rescind_guard.integrations.errors import CannotGuard
 from rescind_guard.integrations.exempt import Exemptions
 from rescind_guard.integrations.http import Guards
 
+log = logging.getLogger(__name__)
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -41,6 +46,13 @@ POLICY_VIOLATION = 1008
 """RFC 6455 §7.4.1; also what a refused WebSocket is closed with."""
 EVENT_STREAM = b"text/event-stream"
 _DENIAL = "websocket.http.response"
+PROMPT_S = 0.1
+"""How long a cancelled handler may take to end before the connection is ended without it."""
+CLOSING_S = 1.0
+"""How long a cut connection waits for its reader to take the end, and then for its handler."""
+PAUSE_S = 0.05
+_left: set["asyncio.Future[None]"] = set()
+"""Handlers that went on although they were cancelled; kept, as the loop keeps weak references."""
 
 
 class GuardASGI:
@@ -87,10 +99,11 @@ class GuardASGI:
             self.guard, headers, bearer=self.bearer, asked=questions, exempt=exempt
         )
         clean = {**scope, "headers": kept, SCOPE_KEY: decision, proven.KEY: found}
-        if exempt:
+        if exempt and decision.claims is None:
             await self.app(clean, receive, send)
         else:
-            await Flow(self.guard, decision, scope, send).run(partial(self.app, clean, receive))
+            flow = Flow(self.guard, decision, scope, receive, send)
+            await flow.run(partial(self.app, clean))
 
     def _questions(self, scope: Scope) -> tuple[str, ...] | Decision:
         """Return what the scope asks for: once, or with and without a prefix that may count."""
@@ -156,10 +169,13 @@ class Closes(Protocol):
 
 
 class Flow:
-    """One admitted connection: what it sends passes here, and ends here."""
+    """One admitted connection: what comes in and goes out passes here, and ends here."""
 
-    def __init__(self, guard: Watches, decision: Decision, scope: Scope, send: Send) -> None:
-        self._guard, self._decision, self._scope, self._send = guard, decision, scope, send
+    def __init__(
+        self, guard: Watches, decision: Decision, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self._guard, self._decision, self._scope = guard, decision, scope
+        self._receive, self._send = receive, send
         self._held: Message | None = None
         """The start of a response, until there is a first part of its body to look at. That of an
         event stream is not held: its first event may be hours away, its reader waits for the start.
@@ -167,44 +183,99 @@ class Flow:
         self._started = False
         self._done = False
         self._refusal: Decision | None = None
-        self._cancelled = False
-        self._task: asyncio.Task[Any] | None = None
+        self._told_gone = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cut: asyncio.Event | None = None
+        """Set when a stream or a WebSocket is to end."""
 
-    async def run(self, app: Callable[[Send], Awaitable[None]]) -> None:
+    async def run(self, app: Callable[[Receive, Send], Awaitable[None]]) -> None:
         """Run the application to its end, or to the badge's."""
         with suppress(RuntimeError):  # trio
-            self._task = asyncio.current_task()
-        loop = asyncio.get_running_loop() if self._task else None
-        before = self._task.cancelling() if self._task else 0
-        work = self._guard.watch(self._decision, partial(self._tell, loop))
+            if asyncio.current_task() is not None:
+                self._loop, self._cut = asyncio.get_running_loop(), asyncio.Event()
+        work = self._guard.watch(self._decision, self._tell)
         try:
-            await app(self.send)
-        except asyncio.CancelledError:
-            if not self._cancelled or (self._task and self._task.uncancel() > before):
-                raise
+            if self._cut is None:
+                await app(self.receive, self.send)
+            else:
+                await self._run(app, self._cut)
         finally:
             work.close()
-        await self._finish()
+        if self._cut is None or not self._cut.is_set():
+            await self._finish()
 
-    def _tell(self, loop: asyncio.AbstractEventLoop | None, refusal: Decision) -> None:
+    async def _run(
+        self, app: Callable[[Receive, Send], Awaitable[None]], cut: asyncio.Event
+    ) -> None:
+        """In a task of its own, so that the connection ends also where the handler does not."""
+        handler = asyncio.ensure_future(app(self.receive, self.send))
+        cutting = asyncio.ensure_future(cut.wait())
+        try:
+            await asyncio.wait((handler, cutting), return_when=asyncio.FIRST_COMPLETED)
+            if not cut.is_set():
+                await self._result(handler)
+                return
+            handler.cancel()
+            await asyncio.wait((handler,), timeout=PROMPT_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING_S):  # its reader may take nothing
+                    await self._finish()
+            await asyncio.wait((handler,), timeout=CLOSING_S)
+        except asyncio.CancelledError:
+            handler.cancel()
+            await asyncio.wait((handler,))
+            raise
+        finally:
+            cutting.cancel()
+        _leave(handler)
+
+    async def _result(self, handler: "asyncio.Future[None]") -> None:
+        """Raise what the handler raised, unless it is that its caller was gone: it gets words."""
+        try:
+            await handler
+        except Exception:
+            if self._refusal is None or self._started:
+                raise
+            _leave(handler)
+
+    def _tell(self, refusal: Decision) -> None:
         """In the watcher's thread."""
-        if loop is not None:
+        if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._end, refusal)
+                self._loop.call_soon_threadsafe(self._end, refusal)
 
     def _end(self, refusal: Decision) -> None:
         """In the loop: what is killed sends nothing more; what streams does not go on."""
         self._refusal = self._refusal or refusal
-        if self._started and not self._done and not self._cancelled and self._task is not None:
-            self._cancelled = True
-            self._task.cancel()
+        streams = self._started or self._scope["type"] == "websocket"
+        if streams and not self._done and self._cut is not None:
+            self._cut.set()
+
+    def _look(self) -> Decision | None:
+        """Return the refusal, if the badge is killed."""
+        if self._refusal is None and not (now := http.safely(self._recheck)):
+            self._end(now)
+        return self._refusal
+
+    async def receive(self) -> Message:
+        """Pass a message on; once the badge is killed, its caller is gone for the application."""
+        if self._look() is None:
+            message = await self._receive()
+            if self._look() is None:
+                return message
+        if self._told_gone and self._loop is not None:
+            await asyncio.sleep(PAUSE_S)  # one that asks again and again keeps no other waiting
+        self._told_gone = True
+        if self._scope["type"] == "websocket":
+            return {"type": "websocket.disconnect", "code": POLICY_VIOLATION, "reason": ""}
+        return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
         """Pass a message on, unless the badge is killed."""
-        if self._refusal is None and not (now := http.safely(self._recheck)):
-            self._end(now)
-        if self._refusal is not None:
+        if self._look() is not None:
             await self._withhold()
+            if self._loop is not None:
+                await asyncio.sleep(0)  # where it is cancelled; one that only sends never waits
         elif message["type"] == "http.response.start" and not _is_event_stream(message):
             self._held = message
         else:
@@ -244,6 +315,16 @@ class Flow:
             await self._send({"type": "http.response.body", "body": b""})
 
     _is_events = False
+
+
+def _leave(handler: "asyncio.Future[None]") -> None:
+    """Let go of the handler of a connection that was cut; nothing of it leaves any more."""
+    if not handler.done():
+        log.warning("a handler goes on though its caller's badge was killed: nothing of it leaves")
+        _left.add(handler)
+        handler.add_done_callback(_left.discard)
+    elif not handler.cancelled() and (error := handler.exception()) is not None:
+        log.info("a handler ended with %s when its caller's badge was killed", type(error).__name__)
 
 
 def _is_last(message: Message) -> bool:

@@ -29,7 +29,7 @@ import msgspec
 
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
-from rescind_guard.inflight import End, Work
+from rescind_guard.inflight import End, Work, tell
 from rescind_guard.integrations import http, mcp_challenge, proven
 from rescind_guard.integrations.asgi import App, Flow, Message, Receive, Scope, Send, refuse
 from rescind_guard.integrations.carriage import Bearer
@@ -70,7 +70,7 @@ class Session:
         """End all streams; in the watcher's thread."""
         self.refusal = self.refusal or refusal
         for end in list(self.ends.values()):
-            end(refusal)
+            tell(end, refusal)
 
     def close(self) -> None:
         """End it for good, and watch nothing any more."""
@@ -173,7 +173,7 @@ class GuardStreams:
         method, headers = scope.get("method"), [*_headers(scope), *proven.headers(scope)]
         name = _session_of(headers)
         if name is not None and method == "GET":
-            await self._stream(name, headers, scope, partial(self._app, scope, receive), send)
+            await self._stream(name, headers, scope, receive, send)
         elif name is not None and method == "DELETE":
             await self._app(scope, receive, partial(self._ending, name, send))
         elif method == "POST":
@@ -196,7 +196,7 @@ class GuardStreams:
         await send(message)
 
     async def _stream(
-        self, name: str, headers: list[http.Header], scope: Scope, app: Any, send: Send
+        self, name: str, headers: list[http.Header], scope: Scope, receive: Receive, send: Send
     ) -> None:
         resumes = any(each == RESUME_HEADER for each, _ in headers)
         session = self._sessions.find(name)
@@ -210,7 +210,7 @@ class GuardStreams:
         if decision.claims is not None:
             self._sessions.note(name, decision)
         watched = _OfSession(self._guard, session)
-        await Flow(watched, decision, scope, send).run(app)
+        await Flow(watched, decision, scope, receive, send).run(partial(self._app, scope))
 
     def _decide(self, session: Session, headers: list[http.Header], *, resumes: bool) -> Decision:
         if session.refusal is not None:

@@ -69,7 +69,7 @@ class GuardWSGI:
         clean[proven.KEY] = proven.Proven(
             self.guard, headers, bearer=self.bearer, asked=(question,), exempt=exempt
         )
-        if exempt:
+        if exempt and decision.claims is None:  # exempt is not immune: a good badge may be killed
             return self.app(clean, start_response)
         answer = _Answer(self.guard, decision, environ, start_response)
         return answer.parts(self.app(clean, answer.start))

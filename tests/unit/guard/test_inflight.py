@@ -237,3 +237,52 @@ async def test_threads_end_with_the_work(fabric: Fabric, monkeypatch: pytest.Mon
     task = await started(guard, badge)
     fabric.kill(badge)
     assert await task == Code.BADGE_REVOKED
+
+
+def test_a_recorder_that_raises_keeps_no_work_from_being_ended(fabric: Fabric) -> None:
+    """Whatever a service's own code does with a decision, it stands, and so does a kill."""
+
+    def record(*_: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    guard, heard = fabric.guard(recorder=record), list[Decision]()
+    badges = [fabric.badge(f"did:web:a.example:x{n}") for n in range(2)]
+    for badge in badges:
+        decision = guard.check(badge.token)
+        assert decision
+        guard.watch(decision, heard.append)
+    for badge in badges:
+        fabric.kill(badge)
+    wait_until(lambda: len(heard) == 2)
+
+
+@pytest.mark.parametrize("broken", [RuntimeError, asyncio.CancelledError, SystemExit])
+def test_an_end_that_raises_ends_no_other_s_watch(
+    fabric: Fabric, broken: type[BaseException]
+) -> None:
+    """Not what is an exception for a thread, nor what would end it."""
+
+    def end(_: Decision) -> None:
+        raise broken
+
+    guard, badge, heard = fabric.guard(), fabric.badge(), list[Decision]()
+    decision = guard.check(badge.token)
+    for each in (end, heard.append, end, heard.append):
+        guard.watch(decision, each)
+    fabric.kill(badge)
+    wait_until(lambda: len(heard) == 2)
+
+
+def test_work_that_cannot_be_looked_at_is_ended_and_others_are_looked_at() -> None:
+    """Nobody can say that it may go on."""
+    flight, heard, killed = InFlight(), list[Decision](), list[Decision]()
+
+    def look() -> Decision | None:
+        raise RuntimeError("a defect")
+
+    flight.add(look, heard.append)
+    flight.add(lambda: killed[0] if killed else None, heard.append)
+    assert [each.outcome for each in heard] == ["cannot_tell"]
+    killed.append(heard[0])
+    flight.changed()
+    wait_until(lambda: len(heard) == 2)
