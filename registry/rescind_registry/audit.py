@@ -3,10 +3,16 @@
 Append only, by any process of this host, each line on disk before the answer. A line that was
 changed, taken out or put in shows in `verify`. Lines cut off the end show only to who knows the
 last hash: `rescind audit verify --head` compares with one that was kept elsewhere.
+
+A write that fails, as on a full disk, is taken back at once. Where a process or the machine ended
+in the middle of one, the next writer cuts the half line off and says so in a line of the trail:
+nobody was answered by then, so no act is lost with it.
 """
 
 import fcntl
+import logging
 import os
+import time
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +23,12 @@ from msgspec import Meta
 
 from rescind_registry.errors import AuditFailed
 
+_log = logging.getLogger(__name__)
+
 GENESIS = "0" * 64
+MENDED = "audit.mended"
+"""What the line says that stands for half a line."""
+_SHOWN_OF_HALF = 200
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """A request is one line: 10,000 targets, each with two names of 512 characters of up to 4 bytes."""
 _TAIL_BYTES = 64 * 1024
@@ -69,52 +80,104 @@ class Trail:
             handle = os.open(self.path, flags, 0o600)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
-                last = _last(handle)
-                sealed = entry.sealed(*((1, GENESIS) if last is None else (last.n + 1, last.hash)))
-                _write(handle, msgspec.json.encode(sealed) + b"\n")
+                half = _half(handle)
+                last = _last(handle, len(half))
+                acts = [entry]
+                if half and (whole := _whole(half)) is not None:
+                    last = whole
+                    _write(handle, b"\n")
+                elif half:
+                    os.ftruncate(handle, os.fstat(handle).st_size - len(half))
+                    acts.insert(0, _mended(half))
+                sealed = _chained(acts, last)
+                _write(handle, b"".join(msgspec.json.encode(each) + b"\n" for each in sealed))
             finally:
                 os.close(handle)
         except OSError as error:
             raise AuditFailed(
                 f"the audit trail {self.path} cannot be written: {error.strerror}"
             ) from error
-        return sealed
+        return sealed[-1]
 
     def entries(self) -> Iterator[Entry]:
-        """Read every act, oldest first, without judging the chain."""
+        """Read every act, oldest first, without judging the chain; not half a line at the end."""
         try:
             with self.path.open("rb") as file:
                 while line := file.readline(MAX_LINE_BYTES):
-                    yield _read(line, self.path)
+                    if line.endswith(b"\n"):
+                        yield _read(line, self.path)
+                    elif (whole := _whole(line)) is not None:
+                        yield whole
+                    else:
+                        _log.warning("%s ends in half a line: the next act will cut it", self.path)
         except FileNotFoundError:
             return
         except OSError as error:
             raise AuditFailed(f"{self.path} cannot be read: {error.strerror}") from error
 
 
-def _write(handle: int, line: bytes) -> None:
-    while line:
-        line = line[os.write(handle, line) :]
-    os.fsync(handle)
+def _write(handle: int, lines: bytes) -> None:
+    """Write all of it, or nothing."""
+    before = os.fstat(handle).st_size
+    try:
+        while lines:
+            lines = lines[os.write(handle, lines) :]
+        os.fsync(handle)
+    except BaseException:  # an interrupt too
+        os.ftruncate(handle, before)
+        raise
 
 
-def _last(handle: int) -> Entry | None:
-    """Return the last line; half a line, of a write that was cut off, is an error."""
-    end = os.lseek(handle, 0, os.SEEK_END)
-    if end == 0:
-        return None
+def _chained(acts: Iterable[Entry], last: Entry | None) -> list[Entry]:
+    sealed: list[Entry] = []
+    for act in acts:
+        last = act.sealed(*((1, GENESIS) if last is None else (last.n + 1, last.hash)))
+        sealed.append(last)
+    return sealed
+
+
+def _half(handle: int) -> bytes:
+    """Return what stands behind the last line feed: of a write that was cut off."""
+    return _behind(handle, os.fstat(handle).st_size)
+
+
+def _last(handle: int, half: int) -> Entry | None:
+    """Return the last whole line."""
+    end = os.fstat(handle).st_size - half
+    return _read(_behind(handle, end - 1), None) if end else None
+
+
+def _behind(handle: int, end: int) -> bytes:
+    """Return what stands between `end` and the line feed before it."""
     size = _TAIL_BYTES
     while True:
         start = max(0, end - size)
-        tail = os.pread(handle, end - start, start)
-        if not tail.endswith(b"\n"):
-            raise AuditFailed(
-                "the audit trail ends in half a line: look at it, and add the line feed or cut it"
-            )
-        _, found, line = tail[:-1].rpartition(b"\n")
+        _, found, line = os.pread(handle, end - start, start).rpartition(b"\n")
         if found or start == 0:
-            return _read(line, None)
+            return line
         size *= 4
+
+
+def _whole(line: bytes) -> Entry | None:
+    """Return what only lacks its line feed, None for half a line."""
+    try:
+        entry = msgspec.json.decode(line, type=Entry)
+    except msgspec.MsgspecError:
+        return None
+    return entry if entry.hash == _digest(entry) else None
+
+
+def _mended(half: bytes) -> Entry:
+    _log.warning("the audit trail ended in half a line of %d bytes, which is cut off", len(half))
+    shown = half[:_SHOWN_OF_HALF].decode("utf-8", "replace")
+    return Entry(
+        at=round(time.time(), 3),
+        who="rescind",
+        where="local",
+        what=MENDED,
+        why=f"half a line of {len(half)} bytes was cut off: {shown}",
+        outcome="done",
+    )
 
 
 def _read(line: bytes, path: Path | None) -> Entry:

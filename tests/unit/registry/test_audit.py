@@ -1,5 +1,6 @@
 """The audit trail: whatever was changed, taken out or put in shows."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import msgspec
 import pytest
 
 from rescind_protocol.limits import MAX_ID_CHARS
-from rescind_registry.audit import Entry, Trail, verify
+from rescind_registry.audit import MENDED, Entry, Trail, verify
 from rescind_registry.bodies import MAX_TARGETS
 from rescind_registry.errors import AuditFailed
+from tests.faults.disk import file_limit
 
 
 def act(what: str = "kill", **more: object) -> Entry:
@@ -80,11 +82,51 @@ def test_an_older_hash_is_still_found(trail: Trail) -> None:
     assert verify(trail.entries(), head)[0] == 4
 
 
-def test_half_a_line_is_not_written_after(trail: Trail) -> None:
-    """Somebody has to look first."""
+@pytest.mark.parametrize("left", [b'{"n":4', b"\0" * 4096, b"x" * 200_000, b"\xff"])
+def test_half_a_line_is_cut_and_the_chain_goes_on(trail: Trail, left: bytes) -> None:
+    """Of a process that ended in the middle of it; a line of its own says so."""
     with trail.path.open("ab") as file:
-        file.write(b'{"n":4')
-    with pytest.raises(AuditFailed, match="half a line"):
+        file.write(left)
+    assert verify(trail.entries())[0] == 3  # what can be read meanwhile
+    trail.append(act())
+    written = list(trail.entries())
+    assert [each.what for each in written[3:]] == [MENDED, "kill"]
+    assert f"of {len(left)} bytes" in str(written[3].why)
+    assert verify(written)[0] == 5
+
+
+def test_half_a_line_is_all_there_is(tmp_path: Path) -> None:
+    """The very first one was cut off."""
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(b'{"n":1,"at')
+    Trail(path).append(act())
+    assert verify(Trail(path).entries())[0] == 2
+
+
+def test_a_line_that_lacks_its_end_alone_is_kept(trail: Trail) -> None:
+    """It says all that it was to say, and its hash holds."""
+    trail.path.write_bytes(trail.path.read_bytes().removesuffix(b"\n"))
+    assert verify(trail.entries())[0] == 3
+    trail.append(act())
+    assert [each.what for each in trail.entries()] == ["enrol", "kill", "reinstate", "kill"]
+    assert verify(trail.entries())[0] == 4
+
+
+def test_a_disk_that_is_full_for_a_moment_blocks_nothing_after_it(trail: Trail) -> None:
+    """What does not fit is taken back at once, and said; later acts are written as ever."""
+    before = trail.path.read_bytes()
+    with file_limit(os.getpid(), len(before) + 40), pytest.raises(AuditFailed, match="written"):
+        trail.append(act())
+    assert trail.path.read_bytes() == before
+    trail.append(act())
+    assert verify(trail.entries())[0] == 4
+
+
+def test_a_line_that_is_no_act_is_damage(trail: Trail) -> None:
+    """It has its end, so that nobody was cut off: it is not cut, and no act follows it."""
+    with trail.path.open("ab") as file:
+        file.write(b"garbage\n")
+    with pytest.raises(AuditFailed, match="damaged"):
         trail.append(act())
 
 
