@@ -200,7 +200,7 @@ class Stubborn:
             with contextlib.suppress(asyncio.CancelledError):
                 message = await receive()
                 self.heard.append(message.get("text") or message["type"])
-                if scope["type"] == "websocket":
+                if message["type"] == "websocket.receive":
                     await send({"type": "websocket.send", "text": "more"})
 
 
