@@ -29,3 +29,9 @@ def public_key(did: str) -> bytes:
 def from_public(public: bytes) -> str:
     """Return the did:key of an Ed25519 public key."""
     return PREFIX + multikey.encode(multikey.ED25519 + public)
+
+
+def method_of(public: bytes) -> str:
+    """Return the DID URL of an Ed25519 key, which resolves without a document (did:key §3.1.4)."""
+    did = from_public(public)
+    return f"{did}#{did.removeprefix(PREFIX)}"

@@ -122,7 +122,7 @@ def issue(
     with _refusal_noted(node, entry):
         agent = node.agents.get(did)
         ttl_s = node.issuer.check_ttl(ttl_s)
-        minted = node.issuer.mint(agent, ttl_s=ttl_s, aud=aud, ial="0")
+        minted = node.issuer.mint(agent, ttl_s=ttl_s, aud=aud)
     badge = str(targets.badge(node.config.iss, minted.issued.jti))
     node.trail.append(msgspec.structs.replace(entry, targets=(agent.did, badge)))
     return minted

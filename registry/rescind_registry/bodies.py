@@ -4,7 +4,7 @@ Times are written as RFC 3339, and read as that or as unix seconds.
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -91,6 +91,15 @@ class BadgeBody(msgspec.Struct, frozen=True, kw_only=True):
     badge_ttl: Ttl | None = None
     badge_aud: Audiences | None = None
     badgeAud: Audiences | None = None  # noqa: N815 - on the wire
+    mode: Literal["ial0", "ial1"] | None = None
+    """As RFC-003 §5.2 names them; "ial1" is for a proof, which is not read here."""
+    challenge_id: Annotated[str, Meta(max_length=64)] | None = None
+    proof_jws: Annotated[str, Meta(max_length=16 * 1024)] | None = None
+
+    @property
+    def wants_proof(self) -> bool:
+        """Whether this is a request for a badge by proof."""
+        return self.mode == "ial1" or (self.challenge_id, self.proof_jws) != (None, None)
 
     @property
     def ttl_s(self) -> int | None:
@@ -103,8 +112,10 @@ class BadgeBody(msgspec.Struct, frozen=True, kw_only=True):
         return self.badge_aud or self.badgeAud
 
 
-class ProofBody(msgspec.Struct, frozen=True):
+class ProofBody(msgspec.Struct, frozen=True, kw_only=True):
     """The signed challenge."""
+
+    mode: Literal["ial1"] = "ial1"
 
     challenge_id: Annotated[str, Meta(max_length=64)]
     proof_jws: Annotated[str, Meta(max_length=16 * 1024)]
@@ -116,13 +127,18 @@ class ChallengeDocument(msgspec.Struct, frozen=True):
     challenge_id: str
     nonce: str
     challenge_expires_at: str
+    expires_at: str
+    """The same, as the reference's client reads it; likewise `aud` and `proof_aud`."""
     aud: str
+    proof_aud: str
     htu: str
     htm: str
+    badge_aud: tuple[str, ...] | None
+    badge_ttl: int
 
 
 class BadgeData(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """The reference's second spelling of a new badge."""
+    """The reference's second spelling of a new badge, and RFC-003's, which is a third."""
 
     token: str
     jti: str
@@ -130,6 +146,10 @@ class BadgeData(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
     trust_level: str
     expires_at: str
     ial: str
+    level: str = msgspec.field(name="trust_level")
+    assurance: str = msgspec.field(name="assurance_level")
+    expires: str = msgspec.field(name="expires_at")
+    cnf: dict[str, str] | None = None
 
 
 class BadgeDocument(msgspec.Struct, frozen=True):

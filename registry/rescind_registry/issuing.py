@@ -23,7 +23,13 @@ class Minted(msgspec.Struct, frozen=True):
     token: str
     agent: Agent
     issued: Issued
-    ial: str
+    kid: str | None = None
+    """`cnf.kid`: the key that the agent proved; None: it proved none."""
+
+    @property
+    def ial(self) -> str:
+        """How sure the registry is of the key: "1" if the agent proved it (RFC-003)."""
+        return "0" if self.kid is None else "1"
 
 
 class Issuer:
@@ -50,8 +56,10 @@ class Issuer:
         key = self._keyring.signing(self._clock.wall())
         return self._look.agent(did, iss=self._config.iss, key_thumbprint=key.kid)
 
-    def mint(self, agent: Agent, *, ttl_s: int, aud: tuple[str, ...] | None, ial: str) -> Minted:
-        """Sign a badge. `ial` "1" where the agent proved its key, else "0"."""
+    def mint(
+        self, agent: Agent, *, ttl_s: int, aud: tuple[str, ...] | None, kid: str | None = None
+    ) -> Minted:
+        """Sign a badge. `kid`: the DID URL of the key that the agent proved to have."""
         now = int(self._clock.wall())
         key = self._keyring.signing(now)
         standing = self._look.agent(agent.did, iss=self._config.iss, key_thumbprint=key.kid)
@@ -62,13 +70,13 @@ class Issuer:
             # A guard would find it not valid yet (RFC-002 §7).
             raise CannotTell(f"the next badge of {agent.did} may be issued in {iat - now} s")
         issued = Issued(str(uuid.uuid4()), agent.did, iat, iat + ttl_s)
-        claims = self._claims(agent, issued, aud, ial)
+        claims = self._claims(agent, issued, aud, kid)
         token = jws.sign(msgspec.json.encode(claims), typ="JWT", key=key).decode()
         self._badges.remember(issued)
-        return Minted(token, agent, issued, ial)
+        return Minted(token, agent, issued, kid)
 
     def _claims(
-        self, agent: Agent, issued: Issued, aud: tuple[str, ...] | None, ial: str
+        self, agent: Agent, issued: Issued, aud: tuple[str, ...] | None, kid: str | None
     ) -> dict[str, Any]:
         claims: dict[str, Any] = {
             "jti": issued.jti,
@@ -76,7 +84,7 @@ class Issuer:
             "sub": agent.did,
             "iat": issued.iat,
             "exp": issued.exp,
-            "ial": ial,
+            "ial": "0" if kid is None else "1",
             "key": agent.jwk,
             "vc": {
                 "type": ["VerifiableCredential", "AgentIdentity"],
@@ -84,7 +92,7 @@ class Issuer:
             },
         }
         claims |= {"aud": list(aud)} if aud else {}
-        claims |= {"cnf": {"kid": agent.jwk["kid"], "jwk": agent.jwk}} if ial == "1" else {}
+        claims |= {} if kid is None else {"cnf": {"kid": kid}}  # and no `jwk`: RFC-002 §4.3.3
         return claims
 
 

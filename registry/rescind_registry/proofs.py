@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from rescind_guard import didkey
 from rescind_protocol import jws
 from rescind_protocol.changes import Seconds
 from rescind_protocol.encoding import check_json, to_type
@@ -23,10 +24,11 @@ from rescind_registry.store import Store
 CHALLENGE_S = 300
 """RFC-003: five minutes."""
 PROOF_S = 60
-"""A proof counts for a minute after its `iat`, whatever its `exp`, and a skew at both ends: for no
-longer one that was stolen is good at nodes that do not share a database."""
+"""RFC-003 §6.3: `exp` is at most a minute after `iat`. With a skew at both ends, a stolen one
+is good for no longer at nodes that do not share a database."""
 CHALLENGE_TYP = "rescind-challenge+jwt"
-PROOF_TYPES = ("JWT", "pop+jwt", None)
+PROOF_TYP = "pop+jwt"
+"""RFC-003 §6.2: no other JWT that an agent has signed is a proof (RFC 8725 §3.11)."""
 MAX_AUDIENCES = 16
 
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
@@ -80,9 +82,14 @@ class Proofs:
         )
         return Challenge(statement.cid, nonce.decode(), statement.exp)
 
-    def redeem(self, cid: str, proof: str, agent: Agent, *, htu: str, now: float) -> Wish:
-        """Check a proof and use its challenge up; return the badge that it is for."""
-        said = _signed(proof, agent.public)
+    def redeem(
+        self, cid: str, proof: str, agent: Agent, *, htu: str, now: float
+    ) -> tuple[Wish, str]:
+        """Check a proof and use its challenge up.
+
+        Returns the badge that it is for, and the badge's `cnf.kid`.
+        """
+        kid, said = _signed(proof, agent.public)
         statement = self._statement(said.nonce, now)
         if not cid == said.cid == statement.cid:
             raise ProofFailed("the proof is for another challenge")
@@ -92,11 +99,12 @@ class Proofs:
             raise ProofFailed("the proof is for another registry: aud is its issuer")
         if said.htm != "POST" or said.htu != htu:
             raise ProofFailed("the proof is for another request: htu and htm are the challenge's")
-        ends = min(said.exp, said.iat + PROOF_S)
-        if not said.iat - SKEW_S <= now <= ends + SKEW_S:
+        if said.exp > said.iat + PROOF_S:
+            raise ProofFailed(f"the proof lives too long: exp is at most iat + {PROOF_S} s")
+        if not said.iat - SKEW_S <= now <= said.exp + SKEW_S:
             raise ProofFailed("the proof has expired, or this agent's clock is wrong")
         self._use_up(statement, now)
-        return statement.wish
+        return statement.wish, confirmed(agent, kid)
 
     def _statement(self, nonce: str, now: float) -> _Statement:
         try:
@@ -121,13 +129,24 @@ class Proofs:
             raise ProofFailed("this challenge was used already: ask for a new one")
 
 
-def _signed(proof: str, public: bytes) -> _Proof:
+def confirmed(agent: Agent, kid: str | None) -> str:
+    """Return the `cnf.kid` of a badge: a DID URL of the key that was proven (RFC-002 §4.3.3).
+
+    The one that the proof names, where it is of the agent's own document; verifiers resolve it and
+    compare the keys. Else the key's did:key, which needs no document.
+    """
+    if kid is not None and kid.startswith(f"{agent.did}#") and len(kid) <= MAX_ID_CHARS:
+        return kid
+    return didkey.method_of(agent.public)
+
+
+def _signed(proof: str, public: bytes) -> tuple[str | None, _Proof]:
     try:
         token = jws.read(proof.encode("ascii"), limit=MAX_BADGE_BYTES)
-        if token.header.typ not in PROOF_TYPES:
-            raise ProofFailed("proof_jws has another type than JWT")
+        if token.header.typ != PROOF_TYP:
+            raise ProofFailed(f"proof_jws is not a proof: its typ is not {PROOF_TYP} (RFC-003)")
         if not jws.verify(token, public):
             raise ProofFailed("the proof is not signed by the agent's key")
-        return to_type(check_json(token.payload), _Proof)
+        return token.header.kid, to_type(check_json(token.payload), _Proof)
     except (Malformed, UnicodeEncodeError) as error:
         raise ProofFailed(f"proof_jws cannot be read: {error}") from error

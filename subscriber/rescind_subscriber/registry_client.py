@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import msgspec
 
-from rescind_guard import parsing
+from rescind_guard import didkey, parsing
 from rescind_guard.errors import Refused as BadBadge
 from rescind_protocol import jws, targets
 from rescind_protocol.clock import Clock
@@ -69,6 +69,7 @@ class RegistryClient:
         self._url = registry.rstrip("/")
         self._issuer = canonical_issuer(issuer or registry)
         self._did, self._key, self._clock = canonical_did(did), key, clock
+        self._kid = didkey.method_of(key.public)
         wish = {"badge_ttl": ttl_s, "badge_aud": list(aud) or None}
         self._wish = {name: value for name, value in wish.items() if value is not None}
         # No proxy and no `.netrc` of the environment, as in `http_address`: a badge to the loopback
@@ -123,8 +124,12 @@ class RegistryClient:
             "exp": now + SKEW_S,
             "jti": str(uuid.uuid4()),
         }
-        signed = jws.sign(msgspec.json.encode(claims), typ="JWT", key=self._key)
-        return {"challenge_id": challenge.challenge_id, "proof_jws": signed.decode("ascii")}
+        signed = jws.sign(msgspec.json.encode(claims), typ="pop+jwt", key=self._key, kid=self._kid)
+        return {
+            "mode": "ial1",
+            "challenge_id": challenge.challenge_id,
+            "proof_jws": signed.decode("ascii"),
+        }
 
     def _post(self, path: str, body: dict[str, Any]) -> bytes | Answer:
         """Return the body of a good answer, or what another one means."""

@@ -44,8 +44,14 @@ class Holder:
         document: dict[str, Any] = answer.json()
         return document
 
-    def proof(self, challenge: dict[str, Any], typ: str = "JWT", **changes: Any) -> dict[str, str]:
-        """Sign it."""
+    def proof(
+        self,
+        challenge: dict[str, Any],
+        typ: str = "pop+jwt",
+        kid: str | None = None,
+        **changes: Any,
+    ) -> dict[str, str]:
+        """Sign it; `kid`: the verification method that the header names."""
         now = int(self.bench.fabric.now)
         claims = {
             "cid": challenge["challenge_id"],
@@ -58,7 +64,7 @@ class Holder:
             "exp": now + 60,
             "jti": "proof",
         }
-        signed = jws.sign(msgspec.json.encode(claims | changes), typ=typ, key=self.key)
+        signed = jws.sign(msgspec.json.encode(claims | changes), typ=typ, key=self.key, kid=kid)
         return {"challenge_id": challenge["challenge_id"], "proof_jws": signed.decode()}
 
     def redeem(self, proof: dict[str, str]) -> Any:

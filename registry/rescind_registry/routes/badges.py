@@ -6,6 +6,7 @@ from litestar import Response, get, post
 from litestar.params import JSONBody, PathParameter
 
 from rescind_protocol import targets
+from rescind_protocol.errors import Malformed
 from rescind_protocol.table import ALL
 from rescind_publisher.requests import KillSpec
 from rescind_registry import acts, bodies
@@ -36,6 +37,10 @@ def _document(minted: Minted) -> bodies.BadgeDocument:
         str(minted.agent.level),
         expires_at,
         minted.ial,
+        level=str(minted.agent.level),
+        assurance=f"IAL-{minted.ial}",
+        expires=expires_at,
+        cnf=None if minted.kid is None else {"kid": minted.kid},
     )
     return bodies.BadgeDocument(minted.token, minted.issued.jti, expires_at, data)
 
@@ -52,6 +57,8 @@ def issue(
 ) -> bodies.BadgeDocument:
     """Issue a badge to an agent on the word of an API token (`ial` "0")."""
     node, caller, wanted = node_of(request), caller_of(request), data or NO_BADGE
+    if wanted.wants_proof:
+        raise Malformed("a proof goes to …/badge/pop: here badges are issued on a token's word")
     return _document(acts.issue(node, caller, did, ttl_s=wanted.ttl_s, aud=wanted.aud))
 
 
@@ -75,9 +82,13 @@ def challenge(
         challenge_id=made.id,
         nonce=made.nonce,
         challenge_expires_at=rfc3339(made.expires_at),
+        expires_at=rfc3339(made.expires_at),
         aud=node.config.iss,
+        proof_aud=node.config.iss,
         htu=_htu(node, agent),
         htm="POST",
+        badge_aud=wish.aud,
+        badge_ttl=wish.ttl_s,
     )
 
 
@@ -99,13 +110,13 @@ def pop(request: Asked, did: Did, data: JSONBody[bodies.ProofBody]) -> bodies.Ba
     now = node.clock.wall()
     agent = node.agents.get(did)
     try:
-        wish = node.proofs.redeem(
+        wish, kid = node.proofs.redeem(
             data.challenge_id, data.proof_jws, agent, htu=_htu(node, agent), now=now
         )
     except ProofFailed:
         node.failures.failed(address, now)
         raise
-    return _document(node.issuer.mint(agent, ttl_s=wish.ttl_s, aud=wish.aud, ial="1"))
+    return _document(node.issuer.mint(agent, ttl_s=wish.ttl_s, aud=wish.aud, kid=kid))
 
 
 @get("/v1/badges/{jti:str}/status", opt=needs(Scope.READ), responses=refusals(404))

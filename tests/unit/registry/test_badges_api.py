@@ -1,14 +1,18 @@
 """Badges over HTTP: who gets one, for how long, and who does not."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rescind.testing.keys import key_of
+from rescind_guard import didkey
 from rescind_guard.parsing import read
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
+from rescind_protocol.encoding import b64url_decode
 from rescind_protocol.limits import SKEW_S
 from rescind_registry.failures import MOST
 from rescind_registry.proofs import PROOF_S
@@ -51,7 +55,7 @@ def test_a_guard_takes_the_badge_of_an_agent_that_proved_its_key(holder: Holder)
     said = read(answer["badge"]).payload
     assert (said.ial, said.exp - said.iat, said.jti) == ("1", 120, answer["jti"])
     assert said.cnf is not None
-    assert said.cnf.kid == holder.key.kid
+    assert said.cnf.kid == didkey.method_of(holder.key.public)
 
 
 def test_a_badge_is_said_in_both_spellings(holder: Holder) -> None:
@@ -150,12 +154,74 @@ def test_a_challenge_is_taken_once(holder: Holder) -> None:
 
 @pytest.mark.parametrize("good", [True, False])
 def test_a_proof_counts_for_a_minute_and_the_skew(holder: Holder, *, good: bool) -> None:
-    """However long it says that it is good: a stolen one may meet a node that has not seen it."""
-    proof = holder.proof(holder.challenge(), exp=int(holder.bench.fabric.now) + 3600)
+    """For no longer, since a stolen one may meet a node that has not seen it."""
+    proof = holder.proof(holder.challenge())
     holder.bench.fabric.pass_s(PROOF_S + SKEW_S + (-1 if good else 1))
     answer = holder.redeem(proof)
     assert answer.status_code == (200 if good else 403)
     assert good or "proof has expired" in answer.json()["error"]
+
+
+def test_a_proof_that_lives_too_long_is_refused(holder: Holder) -> None:
+    """RFC-003 §5.2.2, step 16: at most a minute."""
+    now = int(holder.bench.fabric.now)
+    answer = holder.redeem(holder.proof(holder.challenge(), exp=now + PROOF_S + 1))
+    assert answer.status_code == 403
+    assert "lives too long" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("typ", ["JWT", "at+jwt", "secevent+jwt", "POP+JWT", ""])
+def test_another_jwt_of_the_agents_is_not_a_proof(holder: Holder, typ: str) -> None:
+    """RFC-003 §5.2.2, step 7: else what the agent signs elsewhere would prove its key."""
+    answer = holder.redeem(holder.proof(holder.challenge(), typ=typ))
+    assert (answer.status_code, answer.json()["code"]) == (403, "PROOF_FAILED")
+    assert "pop+jwt" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("kid", "found"),
+    [
+        (None, didkey.method_of(key_of(DID).public)),
+        (f"{DID}#key-1", f"{DID}#key-1"),
+        ("did:web:acme.example:other#key-1", didkey.method_of(key_of(DID).public)),
+        ("key-1", didkey.method_of(key_of(DID).public)),
+    ],
+)
+def test_cnf_names_the_proven_key_by_a_did_url(holder: Holder, kid: str | None, found: str) -> None:
+    """RFC-002 §4.3.3: of the agent's own document if the proof names it there, and no `jwk`."""
+    answer = holder.redeem(holder.proof(holder.challenge(), kid=kid)).json()
+    claims = json.loads(b64url_decode(answer["badge"].split(".")[1].encode()))
+    assert claims["cnf"] == {"kid": found}
+    assert claims["ial"] == "1"
+    assert answer["data"]["cnf"] == {"kid": found}
+    assert answer["data"]["assurance_level"] == "IAL-1"
+    assert answer["data"]["trust_level"] == answer["data"]["trustLevel"] == "2"
+
+
+def test_a_challenge_says_all_that_rfc_003_says(holder: Holder) -> None:
+    """In the names of the RFC and in those that the reference's client reads."""
+    said = holder.challenge(badge_ttl=120, badge_aud=["a"])
+    assert said["proof_aud"] == said["aud"] == holder.bench.node.config.iss
+    assert said["expires_at"] == said["challenge_expires_at"]
+    assert (said["badge_ttl"], said["badge_aud"]) == (120, ["a"])
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"mode": "ial1"},
+        {"mode": "ial1", "challenge_id": "ch-1", "proof_jws": "garbage"},
+        {"challenge_id": "ch-1", "proof_jws": "garbage"},
+        {"mode": "ial2"},
+    ],
+)
+def test_a_mode_that_is_not_honoured_is_refused(holder: Holder, wish: dict[str, str]) -> None:
+    """A badge of less assurance than was asked for would be taken for the one asked for."""
+    assert issue(holder, **wish).status_code == 400
+    assert issue(holder, mode="ial0").status_code == 200
+    proof = holder.proof(holder.challenge())
+    assert holder.redeem(proof | {"mode": "ial0"}).status_code == 400
+    assert holder.redeem(proof | {"mode": "ial1"}).status_code == 200
 
 
 def test_a_challenge_expires(holder: Holder) -> None:
