@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from rescind import config
+from rescind.monitor import DISPLACED
 from rescind_guard import metrics as of_guard
 from rescind_guard.codes import NOT_OURS, OF_POLICY
 from rescind_guard.enforcement import TABLE as ENFORCEMENT
@@ -71,7 +72,7 @@ def metrics(_root: Path) -> str:
     rows = ["| metric | kind | label | |", "|---|---|---|---|"]
     rows += [
         f"| `{each.name}` | {each.kind} | {f'`{each.label}`' if each.label else ''} | {each.help} |"
-        for each in (*of_subscriber.METRICS, *of_guard.METRICS, *of_publisher.METRICS)
+        for each in (*of_subscriber.METRICS, *of_guard.METRICS, *of_publisher.METRICS, DISPLACED)
     ]
     return "\n".join(rows) + "\n"
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from rescind import naming
 from rescind.errors import BadConfig
 from rescind_protocol import redact
 from rescind_protocol.limits import (
@@ -95,8 +96,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """An API token of that node with the scope `read`."""
     feed_ca_file: File | None = None
     """Certificates (PEM) that may have signed the node's; by default the system's."""
-    name: str = "subscriber"
-    """Name of this process among subscribers of this host: in receipts, and of its snapshot."""
+    name: str = ""
+    """Name of this service among those of its host, in receipts; by default after its program."""
     heartbeat_s: float = HEAD_INTERVAL_S
     """Seconds between two heads of a publisher."""
     stale_after_s: float = MAX_STALENESS_S
@@ -326,6 +327,7 @@ def load(
         for name, value in layer.items():
             values[name], origins[name] = value, origin
     values["home"] = str(home)
+    values["name"] = values.get("name") or naming.of_process()
     try:
         settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:

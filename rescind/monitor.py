@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,9 +22,8 @@ from typing import Any, Self
 
 import msgspec
 
-from rescind.errors import BadConfig
 from rescind_guard import forks
-from rescind_guard.exposition import CONTENT_TYPE, Family, render
+from rescind_guard.exposition import CONTENT_TYPE, Family, Metric, one, render
 from rescind_subscriber.states import FRESH, State
 from rescind_subscriber.status import Status
 
@@ -35,6 +35,13 @@ MAX_REQUESTS = 16
 """Answered at the same time; further ones are closed."""
 REQUEST_WITHIN_S = 5.0
 JSON = "application/json"
+POLL_S = 0.25
+RETRY_S = 2.0
+"""Between two tries to get the port that was in use."""
+DISPLACED = Metric(
+    "rescind_metrics_port_in_use",
+    "1 while `metrics_port` is in use by another process and this one answers on a free port.",
+)
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -64,18 +71,42 @@ def health_of(now: Status, trouble: dict[str, str] | None = None) -> Health:
 
 
 class Monitor:
-    """Answers on a port of the loopback, in threads of its own; a context manager."""
+    """Answers on a port of the loopback, in threads of its own; a context manager.
+
+    Where the port is in use, it answers on one that is free and takes its own as soon as it can:
+    during a reload the process before still has it, and no service ends for its metrics.
+    """
 
     def __init__(
         self, port: int, metrics: Callable[[], Sequence[Family]], health: Callable[[], Health]
     ) -> None:
-        """Raise `BadConfig` if the port is taken; 0 takes any that is free."""
-        self._server = _listen(port)
-        self._server.metrics, self._server.health = metrics, health
-        self.url = f"http://{LOOPBACK}:{self._server.server_port}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, name="rescind monitor", daemon=True
-        )
+        """Listen; `port` 0 takes any that is free."""
+        self._wanted = port
+        self._metrics, self._health = metrics, health
+        self._ended = threading.Event()
+        try:
+            self._server = self._listen(port)
+        except OSError as error:
+            self._server = self._listen(0)
+            log.warning(
+                "metrics: port %d of %s cannot be had (%s): they are at %s until it is free; "
+                "every process needs a port of its own, 0 takes any",
+                port,
+                LOOPBACK,
+                error.strerror,
+                self.url,
+            )
+        self._thread = threading.Thread(target=self._serve, name="rescind monitor", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it answers now."""
+        return f"http://{LOOPBACK}:{self._server.server_port}"
+
+    @property
+    def displaced(self) -> bool:
+        """Whether it answers on another port than the one it was given."""
+        return self._wanted not in (0, self._server.server_port)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -89,30 +120,48 @@ class Monitor:
         self._thread.start()
         return self
 
+    def _serve(self) -> None:
+        """Answer, and move to the port that was wanted once nobody else has it."""
+        looked_at = time.monotonic()
+        while not self._ended.is_set():
+            self._server.handle_request()
+            if self.displaced and time.monotonic() - looked_at > RETRY_S:
+                looked_at = time.monotonic()
+                self._move()
+
+    def _move(self) -> None:
+        try:
+            server = self._listen(self._wanted)
+        except OSError:
+            return
+        before, self._server = self._server, server
+        before.server_close()
+        log.info("metrics: they are at %s/metrics from now on", self.url)
+
     def stop(self) -> None:
         """Answer no more."""
         forks.untell(self)
+        self._ended.set()
         if self._thread.is_alive():  # not in the child of a fork, which would wait for ever
-            self._server.shutdown()
+            self._thread.join()
         self._server.server_close()
 
     def after_fork(self) -> None:
         """In the child: nobody answers here, so nobody shall think so."""
         self._server.socket.close()
 
+    def _listen(self, port: int) -> "_Server":
+        server = _Server((LOOPBACK, port), _Handler)
+        server.metrics, server.health = self._all_metrics, self._health
+        return server
 
-def _listen(port: int) -> "_Server":
-    try:
-        return _Server((LOOPBACK, port), _Handler)
-    except OSError as error:
-        raise BadConfig(
-            f"metrics cannot listen on port {port} of {LOOPBACK} ({error.strerror}): every process "
-            "needs a port of its own; 0 takes any that is free"
-        ) from error
+    def _all_metrics(self) -> list[Family]:
+        return [*self._metrics(), one(DISPLACED, int(self.displaced))]
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    timeout = POLL_S
     metrics: Callable[[], Sequence[Family]]
     health: Callable[[], Health]
 

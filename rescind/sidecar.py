@@ -50,7 +50,7 @@ class Sidecar:
         return f"<Sidecar {self.subscriber!r} {self.guard!r}>"
 
     def start(self) -> Self:
-        """Start following, in a thread; returns at once. `BadConfig` if `metrics_port` is taken."""
+        """Start following, in a thread; returns at once."""
         port = self.loaded.settings.metrics_port
         if port is not None and self.monitor is None:
             from rescind.monitor import Monitor  # noqa: PLC0415 - only when asked for

@@ -81,6 +81,8 @@ MAX_REPORT_LOGS = 64
 """Logs in one report, those that moved last."""
 MAX_REPORT_EVENTS = 16
 """Events in one report of whose application it tells."""
+MAX_ENDED = 16
+"""Runs in one report that have ended on its host without a goodbye."""
 MAX_PASSED_STEPS = 32
 """Steps of one exposure: two digits of milliseconds each, so that ten cover a factor of two."""
 MAX_FLEET = 20_000

@@ -14,6 +14,7 @@ from msgspec import Meta
 from rescind_protocol.changes import LogId, Seq
 from rescind_protocol.errors import Malformed, TooLarge, Unreadable
 from rescind_protocol.limits import (
+    MAX_ENDED,
     MAX_NAME_CHARS,
     MAX_PASSED_STEPS,
     MAX_REPORT_BYTES,
@@ -101,6 +102,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """Logs left out."""
     applied: Annotated[tuple[Applied, ...], Meta(max_length=MAX_REPORT_EVENTS)] = ()
     """Events of the last minute, newest first; also such that lie above a gap."""
+    ended: Annotated[tuple[Name, ...], Meta(max_length=MAX_ENDED)] = ()
+    """Runs on this host that ended without a goodbye: their locks are free on its disk."""
 
     def has(self, log: str, seq: int) -> bool:
         """Whether this event was applied."""
@@ -161,7 +164,7 @@ def read(raw: bytes) -> Report:
 
 
 def _texts(report: Report) -> tuple[str, ...]:
-    return report.name, report.host, report.run, report.version, report.state
+    return report.name, report.host, report.run, report.version, report.state, *report.ended
 
 
 def newest(logs: dict[str, int]) -> tuple[dict[str, int], int]:

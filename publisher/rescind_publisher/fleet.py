@@ -4,7 +4,7 @@ import msgspec
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One subscriber, for people."""
+    """One subscriber, for people; the workers of one service on one host are one."""
 
     name: str
     host: str
@@ -13,13 +13,19 @@ class Member(msgspec.Struct, frozen=True):
     state: str
     """As it said; see the subscriber's states."""
     unreachable: bool
+    """Whether it, or a worker of it, was silent for too long."""
     lag: int | None
     """Events of this publisher that it has not applied; None: its report does not say."""
     age_s: float | None
     """Age of its proof of freshness when it said so; None: never proven."""
     up_s: float
     last_seen: float
-    """Unix seconds, by the publisher's clock."""
+    """Unix seconds, by the publisher's clock; of several workers, the one longest unheard."""
+    workers: int = 1
+    """Processes: what a receipt counts."""
+    away: int = 0
+    """Of these out of reach."""
+    pids: tuple[int, ...] = ()
 
 
 class Fleet(msgspec.Struct, frozen=True):

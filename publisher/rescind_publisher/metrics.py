@@ -117,14 +117,15 @@ METRICS = (
 
 def families(now: Status, fleet: Fleet) -> list[Family]:
     """Return a publisher's metrics as they are now."""
-    away = sum(each.unreachable for each in fleet.members)
+    away = sum(each.away for each in fleet.members)
+    known = sum(each.workers for each in fleet.members)
     return [
         *(one(each, now.counters.get(each.name, 0)) for each in COUNTERS),
         one(LIVE, now.live),
         one(LOGS, now.logs),
         one(CLOCK_JUMPED, now.clock_jumped),
         *_of_sinks(now.sinks),
-        Family(SUBSCRIBERS, {"reachable": len(fleet.members) - away, "unreachable": away}),
+        Family(SUBSCRIBERS, {"reachable": known - away, "unreachable": away}),
     ]
 
 

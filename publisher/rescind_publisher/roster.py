@@ -16,6 +16,7 @@ from rescind_protocol.limits import MAX_FLEET
 from rescind_protocol.reports import Report
 from rescind_publisher.applied import natural
 from rescind_publisher.fleet import Fleet, Member
+from rescind_subscriber.states import TABLE
 
 MISSED_SIGNS = 2.5
 """Silent for so many of its own intervals, a subscriber is out of reach."""
@@ -115,10 +116,7 @@ class Roster:
             self.refused += 1
             return False  # a run keeps its name: somebody speaks for another
         if report.state == reports.STOPPED:
-            self._remove(report.run)
-            self._stopped[report.run] = None
-            if len(self._stopped) > self._limit:
-                self._stopped.popitem(last=False)
+            self._stop(report.run)
             return True
         if known is None and not self._admit(report, at):
             self.refused += 1
@@ -126,17 +124,44 @@ class Roster:
         entry = Entry(report, at, wall)
         self._entries[report.run] = entry
         self._entries.move_to_end(report.run)
+        self._bury(report)
         for watcher in self.watchers:
             watcher.heard(entry)
         return True
 
+    def _bury(self, report: Report) -> None:
+        """Take out the runs that its host knows as ended.
+
+        Nothing else takes a silent run out: that another one of its name has started does not say
+        that it is dead. It may be frozen, and pass calls when it goes on.
+        """
+        for run in report.ended:
+            known = self._entries.get(run)
+            if known is not None and known.report.host == report.host and run != report.run:
+                self._stop(run)
+
+    def _stop(self, run: str) -> None:
+        self._remove(run)
+        self._stopped[run] = None
+        if len(self._stopped) > self._limit:
+            self._stopped.popitem(last=False)
+
+    def forget(self, name: str) -> int:
+        """Take out who has this name or label; return how many. One that lives comes back."""
+        with self.lock:
+            runs = [run for run, e in self._entries.items() if name in self._labels(e.report)]
+            for run in runs:
+                self._remove(run)
+            return len(runs)
+
+    def _labels(self, report: Report) -> set[str]:
+        at = f"{report.name}@{report.host}"
+        return {report.name, at, f"{at}#{report.pid}"}
+
     def _admit(self, report: Report, at: float) -> bool:
-        """Make room for a run that was not known; it replaces older ones of its name and host."""
+        """Make room for a run that was not known."""
         self._forget(at)
         place = _place(report)
-        started = at - report.up_ms / 1000
-        for run in [r for r in self._places.get(place, ()) if self._entries[r].started < started]:
-            self._remove(run)  # if it lives, its next report brings it back
         if len(self._entries) >= self._limit:
             oldest = next(iter(self._entries.values()))
             if not oldest.unreachable(at):
@@ -181,10 +206,13 @@ class Roster:
         """Return everybody, by name; `positions` of the publisher's own logs."""
         with self.lock:
             self._forget(now)
-            members = [_member(entry, positions, now) for entry in self._entries.values()]
+            members = [
+                members_of([self._entries[run] for run in runs], positions, now)
+                for runs in self._places.values()
+            ]
             return Fleet(
                 self.since_wall,
-                tuple(sorted(members, key=lambda each: (natural(each.name), each.host, each.pid))),
+                tuple(sorted(members, key=lambda each: (natural(each.name), each.host))),
                 self.refused,
                 self.problem,
             )
@@ -194,20 +222,34 @@ def _place(report: Report) -> tuple[str, str]:
     return report.name, report.host
 
 
-def _member(entry: Entry, positions: Mapping[str, Position], now: float) -> Member:
-    report = entry.report
+def members_of(workers: list[Entry], positions: Mapping[str, Position], now: float) -> Member:
+    """Return the row of one service on one host: of several workers, what is worst of each."""
+    said = [each.report for each in workers]
+    lags = [_lag(each, positions) for each in said]
+    known = [lag for lag in lags if lag is not None]
+    ages = [each.age_ms for each in said if each.age_ms is not None]
+    away = sum(each.unreachable(now) for each in workers)
     return Member(
-        name=report.name,
-        host=report.host,
-        pid=report.pid,
-        version=report.version,
-        state=report.state,
-        unreachable=entry.unreachable(now),
-        lag=_lag(report, positions),
-        age_s=None if report.age_ms is None else report.age_ms / 1000,
-        up_s=report.up_ms / 1000,
-        last_seen=entry.wall,
+        name=said[0].name,
+        host=said[0].host,
+        pid=min(each.pid for each in said),
+        version=", ".join(sorted({each.version for each in said})),
+        state=min((each.state for each in said), key=_rank),
+        unreachable=away > 0,
+        lag=max(known) if len(known) == len(lags) else None,
+        age_s=max(ages) / 1000 if len(ages) == len(said) else None,
+        up_s=min(each.up_ms for each in said) / 1000,
+        last_seen=min(each.wall for each in workers),
+        workers=len(workers),
+        away=away,
+        pids=tuple(sorted(each.pid for each in said)),
     )
+
+
+def _rank(state: str) -> int:
+    """Order states from the worst; one that a newer version says is taken for the worst."""
+    known = [str(row.state) for row in TABLE]
+    return known.index(state) if state in known else -1
 
 
 def _lag(report: Report, positions: Mapping[str, Position]) -> int | None:

@@ -19,11 +19,13 @@ def line(fleet: "Fleet | None") -> Part | None:
         return f"{len(fleet.members)} known; {fleet.problem}", "yellow"
     if fleet.listening_since is None:
         return "not listened to yet", "yellow"
-    away = sum(each.unreachable for each in fleet.members)
+    away = sum(each.away for each in fleet.members)
+    workers = sum(each.workers for each in fleet.members)
     out_of_reach = f", {away} out of reach" if away else ""
     since = utc(fleet.listening_since)
     colour = "yellow" if away else ""
-    return f"{len(fleet.members)} known{out_of_reach}, since {since}", colour
+    of_workers = f" in {workers} processes" if workers > len(fleet.members) else ""
+    return f"{len(fleet.members)} known{of_workers}{out_of_reach}, since {since}", colour
 
 
 def show(out: Out, fleet: "Fleet | None") -> None:
@@ -40,6 +42,8 @@ def _row(each: "Member", now: float) -> tuple[Part, ...]:
     good = each.state == "LIVE"
     state: Part = (each.state, "green" if good else "yellow")
     if each.unreachable:
-        state = (f"out of reach, was {each.state}", "red")
+        some = f"{each.away} of {each.workers} " if each.away < each.workers else ""
+        state = (f"{some}out of reach, was {each.state}", "red")
     seen = f"{lasting(max(0.0, now - each.last_seen))} ago"
-    return each.name, each.host, str(each.pid), state, lag, each.version, seen
+    pid = str(each.pid) if each.workers == 1 else f"{each.workers} workers"
+    return each.name, each.host, pid, state, lag, each.version, seen

@@ -1,7 +1,6 @@
 """What every embedded server needs: a process bound to ours, a locked store, an orderly end."""
 
 import contextlib
-import fcntl
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from rescind_protocol.errors import RescindError
+from rescind_subscriber.durable import locked
 
 STOP_WITHIN_S = 5.0
 LOG_TAIL_BYTES = 64 * 1024
@@ -41,15 +41,14 @@ def open_store(given: Path | None, cleanup: contextlib.ExitStack) -> Path:
     try:
         given.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = cleanup.enter_context((given / "rescind.lock").open("wb"))
+        free = locked(lock.fileno())
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise EmbeddedServerError(f"the store {given} is not writable: {reason}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    if not free:
         raise EmbeddedServerError(
             f"the store {given} is in use by another server: stop that one first"
-        ) from error
+        )
     return given
 
 

@@ -7,12 +7,11 @@ in pieces, for at a million entries one piece would stop every reader of this pr
 A damaged file is set aside and reported, never read as empty: the view then starts stale, and
 everything is read again. An old copy is harmless: older cursors, and only heads make fresh.
 
-One process at a time may write, the one that holds the lock; others may read, for the file is only
-ever replaced whole.
+One process at a time may write a file, the one that holds its lock; others may read, for the file
+is only ever replaced whole.
 """
 
 import contextlib
-import fcntl
 import os
 import stat
 import threading
@@ -26,7 +25,7 @@ import msgspec
 from rescind_protocol.changes import Revocation
 from rescind_protocol.errors import Malformed, RescindError
 from rescind_protocol.image import Floor, Image
-from rescind_protocol.limits import MAX_SNAPSHOT_BYTES
+from rescind_protocol.limits import MAX_ENDED, MAX_SNAPSHOT_BYTES
 from rescind_protocol.table import Table
 from rescind_subscriber import durable
 from rescind_subscriber.sources.base import Cursor
@@ -35,6 +34,9 @@ MAGIC = b"rescind-local-snapshot 3"
 PIECE = 512
 """Targets in a frame: under a millisecond of encoding."""
 _SIZE_BYTES = 4
+MAX_SLOTS = 64
+"""Processes of one name that each keep a snapshot; further ones keep none, and say so."""
+MAX_RUN_BYTES = 64
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -80,43 +82,97 @@ _piece = msgspec.msgpack.Decoder(_Piece)
 
 
 class CheckpointFile:
-    """One file; `acquire` makes this process its writer."""
+    """One file of a name; `acquire` makes this process its writer.
+
+    Workers of one service have one name and a file each: the first whose lock is free. The lock
+    file names the run that holds it, until that one has said goodbye. A lock is free once its
+    process has ended, however it did: a run named under a free lock is dead, and not cut off.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.path = folder / f"{name}.snapshot"
-        self._folder = folder
-        self._lock_path = folder / f"{name}.lock"
+        self._folder, self._name, self._slot = folder, name, 1
         self._lock: int | None = None
+        self._before: list[str] = []
+        """Runs that held this lock and ended without a goodbye."""
         self._saving = threading.Lock()
+
+    @property
+    def path(self) -> Path:
+        """The snapshot."""
+        return self._path(self._slot, "snapshot")
+
+    def _path(self, slot: int, suffix: str) -> Path:
+        more = f"+{slot}" if slot > 1 else ""
+        return self._folder / f"{self._name}{more}.{suffix}"
 
     @property
     def ours(self) -> bool:
         """Whether this process may write the file."""
         return self._lock is not None
 
-    def acquire(self) -> bool:
-        """Take the file for this process; False if another one has it."""
+    def acquire(self, run: str = "") -> bool:
+        """Take a file for this process and a run; False if others have all of them."""
         if self._lock is not None:
             return True
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check_folder(self._folder)
-            lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, durable.MODE)
+            for slot in range(1, MAX_SLOTS + 1):
+                lock = os.open(
+                    self._path(slot, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, durable.MODE
+                )
+                if durable.locked(lock):
+                    self._lock, self._slot = lock, slot
+                    self._enter(lock, run)
+                    return True
         except OSError as error:
             raise CheckpointLost(f"cannot use {self._folder}: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            return False
-        self._lock = lock
-        return True
+        return False
+
+    def _enter(self, lock: int, run: str) -> None:
+        """Write down who holds the lock; what cannot be written is not worth a complaint."""
+        with contextlib.suppress(OSError):
+            before = os.pread(lock, MAX_RUN_BYTES, 0).decode("ascii", "replace")
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, run.encode("ascii"), 0)
+            if before and before != run:
+                self._before = [before, *self._before][:MAX_ENDED]
+
+    def goodbye(self) -> None:
+        """Know that the run has said that it ends: nobody need say it for it."""
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._lock, 0)
+
+    def ended(self) -> list[str]:
+        """Return runs of this folder that have ended without a goodbye, at most `MAX_ENDED`."""
+        found = list(self._before)
+        with contextlib.suppress(OSError):
+            own = self._path(self._slot, "lock")
+            dead = (_dead(path) for path in self._folder.glob("*.lock") if path != own)
+            found += [run for run in dead if run]
+        return found[:MAX_ENDED]
 
     def release(self) -> None:
         """Give the file up. In a child after a fork this leaves the parent's lock as it is."""
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)  # not LOCK_UN: that would unlock it for the parent too (flock(2))
+
+    def newest_of_others(self, fabric: str) -> Checkpoint | None:
+        """Return what another of this name kept last, if that is newer than ours.
+
+        After a restart of all, each may get another's file.
+        """
+        with contextlib.suppress(OSError, RescindError, Malformed):
+            own = self.path.stat().st_mtime_ns if self.path.exists() else 0
+            slots = (self._path(n, "snapshot") for n in range(1, MAX_SLOTS + 1) if n != self._slot)
+            others = [(each.stat().st_mtime_ns, each) for each in slots if each.exists()]
+            at, path = max(others, default=(0, self.path))
+            if at > own:
+                found = decode(_read_own(path))
+                return found if found.fabric == fabric else None
+        return None
 
     def load(self, fabric: str) -> Checkpoint | None:
         """Return what was kept, None if there is nothing.
@@ -156,6 +212,21 @@ class CheckpointFile:
                 durable.sync_folder(self._folder)
             except OSError as error:
                 raise CheckpointLost(f"cannot write {self.path}: {error.strerror}") from error
+
+
+def _dead(lock_path: Path) -> str:
+    """Return the run that a free lock names; "" where there is none, or it is held."""
+    try:
+        lock = os.open(lock_path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        run = os.pread(lock, MAX_RUN_BYTES, 0).decode("ascii", "replace")
+        return run if run and durable.locked(lock, shared=True) else ""
+    except OSError:
+        return ""
+    finally:
+        os.close(lock)
 
 
 def _check_folder(folder: Path) -> None:

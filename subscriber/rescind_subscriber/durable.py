@@ -1,5 +1,7 @@
 """Files written whole: what a crash leaves is the old one or the new one."""
 
+import errno
+import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,3 +33,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def locked(handle: int, *, shared: bool = False) -> bool:
+    """Lock an open file without waiting; False where another process holds it.
+
+    Raises `OSError` for what is no answer: a file system without locks (ENOLCK) is not "in use".
+    """
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        return False
+    return True

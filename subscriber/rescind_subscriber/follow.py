@@ -111,6 +111,7 @@ class Follower:
                 self._condition,
                 clock=clock,
                 every_s=config.report_every_s,
+                ended=self._memory.ended,
             )
         self._clock = clock
         self._failure: Exception | None = None
@@ -214,7 +215,7 @@ class Follower:
     def _remember(self) -> None:
         known = image_of(self._view.published.table)
         with collector_off():
-            kept = self._memory.load()
+            kept = self._memory.load(self.reporting.run_id if self.reporting is not None else "")
             sound = True
             if kept is not None:
                 sound = self.reconciler.joined.usable(kept.image, kept.read_by)
@@ -223,9 +224,10 @@ class Follower:
                 self.reconciler.remember_heads(kept.newest_heads, kept.newest_counts)
                 if kept.trust == self._memory.trust:  # others' events were skipped, not read
                     self.cursors.update(kept.cursors)
-            if known.revocations or known.floors:
-                self.reconciler.replica.merge(known)
-                sound = sound and not self._may_be_void(known)
+            for kills in (known, self._memory.others()):
+                if kills is not None and (kills.revocations or kills.floors):
+                    self.reconciler.replica.merge(kills)
+                    sound = sound and not self._may_be_void(kills)
         self.reconciler.publish_replica()
         if not sound:
             self.reconciler.rebuild()
@@ -254,8 +256,8 @@ class Follower:
             for task in tasks:
                 if task.done():
                     raise_end(task)
-            if self.reporting is not None:
-                await self.reporting.goodbye()
+            if self.reporting is not None and await self.reporting.goodbye():
+                self._memory.goodbye()
         finally:
             await end([stopped, *tasks])
             await asyncio.gather(*map(stop_source, self.sources.values()))

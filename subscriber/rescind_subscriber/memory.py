@@ -15,6 +15,7 @@ from rescind_protocol.join import Replica
 from rescind_protocol.table import Table
 from rescind_protocol.trust import Trust
 from rescind_subscriber.checkpoint import (
+    MAX_SLOTS,
     Checkpoint,
     CheckpointDamaged,
     CheckpointFile,
@@ -52,11 +53,13 @@ class Memory:
         """Whom the cursors hold for."""
         self._every_s = every_s
         self._saved: object = None
+        self._run = ""
 
-    def load(self) -> Checkpoint | None:
+    def load(self, run: str = "") -> Checkpoint | None:
         """Return what was kept; another process's too, for a restart may overlap (I7)."""
         if self._file is None:
             return None
+        self._run = run
         self._own(self._file)
         try:
             return self._file.load(self._fabric)
@@ -67,6 +70,22 @@ class Memory:
         except (CheckpointDamaged, CheckpointLost) as error:
             self._complain(f"{error}; starting stale, reading everything again")
         return None
+
+    def others(self) -> Image | None:
+        """Return the kills that a sibling kept later than we did, if one did."""
+        found = self._file.newest_of_others(self._fabric) if self._file is not None else None
+        if found is None:
+            return None
+        return Image(revocations=found.image.revocations, floors=found.image.floors)
+
+    def goodbye(self) -> None:
+        """Know that this run has said that it ends."""
+        if self._file is not None:
+            self._file.goodbye()
+
+    def ended(self) -> list[str]:
+        """Return runs of this host that ended without a goodbye."""
+        return self._file.ended() if self._file is not None else []
 
     def release(self) -> None:
         """Let another process, or our next start, have the file."""
@@ -96,9 +115,12 @@ class Memory:
 
     def _own(self, file: CheckpointFile) -> bool:
         try:
-            if file.acquire():
+            if file.acquire(self._run):
                 return True
-            self._complain(f"{file.path} is in use by another process: not written by this one")
+            self._complain(
+                f"{file.path} and {MAX_SLOTS - 1} more are in use by other processes: this one "
+                "keeps no snapshot; give it a name of its own"
+            )
         except CheckpointLost as error:
             self._complain(f"{error}; a restart will not remember what is new")
         return False

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import metadata
 
+import msgspec
+
 from rescind_guard.metrics import Counter
 from rescind_guard.passed import PassedCalls
 from rescind_protocol import reports
@@ -28,6 +30,7 @@ log = logging.getLogger("rescind.subscriber")
 SEND_S = 2.0
 """Deadline of one report through one source."""
 GOODBYE_S = 0.5
+SENT = "sent"
 LOOK_UP_AFTER_S = 0.005
 """From a kill to the look at what had passed before: the kill has reached the views next to this
 one by then, and no guard has forgotten so soon."""
@@ -53,11 +56,14 @@ class ReportLoop:
         *,
         clock: Clock,
         every_s: float,
+        ended: Callable[[], list[str]] = list,
     ) -> None:
+        self.run_id = secrets.token_urlsafe(12)
+        """Of this start: what tells it apart from others of its name."""
         who = Self(
             reports.printable(name),
             reports.printable(socket.gethostname()),
-            secrets.token_urlsafe(12),
+            self.run_id,
             os.getpid(),
             reports.printable(_version()),
         )
@@ -65,7 +71,7 @@ class ReportLoop:
         self.counts = Counter()
         self._name = who.name
         self._through = tuple(through)
-        self._condition, self._clock = condition, clock
+        self._condition, self._clock, self._ended = condition, clock, ended
         self._woken = asyncio.Event()
         self._waking: asyncio.TimerHandle | None = None
 
@@ -119,17 +125,22 @@ class ReportLoop:
         now = self._condition()
         if state is not None:
             now = Condition(state, now.age_s, now.logs)
-        return reports.make(self.step.report(now, now=self._clock.boot(), wall=self._clock.wall()))
+        made = self.step.report(now, now=self._clock.boot(), wall=self._clock.wall())
+        return reports.make(msgspec.structs.replace(made, ended=tuple(self._ended())))
 
-    async def _send(self, raw: bytes) -> None:
-        for outcome in await send_through(self._through, self._name, raw):
+    async def _send(self, raw: bytes) -> bool:
+        """Return whether any source took it."""
+        outcomes = await send_through(self._through, self._name, raw)
+        for outcome in outcomes:
             self.counts.add(outcome)
+        return SENT in outcomes
 
-    async def goodbye(self) -> None:
-        """Say that this subscriber was stopped: nobody need wait for it."""
+    async def goodbye(self) -> bool:
+        """Say that this subscriber was stopped: nobody need wait for it; whether that was sent."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
-                await self._send(self._make(reports.STOPPED))
+                return await self._send(self._make(reports.STOPPED))
+        return False
 
 
 async def send_through(sources: Iterable[Reporter], name: str, raw: bytes) -> list[str]:
@@ -146,4 +157,4 @@ async def _send_one(source: Reporter, name: str, raw: bytes) -> str:
             await source.report(name, raw)
     except (RescindError, TimeoutError):
         return "unavailable"  # weather, and the source says so itself
-    return "sent"
+    return SENT

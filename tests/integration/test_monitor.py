@@ -12,8 +12,8 @@ from urllib.request import urlopen
 import httpx
 import pytest
 
-from rescind.errors import BadConfig
-from rescind.monitor import MAX_REQUESTS, Health, Monitor
+import rescind.monitor
+from rescind.monitor import DISPLACED, MAX_REQUESTS, Health, Monitor
 from rescind.sidecar import Sidecar
 from rescind_guard import metrics as of_guard
 from rescind_publisher import metrics as of_publisher
@@ -68,7 +68,7 @@ def test_publisher_and_guard_through_an_outage(tmp_path: Path) -> None:
             assert sidecar.guard.check(terminal.issue("x7")).code == "BADGE_REVOKED"
             assert has(guard, 'rescind_guard_decisions_total{code="BADGE_REVOKED"} 1.0')
             assert has(publisher, f"{of_publisher.ACCEPTED} 1.0")
-            names = {each.name for each in (*of_subscriber.METRICS, *of_guard.METRICS)}
+            names = {each.name for each in (*of_subscriber.METRICS, *of_guard.METRICS, DISPLACED)}
             names -= {
                 of_subscriber.KEYS_AGE.name,
                 of_subscriber.KEY_FETCHES.name,
@@ -115,14 +115,20 @@ def test_every_state_has_an_answer(state: State) -> None:
     assert document["state"] == state
 
 
-def test_a_port_that_is_taken_is_one_sentence() -> None:
-    """It names the port and what to do."""
-    with (
-        Monitor(0, list, lambda: GREEN) as monitor,
-        pytest.raises(BadConfig, match="a port of its own") as caught,
-    ):
-        Monitor(int(monitor.url.rpartition(":")[2]), list, lambda: GREEN)
-    assert "Traceback" not in str(caught.value)
+def test_a_port_that_is_taken_ends_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, a free one serves until then, and the own port once the other process ends."""
+    monkeypatch.setattr(rescind.monitor, "RETRY_S", 0.0)
+    first = Monitor(0, list, lambda: GREEN).start()
+    port = int(first.url.rpartition(":")[2])
+    with Monitor(port, list, lambda: GREEN) as second:
+        assert f"port {port} of 127.0.0.1 cannot be had" in caplog.text
+        assert second.url != first.url
+        assert has(second.url, "rescind_metrics_port_in_use 1.0")
+        first.stop()
+        wait_until(lambda: second.url == first.url)
+        assert has(second.url, "rescind_metrics_port_in_use 0.0")
 
 
 def test_nothing_else_is_answered() -> None:

@@ -80,20 +80,41 @@ def test_one_that_stops_is_nobody_to_wait_for() -> None:
 
 
 def test_a_restart_replaces_the_run_before() -> None:
-    """A process that was killed is not out of reach when it is back."""
+    """A process that was killed is not out of reach when it is back: it knows whose lock it has."""
     roster = Roster()
     hears(roster, report(run="before", up_ms=100_000))
-    hears(roster, report(run="after", up_ms=10), at=5.0)
+    hears(roster, report(run="after", up_ms=10, ended=("before",)), at=5.0)
     assert [entry.report.run for entry in roster.entries()] == ["after"]
+    assert hears(roster, report(run="before", count=9)) == [False]
 
 
-def test_two_of_one_name_that_live_are_two() -> None:
-    """The older is dropped by mistake when the younger comes, and is back with its next report."""
+def test_a_third_start_takes_no_frozen_guard_out() -> None:
+    """Another one of its name does not say that it is dead: it may pass calls when it goes on."""
     roster = Roster()
-    hears(roster, report(run="older", up_ms=100_000), report(run="younger", up_ms=10))
-    hears(roster, report(run="older", count=2, up_ms=101_000), at=1.0)
-    hears(roster, report(run="younger", count=2, up_ms=1_010), at=1.0)
-    assert {entry.report.run for entry in roster.entries()} == {"older", "younger"}
+    hears(roster, report(run="frozen", up_ms=100_000), report(run="second", up_ms=10_000))
+    hears(roster, report(run="third", up_ms=10), at=500.0)
+    assert {entry.report.run for entry in roster.entries()} == {"frozen", "second", "third"}
+    (row,) = roster.fleet({}, 500.0).members
+    assert (row.workers, row.away, row.unreachable) == (3, 2, True)
+
+
+def test_nobody_speaks_for_another_host() -> None:
+    """Who has ended is known on its own host alone."""
+    roster = Roster()
+    hears(roster, report(run="there", host="b.example"), report(run="liar", ended=("there",)))
+    assert {entry.report.run for entry in roster.entries()} == {"there", "liar"}
+
+
+def test_workers_of_a_service_are_one_row() -> None:
+    """With how many there are, and what is worst of each."""
+    roster = Roster()
+    hears(
+        roster,
+        report(run="a", pid=7, logs={LOG: 5}),
+        report(run="b", pid=8, logs={LOG: 3}, state="STALE"),
+    )
+    (row,) = roster.fleet({LOG: Position(5, b"d" * 32)}, 1.0).members
+    assert (row.workers, row.away, row.pids, row.state, row.lag) == (2, 0, (7, 8), "STALE", 2)
 
 
 def test_a_late_report_changes_nothing() -> None:

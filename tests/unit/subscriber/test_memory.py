@@ -1,6 +1,7 @@
 """What a restart remembers (I7): the local snapshot whole, damaged, foreign, shared, unwritable."""
 
 import errno
+import fcntl
 import logging
 import os
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from rescind_subscriber import durable
 from rescind_subscriber.checkpoint import (
     Checkpoint,
     CheckpointFile,
+    CheckpointLost,
 )
 from tests.fakes.fabric import NOW, Log
 from tests.fakes.following import QUICK, following, kills, victim
@@ -158,31 +160,53 @@ async def test_an_older_copy_is_harmless(tmp_path: Path) -> None:
         assert source.reads[-1] == source.cursor(3)
 
 
-async def test_two_processes_on_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second remembers what the first has kept, says so, and takes over when it is gone."""
+async def test_two_processes_on_one_name(tmp_path: Path) -> None:
+    """The second remembers what the first has kept, and keeps a snapshot of its own; no trouble."""
     source, log = await followed_once(tmp_path)
     first = CheckpointFile(tmp_path, QUICK.name)
-    assert first.acquire()
-    before, tries, acquire = (tmp_path / NAME).stat().st_ino, [0], CheckpointFile.acquire
-
-    def counted(self: CheckpointFile) -> bool:
-        tries.append(1)
-        return acquire(self)
-
-    monkeypatch.setattr(CheckpointFile, "acquire", counted)
+    assert first.acquire("first")
+    before = (tmp_path / NAME).stat().st_ino
     source.outage = "no broker"
     async with following(source, folder=tmp_path) as at:
         await until(lambda: at.follower.trouble)
         assert at.denies(victim(1), victim(3))
-        assert "in use by another process" in at.follower.trouble["snapshot"]
+        assert "snapshot" not in at.follower.trouble
         source.outage, source.stored = "", source.stored + kills(log, 1)
         await until(lambda: at.denies(victim(4)))
-        tried = len(tries)
-        await until(lambda: len(tries) > tried + 1)  # two saves that were not written
+        await until((tmp_path / f"{QUICK.name}+2.snapshot").exists)
         assert (tmp_path / NAME).stat().st_ino == before
+        assert at.follower._memory.ended() == []
         first.release()
-        await until(lambda: (tmp_path / NAME).stat().st_ino != before)
-        await until(lambda: not at.follower.trouble)
+        assert at.follower._memory.ended() == ["first"]
+
+
+async def test_after_a_restart_of_all_none_forgets(tmp_path: Path) -> None:
+    """Whichever file one gets: the newest of its name counts, too."""
+    source, log = await followed_once(tmp_path)
+    first = CheckpointFile(tmp_path, QUICK.name)
+    assert first.acquire()
+    source.stored += kills(log, 1)
+    async with following(source, folder=tmp_path) as at:
+        await until(lambda: at.denies(victim(4)))
+        await at.end()
+    first.release()
+    source.outage = "no broker"
+    async with following(source, folder=tmp_path) as at:
+        await until(lambda: at.follower.trouble)
+        assert at.denies(victim(1), victim(4))
+
+
+def test_a_file_system_without_locks_is_not_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ENOLCK is no other process: it is said as the system says it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(CheckpointLost, match="No locks available"):
+        CheckpointFile(tmp_path, "x").acquire()
 
 
 async def test_a_folder_that_cannot_be_used_stops_nothing(tmp_path: Path) -> None:
