@@ -2,12 +2,14 @@
 
 import atexit
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rescind import routes
 from rescind.interfaces import Kind
 from rescind.interfaces import is_asgi as _is_async
 from rescind.sidecar import Sidecar
+from rescind_guard.integrations import lifespan
 from rescind_guard.integrations.asgi import GuardASGI
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.errors import AlreadyGuarded, CannotGuard
@@ -66,6 +68,7 @@ def wrap(
 
 
 def _follow(sidecar: Sidecar) -> Sidecar:
+    lifespan.bind(sidecar.guard, sidecar)
     sidecar.start()
     atexit.register(sidecar.stop)
     return sidecar
@@ -111,6 +114,9 @@ def _litestar(app: Any, guard: Any, *, bearer: Bearer, exempt: Mapping[str, str]
     _refuse_second(isinstance(app.asgi_handler, GuardASGI))
     known = routes.exemptions(app, exempt)
     app.asgi_handler = GuardASGI(app.asgi_handler, guard, bearer=bearer, exempt=known)
+    # Litestar runs its own lifespan outside of this handler.
+    app.on_startup.append(partial(lifespan.started, guard))
+    app.on_shutdown.append(partial(lifespan.stopped, guard))
 
 
 def _flask(app: Any, guard: Any, *, bearer: Bearer, exempt: Mapping[str, str] | None) -> None:

@@ -89,6 +89,10 @@ class LocalPublisher:
         """Who the subscribers are, and how."""
         return self.publisher.fleet()
 
+    def forget(self, name: str) -> int:
+        """Take subscribers off the roster; how many there were."""
+        return self.publisher.forget(name)
+
     def status(self) -> Status:
         """How the publisher is."""
         return self.publisher.status()
@@ -120,6 +124,7 @@ def publisher_config(loaded: Loaded) -> PublisherConfig:
         publisher=settings.publisher,
         spool=loaded.home / home.SPOOL,
         control=loaded.home / home.CONTROL,
+        roll=loaded.home / home.ROLL,
         heartbeat_s=settings.heartbeat_s,
         stale_after_s=settings.stale_after_s,
         snapshot_every_s=settings.snapshot_every_s,

@@ -4,7 +4,7 @@ import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rescind import compose, config, listing, policies, recording
+from rescind import compose, config, leaving, listing, policies, recording
 from rescind_guard.exposition import Family
 from rescind_guard.policy import Policy, fault, trouble
 from rescind_guard.recorders import Recorder
@@ -66,6 +66,7 @@ class Sidecar:
             self.keys.start()
         for keeper in self._policy_keepers:
             keeper.start()
+        leaving.arm(self)
         return self
 
     def metrics(self) -> list[Family]:
@@ -86,6 +87,7 @@ class Sidecar:
 
     def stop(self) -> None:
         """Stop following; the guard goes on with a view that ages."""
+        leaving.disarm(self)
         self.subscriber.stop()
         if self.decision_log is not None:
             self.decision_log.stop()

@@ -58,6 +58,8 @@ class Applied(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether `calls` is a least figure."""
     problem: str | None = None
     """Why reports may not come in."""
+    seen: bool = False
+    """Whether any guard remembers a call of the killed targets."""
 
     @property
     def complete(self) -> bool:
@@ -92,10 +94,13 @@ class Applied(msgspec.Struct, frozen=True, omit_defaults=True):
         return "" if self.after_ms is None else f" after {_duration(self.after_ms)}"
 
     def _exposure(self) -> str:
+        silent = self.known - self.done
         if not self.calls:
+            if silent:
+                return f"whether calls passed before: not known of {silent}"
             return "no call passed before" if not self.at_least else "calls before: not known"
         window_ms = max((each.window_ms for each in self.exposed), default=0.0)
-        least = "at least " if self.at_least else ""
+        least = "at least " if self.at_least or silent else ""
         noun = "call" if self.calls == 1 else "calls"
         return f"{least}{self.calls} {noun} passed in the {_duration(window_ms)} before"
 

@@ -40,6 +40,7 @@ from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import (
     EndRequest,
     FleetRequest,
+    ForgetRequest,
     KillRequest,
     Order,
     Request,
@@ -83,13 +84,14 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One of six. `applied` is no last word: a receipt follows."""
+    """One of seven. `applied` is no last word: a receipt follows."""
 
     receipt: Receipt | None = None
     status: Status | None = None
     fleet: Fleet | None = None
     applied: Applied | None = None
     trust: TrustPosted | None = None
+    forgotten: int | None = None
     error: Problem | None = None
 
 
@@ -108,6 +110,10 @@ class Answering(Protocol):
 
     def fleet(self) -> Fleet:
         """Who the subscribers are."""
+        ...
+
+    def forget(self, name: str) -> int:
+        """Take subscribers off the roster; how many."""
         ...
 
     def post_trust(self, request: TrustRequest) -> TrustPosted:
@@ -279,6 +285,8 @@ class ControlServer:
             return Answer(status=self._publisher.status())
         if isinstance(request, FleetRequest):
             return Answer(fleet=self._publisher.fleet())
+        if isinstance(request, ForgetRequest):
+            return Answer(forgotten=self._publisher.forget(request.name))
         if isinstance(request, ScrubRequest):
             return Answer(status=self._publisher.scrub())
         return Answer(trust=self._publisher.post_trust(request))

@@ -28,6 +28,7 @@ from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import (
     MAX_TIMEOUT_S,
     FleetRequest,
+    ForgetRequest,
     Order,
     Request,
     ScrubRequest,
@@ -120,6 +121,13 @@ class ControlClient:
         if fleet is None:
             raise ControlFailed(f"what listens on {self.path} does not know its subscribers")
         return fleet
+
+    def forget(self, name: str) -> int:
+        """Take subscribers off the roster; how many there were."""
+        forgotten = self._ask(ForgetRequest(name), ANSWER_TIMEOUT_S).forgotten
+        if forgotten is None:
+            raise ControlFailed(f"what listens on {self.path} knows no subscribers to forget")
+        return forgotten
 
     def _ask(
         self,

@@ -48,6 +48,7 @@ from rescind_publisher.plans import Plan
 from rescind_publisher.receipts import Progress, Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, Order, RetireRequest, TrustRequest
 from rescind_publisher.rights import check_approver, check_rights, expired, signer_of
+from rescind_publisher.roll import Roll
 from rescind_publisher.roster import Roster
 from rescind_publisher.scrub import Scrubber
 from rescind_publisher.shelf import Schedule
@@ -91,7 +92,8 @@ class Publisher:
         """Why nothing is accepted any more, a sentence: the root has revoked the key."""
         self.roster = Roster()
         self._clock = clock or SystemClock()
-        self._hearing = Hearing(self.roster, listeners, self.counters, self._clock)
+        roll = Roll(config.roll) if config.roll is not None else None
+        self._hearing = Hearing(self.roster, listeners, self.counters, self._clock, roll)
         self._running = False
         self._pid = 0
 
@@ -463,6 +465,11 @@ class Publisher:
         """Who the subscribers are, and how."""
         self._check_running()
         return self.roster.fleet(self._ledger.standing().logs, time.perf_counter())
+
+    def forget(self, name: str) -> int:
+        """Take subscribers off the roster that are gone for good; how many there were."""
+        self._check_running()
+        return self.roster.forget(name)
 
     def scrub(self) -> Status:
         """Begin to compare all that the sinks hold with the spool, and return how that stands.

@@ -16,6 +16,7 @@ from rescind_protocol.limits import MAX_REPORT_BYTES
 from rescind_publisher import metrics
 from rescind_publisher.listeners.base import Listener
 from rescind_publisher.metrics import Counters
+from rescind_publisher.roll import Roll
 from rescind_publisher.roster import Roster
 
 _log = logging.getLogger(__name__)
@@ -45,9 +46,16 @@ class Hearing:
     """All listeners of one publisher; on its loop's thread."""
 
     def __init__(
-        self, roster: Roster, listeners: Iterable[Listener], counters: Counters, clock: Clock
+        self,
+        roster: Roster,
+        listeners: Iterable[Listener],
+        counters: Counters,
+        clock: Clock,
+        roll: Roll | None = None,
     ) -> None:
+        """`roll`: where the roster is kept over a restart."""
         self._roster, self._counters, self._clock = roster, counters, clock
+        self._roll = roll
         self._listeners = tuple(listeners)
         self._tasks: list[asyncio.Task[None]] = []
         self._deaf: dict[str, str] = {}
@@ -56,12 +64,17 @@ class Hearing:
         """Begin; a listener that cannot start is tried again for ever."""
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._keep(listener)) for listener in self._listeners]
+        if self._roll is not None:
+            self._roll.recall(self._roster, time.perf_counter(), self._clock.wall())
+            self._tasks.append(loop.create_task(self._roll.keep(self._roster)))
 
     async def stop(self) -> None:
         """Listen no more."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._roll is not None:
+            await asyncio.to_thread(self._roll.save, self._roster)
 
     def listening(self, name: str) -> None:
         """Know that reports come in through this listener: nothing is missed, by whatever other."""

@@ -99,6 +99,14 @@ class FleetRequest(_Request, frozen=True, tag="fleet"):
     timeout_s: ClassVar[float] = 0.0
 
 
+class ForgetRequest(_Request, frozen=True, tag="forget"):
+    """Take subscribers off the roster that are gone for good; one that lives comes back."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    """As `Roster.label` gives it: NAME, NAME@HOST or NAME@HOST#PID."""
+    timeout_s: ClassVar[float] = 0.0
+
+
 class ScrubRequest(_Request, frozen=True, tag="scrub"):
     """Compare all that the sinks hold with the spool."""
 
@@ -118,6 +126,7 @@ Request = (
     | TrustRequest
     | StatusRequest
     | FleetRequest
+    | ForgetRequest
     | ScrubRequest
 )
 Order = KillRequest | EndRequest | RetireRequest

@@ -1,4 +1,4 @@
-"""The roster: which subscribers there are, how they are, and what each has applied. In memory only.
+"""The roster: which subscribers there are, how they are, and what each has applied. In memory.
 
 It believes what reports say, for they decide nothing: a report that claims too much makes a receipt
 wrong, and no guard weaker. What it can do is bounded: one entry a run, `MAX_FLEET` entries, and a
@@ -86,6 +86,17 @@ class Roster:
         """How many there are, for heads."""
         return len(self._entries)
 
+    def runs(self) -> list[str]:
+        """Return every run."""
+        with self.lock:
+            return list(self._entries)
+
+    def recall(self, report: Report, at: float, wall: float) -> None:
+        """Take in who was known before a restart, as it was heard last."""
+        with self.lock:
+            if report.run not in self._entries and len(self._entries) < self._limit:
+                self._put(Entry(report, at, wall))
+
     # --- told by a listener ---
 
     def listening(self, at: float, wall: float) -> None:
@@ -118,16 +129,23 @@ class Roster:
         if report.state == reports.STOPPED:
             self._stop(report.run)
             return True
-        if known is None and not self._admit(report, at):
+        if known is None and not self._admit(at):
             self.refused += 1
             return False
         entry = Entry(report, at, wall)
-        self._entries[report.run] = entry
-        self._entries.move_to_end(report.run)
+        self._put(entry)
         self._bury(report)
         for watcher in self.watchers:
             watcher.heard(entry)
         return True
+
+    def _put(self, entry: Entry) -> None:
+        report = entry.report
+        if report.run not in self._entries:
+            self._places.setdefault(_place(report), set()).add(report.run)
+            self._names[report.name] = self._names.get(report.name, 0) + 1
+        self._entries[report.run] = entry
+        self._entries.move_to_end(report.run)
 
     def _bury(self, report: Report) -> None:
         """Take out the runs that its host knows as ended.
@@ -154,21 +172,19 @@ class Roster:
                 self._remove(run)
             return len(runs)
 
-    def _labels(self, report: Report) -> set[str]:
+    @staticmethod
+    def _labels(report: Report) -> set[str]:
         at = f"{report.name}@{report.host}"
         return {report.name, at, f"{at}#{report.pid}"}
 
-    def _admit(self, report: Report, at: float) -> bool:
+    def _admit(self, at: float) -> bool:
         """Make room for a run that was not known."""
         self._forget(at)
-        place = _place(report)
         if len(self._entries) >= self._limit:
             oldest = next(iter(self._entries.values()))
             if not oldest.unreachable(at):
                 return False
             self._remove(oldest.report.run)
-        self._places.setdefault(place, set()).add(report.run)
-        self._names[report.name] = self._names.get(report.name, 0) + 1
         return True
 
     def _forget(self, at: float) -> None:

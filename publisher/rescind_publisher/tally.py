@@ -61,6 +61,7 @@ class _Done(msgspec.Struct, frozen=True):
     after_ms: float
     calls: int
     at_least: bool
+    seen: bool
 
 
 class Tally(Watcher):
@@ -113,6 +114,7 @@ class Tally(Watcher):
             after_ms=max(times, default=max(0.0, arrived_ms)),
             calls=sum(what.within(ms) for what, ms in passed),
             at_least=untold > 0 or any(not what.reaches(ms) for what, ms in passed),
+            seen=any(what.steps for what, _ in passed),
         )
 
     def _settle(self) -> None:
@@ -182,6 +184,7 @@ class Tally(Watcher):
             exposed=exposed,
             calls=sum(each.calls for each in done.values()),
             at_least=any(each.at_least for each in done.values()),
+            seen=any(each.seen for each in done.values()),
             problem=problem or ("reports are not listened to" if since is None else None),
         )
 

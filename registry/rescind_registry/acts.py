@@ -4,6 +4,7 @@ The kill goes through the publisher, as every kill does; the answer waits until 
 has it too, so that the next refresh is refused here.
 """
 
+import difflib
 import logging
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, KillSpec, Order
 from rescind_registry.agents import Agent
 from rescind_registry.audit import Entry
-from rescind_registry.errors import AuditFailed
+from rescind_registry.errors import AgentUnknown, AuditFailed
 from rescind_registry.floors import floor_of
 from rescind_registry.issuing import Minted
 from rescind_registry.node import Node
@@ -29,6 +30,10 @@ _log = logging.getLogger(__name__)
 
 SEEN_WITHIN_S = 2.0
 _POLL_S = 0.005
+MAX_DOUBTS = 10
+"""Agents of one kill that are looked up by likeness."""
+MAX_CANDIDATES = 5000
+"""Names that one is compared with, those of about its length."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -53,7 +58,34 @@ def kill(node: Node, caller: Caller, specs: tuple[KillSpec, ...], wait_s: float 
     named = tuple(str(spec.target) for spec in specs)
     receipt = _submit(node, order, _entry(node, caller, what, named, reason))
     _wait_seen(node, receipt, specs[-1].target)
-    return receipt
+    return _doubted(node, receipt, specs)
+
+
+def _doubted(node: Node, receipt: Receipt, specs: tuple[KillSpec, ...]) -> Receipt:
+    """Add a warning for each agent that nobody knows: a misspelt one is killed, and lives."""
+    if receipt.applied is not None and receipt.applied.seen:
+        return receipt
+    dids = [spec.target.id for spec in specs if spec.target.kind is Kind.AGENT]
+    strange = [did for did in dids if not _enrolled(node, did)][:MAX_DOUBTS]
+    if not strange:
+        return receipt
+    names = node.agents.names()
+    doubts = [f"agent {did} is not enrolled here{_near(did, names)}" for did in strange]
+    return msgspec.structs.replace(receipt, warnings=(*receipt.warnings, *doubts))
+
+
+def _enrolled(node: Node, did: str) -> bool:
+    try:
+        node.agents.get(did)
+    except AgentUnknown:
+        return False
+    return True
+
+
+def _near(did: str, names: list[str]) -> str:
+    candidates = sorted(names, key=lambda each: abs(len(each) - len(did)))[:MAX_CANDIDATES]
+    found = difflib.get_close_matches(did, candidates, 1, 0.7)
+    return f"; did you mean {found[0]}?" if found else ": is it spelt so?"
 
 
 def end(node: Node, caller: Caller, request: EndRequest) -> Receipt:

@@ -115,3 +115,7 @@ class Agents:
             (after, limit),
         )
         return [Agent(*row) for row in rows]
+
+    def names(self) -> list[str]:
+        """Return the DID of every agent."""
+        return [row[0] for row in self._store.rows("SELECT did FROM agents", ())]

@@ -38,6 +38,16 @@ class Ledger(msgspec.Struct):
     floor: int = 0
 
 
+def issued(path: Path) -> set[str] | None:
+    """Return the agents that a ledger names; None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            found = msgspec.json.decode(file.read(MAX_LEDGER_BYTES), type=Ledger)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return set(found.issued)
+
+
 class Minted(msgspec.Struct, frozen=True):
     """A new badge; `badge` is the token."""
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "retract": (f"{_HERE}.end:retract", "Take a kill back that was a mistake."),
     "retire": (f"{_HERE}.retire:retire", "Go on without a publisher that is gone for good."),
     "status": (f"{_HERE}.status:status", "Show how the fabric is, or whether a target is killed."),
+    "fleet": (f"{_HERE}.fleet:fleet", "List subscribers; forget one that is gone."),
     "scrub": (f"{_HERE}.scrub:scrub", "Compare what the brokers hold with the spool; mend it."),
     "explain": (f"{_HERE}.explain:explain", "Show each step of a guard's decision on a badge."),
     "watch": (f"{_HERE}.watch:watch", "Show kills and reinstatements as they are applied."),

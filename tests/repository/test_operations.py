@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from rescind.monitor import DISPLACED
 from rescind_guard import metrics as of_guard
 from rescind_publisher import metrics as of_publisher
 from rescind_subscriber import metrics as of_subscriber
@@ -11,7 +12,13 @@ from rescind_subscriber.states import State
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
 METRICS = {
-    each.name: each for each in (*of_guard.METRICS, *of_publisher.METRICS, *of_subscriber.METRICS)
+    each.name: each
+    for each in (
+        *of_guard.METRICS,
+        *of_publisher.METRICS,
+        *of_subscriber.METRICS,
+        DISPLACED,
+    )
 }
 VALUES: dict[str, set[str]] = {
     "kind": set(map(str, Fault)),

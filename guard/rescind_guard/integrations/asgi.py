@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End
-from rescind_guard.integrations import asked, behind, http, proven
+from rescind_guard.integrations import asked, behind, http, lifespan, proven
 from rescind_guard.integrations.asked import HEAD, WEBSOCKET
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.errors import CannotGuard
@@ -75,7 +75,7 @@ class GuardASGI:
         """Admit the connection, run the application, look at all it sends."""
         if scope["type"] == "lifespan":
             self.exempt.all()  # what is wrong with them is said at the start, not at a request
-            await self.app(scope, receive, send)
+            await lifespan.run(self.app, scope, receive, send, guard=self.guard)
             return
         if scope["type"] not in ("http", "websocket"):
             raise CannotGuard(f"an ASGI connection of type {scope['type']!r} cannot be guarded")

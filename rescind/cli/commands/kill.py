@@ -85,7 +85,8 @@ def kill(
     **said: Any,
 ) -> int:
     """Parse, ask back, kill, present."""
-    from rescind.cli.switching import present, switching  # noqa: PLC0415 - help needs none
+    from rescind.cli.known import strangers  # noqa: PLC0415 - help needs none
+    from rescind.cli.switching import present, switching  # noqa: PLC0415
 
     named = read_targets(kind, words)
     doubtful = doubts(named.targets, session.loaded)
@@ -98,7 +99,8 @@ def kill(
     ):
         asks = [_ask(target, said) for target in named.targets]
         receipt = switch.kill_many(asks, actor=actor, timeout_s=timeout_s, wait_s=wait_s, told=told)
-    warnings = [*receipt.warnings, *doubtful]
+    unknown = strangers(named.targets, session.loaded, receipt.applied)
+    warnings = [*receipt.warnings, *doubtful, *unknown]
     hint = _hint(kind, named)
     code = present(
         session.out, "killed", receipt, doer, {"warnings": warnings, "hint": hint, "kind": kind}

@@ -28,6 +28,7 @@ def suspend(
     session: Session, *, dids: tuple[str, ...], actor: str | None, timeout_s: float, **said: Any
 ) -> int:
     """See HELP."""
+    from rescind.cli.known import strangers  # noqa: PLC0415
     from rescind.cli.switching import present_warned, switching  # noqa: PLC0415 - help needs none
     from rescind_protocol.changes import Effect  # noqa: PLC0415
     from rescind_protocol.targets import agent  # noqa: PLC0415
@@ -36,4 +37,6 @@ def suspend(
     asks = [Ask(target=agent(did), effect=Effect.ISSUANCE, **said) for did in dids]
     with switching(session) as (switch, doer):
         receipt = switch.kill_many(asks, actor=actor, timeout_s=timeout_s)
+    for sentence in strangers([agent(did) for did in dids], session.loaded):
+        session.out.warn(sentence)
     return present_warned(session.out, "suspended", receipt, doer)

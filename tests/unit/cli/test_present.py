@@ -135,7 +135,7 @@ def member(name: str, **changes: Any) -> Member:
 
 def test_subscribers_are_listed_with_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     """Out of reach, behind, of unknown lag; and how many there are."""
-    away = member("eu-2", unreachable=True, state="LAGGING", lag=None)
+    away = member("eu-2", unreachable=True, away=1, state="LAGGING", lag=None)
     found = Fleet(NOW, (member("eu-1", lag=3), away), 0, None)
     assert fleet.line(found) == ("2 known, 1 out of reach, since 2027-01-15 08:00:00 UTC", "yellow")
     fleet.show(Out(as_json=False), found)

@@ -218,7 +218,9 @@ def test_a_long_list_is_cut() -> None:
     missing = tuple(Missing(f"eu-{n}", "a", NOW) for n in range(100))
     found = Applied(done=0, known=500, listening_for_s=99, missing=missing)
     assert str(found).endswith("eu-8, eu-9 and 490 more")
-    assert str(replace(found, done=400)).endswith("eu-9 and 90 more; no call passed before")
+    assert str(replace(found, done=400)).endswith(
+        "eu-9 and 90 more; whether calls passed before: not known of 100"
+    )
 
 
 def test_a_moment_of_another_day_has_its_day() -> None:
