@@ -14,7 +14,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,8 +35,7 @@ MAX_REQUESTS = 16
 REQUEST_WITHIN_S = 5.0
 JSON = "application/json"
 POLL_S = 0.25
-RETRY_S = 2.0
-"""Between two tries to get the port that was in use."""
+"""Between two looks whether it was stopped, or its own port is free."""
 DISPLACED = Metric(
     "rescind_metrics_port_in_use",
     "1 while `metrics_port` is in use by another process and this one answers on a free port.",
@@ -122,11 +120,9 @@ class Monitor:
 
     def _serve(self) -> None:
         """Answer, and move to the port that was wanted once nobody else has it."""
-        looked_at = time.monotonic()
         while not self._ended.is_set():
             self._server.handle_request()
-            if self.displaced and time.monotonic() - looked_at > RETRY_S:
-                looked_at = time.monotonic()
+            if self.displaced:
                 self._move()
 
     def _move(self) -> None:

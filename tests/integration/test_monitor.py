@@ -12,7 +12,6 @@ from urllib.request import urlopen
 import httpx
 import pytest
 
-import rescind.monitor
 from rescind.monitor import DISPLACED, MAX_REQUESTS, Health, Monitor
 from rescind.sidecar import Sidecar
 from rescind_guard import metrics as of_guard
@@ -116,10 +115,9 @@ def test_every_state_has_an_answer(state: State) -> None:
 
 
 def test_a_port_that_is_taken_ends_nothing(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It is said, a free one serves until then, and the own port once the other process ends."""
-    monkeypatch.setattr(rescind.monitor, "RETRY_S", 0.0)
     first = Monitor(0, list, lambda: GREEN).start()
     port = int(first.url.rpartition(":")[2])
     with Monitor(port, list, lambda: GREEN) as second:

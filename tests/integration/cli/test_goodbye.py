@@ -14,6 +14,8 @@ import pytest
 from tests.fakes.terminal import Running, Terminal, did
 from tests.fakes.waiting import WITHIN_S, wait_until
 
+START_S = 60.0
+"""Of a process with a web framework in it, on a busy machine."""
 FOLLOWER = """
 import sys, time, rescind
 sidecar = rescind.Sidecar(name=sys.argv[1]).start()
@@ -66,7 +68,7 @@ def test_sigterm_says_goodbye_and_ends_by_the_signal(up: Running, terminal: Term
     """`atexit` does not run then: it was out of reach for a day, and each kill waited for it."""
     del up
     with process(terminal, "-c", FOLLOWER, "short") as running:
-        wait_until(lambda: "short" in members(terminal))
+        wait_until(lambda: "short" in members(terminal), START_S)
         running.send_signal(signal.SIGTERM)
         assert running.wait(WITHIN_S) == -signal.SIGTERM
         wait_until(lambda: "short" not in members(terminal))
@@ -81,7 +83,7 @@ def test_an_asgi_server_that_ends_says_goodbye(
     (tmp_path / "service.py").write_text(program)
     words = ("-m", "uvicorn", "service:app", "--port", "0", "--log-level", "error")
     with process(terminal, *words, cwd=tmp_path) as running:
-        wait_until(lambda: "star" in members(terminal))
+        wait_until(lambda: "star" in members(terminal), START_S)
         running.send_signal(signal.SIGTERM)
         running.wait(WITHIN_S)
         wait_until(lambda: "star" not in members(terminal))
@@ -94,7 +96,7 @@ def test_a_ghost_is_told_from_one_that_is_cut_off(up: Running, terminal: Termina
         process(terminal, "-c", FOLLOWER, "frozen") as frozen,
         process(terminal, "-c", FOLLOWER, "dead") as dead,
     ):
-        wait_until(lambda: {"frozen", "dead"} <= set(members(terminal)))
+        wait_until(lambda: {"frozen", "dead"} <= set(members(terminal)), START_S)
         frozen.send_signal(signal.SIGSTOP)
         dead.kill()
         dead.wait(WITHIN_S)
@@ -114,7 +116,7 @@ def test_a_misspelt_name_is_not_forgotten(up: Running, terminal: Terminal) -> No
     """Nobody is taken off, and the nearest name is said."""
     del up
     with process(terminal, "-c", FOLLOWER, "orders"):
-        wait_until(lambda: "orders" in members(terminal))
+        wait_until(lambda: "orders" in members(terminal), START_S)
         done = terminal.run("fleet", "forget", "order")
         assert (done.code, "did you mean orders?" in done.err) == (1, True)
 
@@ -126,7 +128,7 @@ def test_the_roster_outlives_its_publisher(own: Terminal) -> None:
         port = first.wait_for("up")["nats"].rpartition(":")[2]
         frozen = process(own, "-c", FOLLOWER, "frozen")
         with frozen as running:
-            wait_until(lambda: "frozen" in members(own))
+            wait_until(lambda: "frozen" in members(own), START_S)
             wait_until((own.home / "fleet.msgpack").exists)
             running.send_signal(signal.SIGSTOP)
             os.kill(first.process.pid, signal.SIGKILL)
