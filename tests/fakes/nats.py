@@ -42,7 +42,7 @@ def _insert(user: str) -> str:
 
 def options(server: EmbeddedServer, user: str, **changes: Any) -> NatsOptions:
     """Return the options of one of the server's users."""
-    prefix = PREFIXES.get(user, f"_INBOX_{user}")
+    prefix = PREFIXES.get("subscriber" if user.startswith("host_") else user, f"_INBOX_{user}")
     return NatsOptions(**{"url": server.url_for(user), "inbox_prefix": prefix} | changes)
 
 
