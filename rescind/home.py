@@ -6,10 +6,18 @@ publisher.key     signs kills          approver.key   second key, for wide kills
 issuer.key        a local issuer for trying; issuer.jwks.json is its public part
 trust.jws         who may say what, signed by the root
 spool/  nats/  subscribers/  keys/  lists/  policies/  registry/  control/control.sock
+
+All files of the first list are made in `.making/`, which then becomes `.made/` in one step; from
+there each is moved to its place, the settings last. Wherever that is interrupted, the next start
+makes them again or moves the rest.
 """
 
+import fcntl
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -34,6 +42,10 @@ POLICIES = "policies"
 LISTS = "lists"
 REGISTRY = "registry"
 _USERS = ("publisher", "subscriber", "system")
+_KEYS = ("root", "publisher", "approver", "issuer")
+_MAKING, _MADE = ".making", ".made"
+FILES = (*(f"{name}.key" for name in _KEYS), "trust.jws", "issuer.jwks.json", FILE_NAME)
+"""What `create` makes; the settings last, for without them the folder holds no fabric."""
 
 
 def exists(home: Path) -> bool:
@@ -44,33 +56,72 @@ def exists(home: Path) -> bool:
 def create(home: Path, *, fabric: str, publisher: str, port: int, now: int) -> None:
     """Make keys, trust file, passwords and settings; raises `BadConfig` if any is there already."""
     check_fabric(fabric)
-    if exists(home):
-        raise BadConfig(f"{home} holds a fabric already")
+    with _alone(home):
+        _complete(home)
+        if exists(home):
+            raise BadConfig(f"{home} holds a fabric already")
+        there = [name for name in FILES if (home / name).exists()]
+        if there:
+            raise BadConfig(
+                f"{home} holds {', '.join(there)}, and no {FILE_NAME} that says what they are: "
+                "write one, or move them away for a new fabric"
+            )
+        shutil.rmtree(home / _MAKING, ignore_errors=True)  # of a start that was interrupted
+        (home / _MAKING).mkdir(mode=0o700)
+        _make(home / _MAKING, fabric, publisher, port, now)
+        (home / _MAKING).rename(home / _MADE)
+        _complete(home)
+
+
+def complete(home: Path) -> bool:
+    """Put in place what an interrupted start had made; return whether there was any."""
+    if not (home / _MADE).is_dir():
+        return False
+    with _alone(home):
+        return _complete(home)
+
+
+def _complete(home: Path) -> bool:
+    made = home / _MADE
+    if not made.is_dir():
+        return False
+    for name in FILES:
+        if (made / name).exists():
+            (made / name).replace(home / name)
+    made.rmdir()
+    return True
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Make the folder, and let one process at a time fill it; raises `BadConfig`."""
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         home.chmod(0o700)
+        handle = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise BadConfig(f"cannot use {home}: {error.strerror}") from error
+
+
+def _make(folder: Path, fabric: str, publisher: str, port: int, now: int) -> None:
     from rescind_publisher import keyfiles  # noqa: PLC0415 - guards read paths here, make no keys
 
-    root, keys = _make_keys(home)
-    file = _trust_file(fabric, publisher, keys, now)
-    keyfiles.write_trust(home / "trust.jws", trust.sign(file, root))
-    jwks = msgspec.json.encode({"keys": [jwk(keys["issuer"].public)]})
-    (home / "issuer.jwks.json").write_bytes(jwks + b"\n")
-    settings = _settings_text(fabric, publisher, port, b64url_encode(root.public))
-    handle = os.open(home / FILE_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as out:
-        out.write(settings)
-
-
-def _make_keys(home: Path) -> tuple[SigningKey, dict[str, SigningKey]]:
-    from rescind_publisher import keyfiles  # noqa: PLC0415 - as above
-
-    keys = {name: SigningKey.generate() for name in ("root", "publisher", "approver", "issuer")}
+    keys = {name: SigningKey.generate() for name in _KEYS}
     for name, key in keys.items():
-        keyfiles.write_private(home / f"{name}.key", key)
-    return keys["root"], keys
+        keyfiles.write_private(folder / f"{name}.key", key)
+    root = keys["root"]
+    signed = trust.sign(_trust_file(fabric, publisher, keys, now), root)
+    keyfiles.write_trust(folder / "trust.jws", signed)
+    jwks = msgspec.json.encode({"keys": [jwk(keys["issuer"].public)]})
+    keyfiles.write_open(folder / "issuer.jwks.json", jwks + b"\n")
+    settings = _settings_text(fabric, publisher, port, b64url_encode(root.public))
+    keyfiles.write_secret(folder / FILE_NAME, settings.encode())
 
 
 def _trust_file(

@@ -62,7 +62,17 @@ def read_trust(path: Path) -> bytes:
 
 def write_trust(path: Path, signed: bytes) -> None:
     """Write a signed trust file, replacing the one before it atomically."""
-    _write(path, signed + b"\n", mode=0o644, replace=True)
+    write_open(path, signed + b"\n")
+
+
+def write_open(path: Path, content: bytes) -> None:
+    """Write what others may read, replacing what was there atomically; others never write it."""
+    _write(path, content, mode=0o644, replace=True)
+
+
+def write_secret(path: Path, content: bytes, *, replace: bool = False) -> None:
+    """Write what its owner alone may read; without `replace`, where nothing is there."""
+    _write(path, content, mode=0o600, replace=replace)
 
 
 def _read(path: Path, limit: int, *, private: bool = False) -> bytes:

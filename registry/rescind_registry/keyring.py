@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from rescind_protocol.keys import SigningKey, jwk
-from rescind_publisher.keyfiles import read_private, write_private
+from rescind_publisher.keyfiles import read_private, write_private, write_secret
 from rescind_registry.errors import BadKeyring
 
 MANIFEST = "keys.json"
@@ -87,11 +87,12 @@ class Keyring:
                 raise BadKeyring(f"{self._path} holds {MAX_KEYS} keys: remove old ones from it")
             if any(each.kid == key.kid for each in times):
                 return
-            write_private(self.folder / f"{key.kid}.key", key)
+            file = self.folder / f"{key.kid}.key"
+            if not (file.exists() and read_private(file).kid == key.kid):
+                write_private(file, key)  # else a start that was interrupted has written it
             made = tuple(sorted((*times, KeyTime(key.kid, since)), key=lambda each: each.since))
-            beside = self._path.with_suffix(".new")
-            beside.write_bytes(msgspec.json.encode(_Manifest(made)) + b"\n")
-            beside.replace(self._path)
+            written = msgspec.json.encode(_Manifest(made)) + b"\n"
+            write_secret(self._path, written, replace=True)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

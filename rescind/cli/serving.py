@@ -1,8 +1,6 @@
 """The embedded server of `rescind up`: where it listens, its passwords, and its restarts."""
 
-import os
 import re
-import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from rescind import home
 from rescind.config import FILE_NAME, Loaded
 from rescind.embedded import EmbeddedServer, EmbeddedServerError
 from rescind.errors import BadConfig
+from rescind_publisher.keyfiles import write_secret
 
 LOOPBACK = ("127.0.0.1", "localhost")
 BACKOFF_MIN_S = 0.5
@@ -70,13 +69,7 @@ def move(loaded: Loaded, port: int) -> None:
         raise BadConfig(f"--port cannot change {loaded.file}: write port {port} into its addresses")
     text = file.read_text("utf-8")
     moved = re.sub(rf"(@(?:127\.0\.0\.1|localhost)):{old}\b", rf"\g<1>:{port}", text)
-    beside = file.with_name(f".{FILE_NAME}.{secrets.token_hex(8)}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as out:
-        out.write(moved)
-        out.flush()
-        os.fsync(out.fileno())
-    beside.replace(file)
+    write_secret(file, moved.encode(), replace=True)
 
 
 def make_server(loaded: Loaded) -> EmbeddedServer:

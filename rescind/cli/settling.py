@@ -24,6 +24,9 @@ def settle(session: Session, fabric: str | None, port: int | None, *, external: 
     """
     loaded = session.load()
     _refuse_second(loaded)
+    if loaded.file is None and home.complete(loaded.home):
+        session.out.note(f"an interrupted start is completed: the fabric in {loaded.home}")
+        loaded = session.load()
     port = free_port() if port == 0 else port
     if loaded.file is None and not loaded.settings.root_key:
         if external:

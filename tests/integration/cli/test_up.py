@@ -41,6 +41,17 @@ def test_up_leaves_nothing_behind(own: Terminal, how: signal.Signals) -> None:
         assert own.killed("agent", did("kept"))
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_first_start_that_is_cut_short_spoils_nothing(own: Terminal, how: signal.Signals) -> None:
+    """Whatever of the folder is there by then, the next start makes it whole and runs."""
+    with own.start("up", "--port", "0", "--json") as running:
+        wait_until(own.home.exists)
+        running.end(how)
+    with own.start("up", "--port", "0", "--json") as again:
+        again.wait_for("state", state="LIVE")
+    assert not [each for each in own.home.iterdir() if each.name in (".making", ".made")]
+
+
 def test_a_server_that_dies_is_started_again_and_kills_wait(own: Terminal) -> None:
     """A kill meanwhile is accepted, pending (exit code 3), and there in the end."""
     with own.start("up", "--port", "0", "--json") as running:

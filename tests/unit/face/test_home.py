@@ -1,6 +1,8 @@
 """The fabric's folder: complete, private, and never made over another."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,58 @@ def test_without_a_root_key_nobody_is_trusted(tmp_path: Path) -> None:
     """A guard that is not told the root refuses to start, and says what to do."""
     with pytest.raises(BadConfig, match="root_key"):
         compose.make_trust(config.load(env={"HOME": str(tmp_path)}))
+
+
+_DYING = """
+import os, signal, sys
+from pathlib import Path
+from rescind import compose, config, home
+import rescind_publisher.keyfiles
+
+EVENTS = {"open", "os.chmod", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir"}
+
+def make(folder):
+    home.create(folder, fabric="test", publisher="soc", port=4222, now=1_800_000_000)
+
+def dies(folder, at):
+    left = at
+    def hook(event, args):
+        nonlocal left
+        if event in EVENTS and args and str(args[0]).startswith(str(folder)):
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+    pid = os.fork()
+    if pid:
+        return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    sys.addaudithook(hook)
+    make(folder)
+    os._exit(0)
+
+for at in range(1, 1000):
+    folder = Path(sys.argv[1]) / str(at)
+    died = dies(folder, at)
+    if not (home.complete(folder) or home.exists(folder)):
+        make(folder)
+    assert compose.make_trust(config.load({"home": folder}, env={})).fabric == "test"
+    assert sorted(each.name for each in folder.iterdir()) == sorted(home.FILES)
+    if not died:
+        print(at)
+        break
+"""
+
+
+def test_wherever_the_making_ends_the_next_start_has_a_whole_fabric(tmp_path: Path) -> None:
+    """Killed at each step in turn, until there is none left."""
+    command = [sys.executable, "-c", _DYING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > len(home.FILES)
+
+
+def test_keys_that_nobody_explains_are_not_made_over(tmp_path: Path) -> None:
+    """A folder with keys and no settings is not ours to fill."""
+    (tmp_path / "root.key").touch()
+    with pytest.raises(BadConfig, match=r"holds root\.key, and no rescind\.toml"):
+        home.create(tmp_path, fabric="test", publisher="soc", port=4222, now=1)
+    assert (tmp_path / "root.key").read_bytes() == b""

@@ -60,3 +60,12 @@ def test_private_keys_are_the_owners_alone(tmp_path: Path) -> None:
     Keyring(tmp_path).add(key_of("one"), since=0)
     (file,) = tmp_path.glob("*.key")
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_an_interrupted_start_has_written_is_taken(tmp_path: Path) -> None:
+    """Its file is there, and the manifest does not name it yet."""
+    key = key_of("one")
+    Keyring(tmp_path).add(key, since=1)
+    (tmp_path / "keys.json").unlink()
+    Keyring(tmp_path).add(key, since=1)
+    assert [each.kid for each in Keyring(tmp_path).times()] == [key.kid]
