@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -35,7 +35,6 @@ from rescind_protocol.errors import RescindError
 from rescind_publisher.applied import Applied
 from rescind_publisher.errors import ControlBusy, ControlFailed, ControlInUse
 from rescind_publisher.fleet import Fleet
-from rescind_publisher.hand import Hand
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import (
     EndRequest,
@@ -50,6 +49,9 @@ from rescind_publisher.requests import (
     TrustRequest,
 )
 from rescind_publisher.status import Status, TrustPosted
+
+if TYPE_CHECKING:  # clients load this module too, and no engine with it
+    from rescind_publisher.hand import Hand
 
 _log = logging.getLogger(__name__)
 
@@ -98,12 +100,12 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 class Answering(Protocol):
     """What the socket serves: a `Publisher`."""
 
-    def accept(self, order: Order) -> Hand:
+    def accept(self, order: Order) -> "Hand":
         """Commit what is asked; blocks for the disk."""
         ...
 
     async def finish(
-        self, hand: Hand, order: Order | None, told: Callable[[Applied], None]
+        self, hand: "Hand", order: Order | None, told: Callable[[Applied], None]
     ) -> Receipt:
         """Wait as the order says, without one not at all; a cancelled wait ends as it stands."""
         ...
@@ -266,7 +268,7 @@ class ControlServer:
         finally:
             lane.now -= 1
 
-    async def _receipt(self, order: Order, hand: Hand, told: Callable[[Applied], None]) -> Answer:
+    async def _receipt(self, order: Order, hand: "Hand", told: Callable[[Applied], None]) -> Answer:
         """Wait for what comes after the commit, which holds neither a thread nor a place."""
         if self._closing or self._waits >= _at_most(MAX_WAITS, 2):
             receipt = await self._publisher.finish(hand, None, told)

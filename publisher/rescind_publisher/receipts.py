@@ -7,7 +7,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -102,6 +102,26 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def _named(ids: tuple[RevocationId, ...]) -> str:
     return str(ids[0]) if len(ids) == 1 else f"{ids[0]} and {len(ids) - 1} more"
+
+
+def merged(receipts: Sequence[Receipt]) -> Receipt:
+    """Return one receipt of several requests: each sink as far as with the one it has least of."""
+    first, last = receipts[0], receipts[-1]
+    return msgspec.structs.replace(
+        last,
+        ids=tuple(each for receipt in receipts for each in receipt.ids),
+        targets=tuple(each for receipt in receipts for each in receipt.targets),
+        accepted_at=first.accepted_at,
+        accepted_ms=sum(receipt.accepted_ms for receipt in receipts),
+        sinks={
+            name: min((r.sinks[name] for r in receipts), key=lambda at: _ORDER[at.state])
+            for name in first.sinks
+        },
+        warnings=tuple(dict.fromkeys(each for receipt in receipts for each in receipt.warnings)),
+    )
+
+
+_ORDER = {state: number for number, state in enumerate(State)}
 
 
 def _words(name: str, at: SinkReceipt) -> str:

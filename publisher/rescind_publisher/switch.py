@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, Self
 
 from rescind_protocol.changes import Effect
+from rescind_protocol.errors import RescindError
 from rescind_protocol.targets import Target
 from rescind_publisher.applied import Applied
 from rescind_publisher.asks import Ask, Expiry, Moment, default_actor, seconds, to_spec
 from rescind_publisher.errors import BadRequest
-from rescind_publisher.receipts import Receipt
-from rescind_publisher.requests import EndRequest, KillRequest, Order, RetireRequest
+from rescind_publisher.receipts import Receipt, merged
+from rescind_publisher.requests import MAX_KILLS, EndRequest, KillRequest, Order, RetireRequest
 
 _log = logging.getLogger(__name__)
 Told = Callable[[Applied], None]
@@ -123,14 +124,31 @@ class KillSwitch:
         wait_s: float = 0.0,
         told: Told | None = None,
     ) -> Receipt:
-        """Kill many targets in as few events as they fit into: all are accepted, or none."""
+        """Kill many targets in as few events as they fit into: all are accepted, or none.
+
+        More than `MAX_KILLS` are several requests: where one is refused, its error says how many
+        were accepted before. Only the last one waits for the subscribers; who has it has them all.
+        """
         specs = tuple(to_spec(k if isinstance(k, Ask) else Ask(target=k)) for k in kills)
         if not specs:
             raise BadRequest("there is nothing to kill")
-        request = KillRequest(
-            kills=specs, actor=actor or default_actor(), timeout_s=timeout_s, wait_s=wait_s
-        )
-        return self._engine.submit(request, None if told is None else _careful(told))
+        done: list[Receipt] = []
+        for start in range(0, len(specs), MAX_KILLS):
+            some = specs[start : start + MAX_KILLS]
+            is_last = start + len(some) == len(specs)
+            request = KillRequest(
+                kills=some,
+                actor=actor or default_actor(),
+                timeout_s=timeout_s,
+                wait_s=wait_s if is_last else 0.0,
+            )
+            try:
+                done.append(self._engine.submit(request, None if told is None else _careful(told)))
+            except RescindError as error:
+                if start:
+                    error.args = (f"{error}; the first {start} of {len(specs)} were killed before",)
+                raise
+        return done[0] if len(done) == 1 else merged(done)
 
     def reinstate(
         self,

@@ -4,7 +4,16 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rescind.cli.unblocked import unblocked
+
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def going_on(*, as_json: bool) -> Iterator[None]:
+    """End by SIGTERM as by Ctrl-C, and go on and end also where nobody reads what is written."""
+    with interruptible(), unblocked(as_json=as_json):
+        yield
 
 
 @contextmanager

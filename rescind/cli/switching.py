@@ -122,7 +122,7 @@ def present(out: Out, verb: str, receipt: Receipt, doer: Doer, said: dict[str, A
         ("ended", ", ".join(map(str, receipt.ended))),
         ("done by", str(doer)),
     )
-    return EXIT_PENDING if pending else _applied_code(receipt)
+    return EXIT_PENDING if pending else applied_code(receipt)
 
 
 def present_warned(out: Out, verb: str, receipt: Receipt, doer: Doer) -> int:
@@ -137,7 +137,8 @@ def _applied_line(receipt: Receipt) -> Part | None:
     return None if applied is None else (str(applied), "" if applied.complete else "yellow")
 
 
-def _applied_code(receipt: Receipt) -> int:
+def applied_code(receipt: Receipt) -> int:
+    """Return the exit code of a kill that brokers have: whether the subscribers have it too."""
     applied = receipt.applied
     if applied is None or applied.complete:
         return EXIT_OK

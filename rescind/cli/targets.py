@@ -31,6 +31,8 @@ _MAKERS: dict[str, Callable[[str], Target]] = {
     Kind.KEY: targets.key,
     Kind.ISSUER: targets.issuer,
 }
+WIDE = (Kind.KEY, Kind.ISSUER, Kind.EVERYONE)
+"""Kinds that want a word more: they stop agents that nobody has named."""
 _NOBODY = "if no guard trusts it, this kill stops nothing (check the spelling)"
 
 
@@ -90,10 +92,28 @@ class Named:
         return self.targets[0]
 
 
-def target_arguments(command: Callable[..., object]) -> Callable[..., object]:
-    """Give a command the arguments KIND and WORDS."""
+def target_arguments(
+    command: Callable[..., object], *, required: bool = True
+) -> Callable[..., object]:
+    """Give a command the arguments KIND and WORDS; not `required` where a file may name them."""
     words = click.argument("words", nargs=-1, metavar="[ID]...")(command)
-    return click.argument("kind", type=click.Choice(KINDS), metavar="KIND")(words)
+    kind = click.argument("kind", type=click.Choice(KINDS), metavar="KIND", required=required)
+    return kind(words)
+
+
+def of_parts(kind: str, name: str, iss: str) -> Target:
+    """Return the target of these parts; raises `Malformed`, and `UsageError` for a wrong number."""
+    parts = (iss, name) if kind == Kind.BADGE else (iss,) if kind == Kind.ISSUER else (name,)
+    if kind not in KINDS:
+        raise click.UsageError(f"its kind is none of {', '.join(KINDS)}")
+    if (name and kind in (Kind.ISSUER, Kind.EVERYONE)) or (
+        iss and kind not in (Kind.BADGE, Kind.ISSUER)
+    ):
+        raise click.UsageError(f"a target of kind {kind} has no {'iss' if iss else 'id'}")
+    words = tuple(part for part in parts if part)
+    if kind == Kind.EVERYONE:
+        return targets.everyone()
+    return read_targets(kind, words).one
 
 
 def read_targets(kind: str, words: tuple[str, ...]) -> Named:

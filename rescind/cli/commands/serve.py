@@ -20,11 +20,11 @@ def serve(session: Session, *, listen: str | None) -> int:
     one itself. It listens on the loopback; beyond it only with TLS (registry_tls_cert and
     registry_tls_key), and always asks for an API token (`rescind token make`).
     """
-    from rescind.cli.endings import interruptible  # noqa: PLC0415 - help needs none
+    from rescind.cli.endings import going_on  # noqa: PLC0415 - help needs none
     from rescind.cli.registry_server import serving  # noqa: PLC0415
 
     session.overrides["registry_listen"] = listen
-    with interruptible():
+    with going_on(as_json=session.out.as_json):
         try:
             with serving(session.out, session.loaded) as server:
                 while server.running:

@@ -24,13 +24,13 @@ def sidecar(session: Session, *, listen: str | None, group: str | None) -> int:
     if importlib.util.find_spec("uvicorn") is None:
         raise BadConfig("a sidecar needs the package uvicorn: pip install 'rescind[authz]'")
     from rescind import authz  # noqa: PLC0415 - help needs none
-    from rescind.cli.endings import interruptible  # noqa: PLC0415
+    from rescind.cli.endings import going_on  # noqa: PLC0415
     from rescind.sidecar import Sidecar  # noqa: PLC0415
 
     session.overrides.update(authz_listen=listen, authz_group=group)
     loaded = session.loaded
     settings, home = loaded.settings, loaded.home
-    with interruptible():
+    with going_on(as_json=session.out.as_json):
         try:
             given = {name: said for name, said in session.overrides.items() if said is not None}
             with Sidecar(home=str(home), **given) as running:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rescind.cli.common import Session, common
-from rescind.cli.endings import interruptible, shield
+from rescind.cli.endings import going_on, shield
 from rescind.cli.out import Out
 from rescind.errors import EXIT_OK
 
@@ -62,7 +62,7 @@ def up(
     say_warnings()
     session.overrides["fabric"] = fabric
     out, log = session.out, Log(session.out)
-    with interruptible(), ExitStack() as running:
+    with going_on(as_json=session.out.as_json), ExitStack() as running:
         loaded = settle(session, fabric, port, external=external_nats)
         server = None if external_nats else _start_server(running, loaded)
         publisher = _start_publisher(running, loaded)

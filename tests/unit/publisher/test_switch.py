@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from rescind_protocol import events, heads
 from rescind_protocol.changes import Kill
 from rescind_protocol.join import Replica
 from rescind_protocol.limits import MAX_EVENT_BYTES
-from rescind_protocol.targets import badge, everyone
+from rescind_protocol.targets import Target, badge, everyone
 from rescind_protocol.trust import ALL_RIGHTS
 from rescind_publisher.asks import Ask
 from rescind_publisher.async_switch import AsyncKillSwitch
@@ -344,3 +345,39 @@ def test_reprs_tell_the_state(tmp_path: Path) -> None:
     engine = publisher(tmp_path)
     assert repr(KillSwitch(engine)) == "<KillSwitch by <Publisher soc of test: not running>>"
     assert FABRIC in repr(engine)
+
+
+def test_more_than_one_request_holds_are_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One receipt for all of them; each is in force."""
+    monkeypatch.setattr("rescind_publisher.switch.MAX_KILLS", 10)
+    with publisher(tmp_path, FakeSink()) as engine:
+        receipt = KillSwitch(engine).kill_many([target(n) for n in range(25)])
+        assert len(set(receipt.ids)) == len(receipt.targets) == 25
+        assert receipt.durable == ("fake",)
+        assert all(engine.live(target(n)) for n in range(25))
+
+
+def test_where_one_of_several_is_refused_it_is_said_what_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The requests before it stay."""
+    monkeypatch.setattr("rescind_publisher.switch.MAX_KILLS", 10)
+    with publisher(tmp_path, FakeSink()) as engine:
+        wishes: list[Ask | Target] = [target(n) for n in range(10)]
+        wishes.append(Ask(target=target(99), reason_admin="x" * 2000))
+        with pytest.raises(BadRequest, match="the first 10 of 11 were killed before"):
+            KillSwitch(engine).kill_many(wishes)
+        assert engine.live(target(9))
+
+
+def test_who_hears_of_the_way_may_fail(tmp_path: Path) -> None:
+    """The kill is accepted, and its receipt comes all the same."""
+
+    def told(_: object) -> None:
+        raise RuntimeError("a terminal that is gone")
+
+    with publisher(tmp_path, FakeSink()) as engine:
+        engine.roster.listening(time.perf_counter(), time.time())
+        assert KillSwitch(engine).kill(target(), wait_s=0.3, told=told).ids
