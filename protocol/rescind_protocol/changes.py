@@ -115,12 +115,14 @@ class Retire(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, forbid_u
     actor: Reason | None = None
 
 
-class Revocation(msgspec.Struct, frozen=True, gc=False):
+class Revocation(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One kill in force. `at` is the publisher's clock when it said so, for people only."""
 
     id: RevocationId
     kill: Kill
     at: int
+    was: tuple[RevocationId, ...] = ()
+    """Ids by which it went before its publisher moved it; whatever ends one of them ends it."""
 
     def covers(self, iat: int) -> bool:
         """Whether a badge issued at `iat` (unix seconds) is dead by this kill."""

@@ -6,6 +6,8 @@
   `iat` is up to it stay dead. The greatest floor wins, and the horizon of its own log ends it.
 - There are no tombstones. What was seen is: up to the contiguous position of each log, and the
   numbers above a gap. A name is remembered only until its kill has been seen.
+- A kill that its publisher has moved to a newer log has several ids, and whatever ends one of them
+  ends it (`renames`).
 - Merging a snapshot keeps a kill if the other side has not seen its id, or has it live.
 - What lies beyond a log's cut is void (`cuts`). A state that holds such is `spoiled`: it cannot
   forget, so it is built anew, from all events or a state without, beside the one that serves.
@@ -16,33 +18,25 @@ One `Replica` belongs to one writer. Readers get its `table`, which is immutable
 from collections.abc import Iterable
 
 from rescind_protocol import cuts, killset
-from rescind_protocol.changes import Kill, Reinstate, Revocation, RevocationId
+from rescind_protocol.changes import Kill, RevocationId
 from rescind_protocol.cuts import Branch, ByRoot, Cuts, Retired
 from rescind_protocol.events import Event
-from rescind_protocol.expiry import Expiry
 from rescind_protocol.heads import Head, Position
-from rescind_protocol.image import Floor, Image, Link, Name
+from rescind_protocol.image import Floor, Image, Link
+from rescind_protocol.inforce import FLOOR_LIFE_S, InForce
 from rescind_protocol.limits import (
-    BADGE_KILL_MARGIN_S,
     MAX_ABOVE,
-    MAX_BADGE_TTL_S,
     RECENT_DIGESTS,
-    SKEW_S,
 )
-from rescind_protocol.live import Live
-from rescind_protocol.names import Names
 from rescind_protocol.outcomes import Outcome
 from rescind_protocol.positions import START
-from rescind_protocol.table import ALIVE, Entry, Table, TableEdit, alone, entry
+from rescind_protocol.rights import LOG_PREFIX_CHARS
+from rescind_protocol.table import ALIVE, TableEdit
 
 __all__ = ["FLOOR_LIFE_S", "Outcome", "Replica"]
 
-_NOTHING = Entry(ALIVE, ())
-FLOOR_LIFE_S = MAX_BADGE_TTL_S + BADGE_KILL_MARGIN_S + SKEW_S
-"""A floor is dropped when no badge with `iat` up to it can still be valid."""
 
-
-class Replica:
+class Replica(InForce):
     """The state of one subscriber or publisher. Belongs to one writer."""
 
     def __init__(
@@ -57,26 +51,24 @@ class Replica:
         The others are what is known from before when a state is built anew: retirements, and logs
         with two histories, of which one is chosen by the cut.
         """
+        super().__init__()
         self.cuts = Cuts(by_root)
         self.cuts.join(retired or {})
         self._branches = {log: Branch(at) for log in forked if (at := self.cuts.of(log))}
         self._spoiled: set[str] = set()
-        self.table = Table()
         self.vector: dict[str, Position] = {}
         self.above: dict[str, dict[int, Link]] = {}
-        self.named = Names()
-        self.horizons: dict[str, int] = {}
-        self.forked: set[str] = set()
-        self.live = Live()
         self._recent: dict[str, dict[int, bytes]] = {}
-        self._expiry = Expiry()
 
     # --- what was seen ---
 
-    def seen(self, name: RevocationId) -> bool:
+    def seen(self, name: RevocationId, /) -> bool:
         """Whether the event that holds this id has been applied."""
         at = self.vector.get(name.log, START)
         return name.seq <= at.seq or name.seq in self.above.get(name.log, ())
+
+    def _has_seen_any(self) -> bool:
+        return bool(self.vector or self.above)
 
     def gap(self, log: str) -> bool:
         """Whether events of `log` are missing below one that is known."""
@@ -111,13 +103,20 @@ class Replica:
         return None
 
     def agrees(self, head: Head) -> bool | None:
-        """Whether live revocations equal the head's sum; None where the two are not comparable."""
+        """Whether live revocations equal the head's sum; None where the two are not comparable.
+
+        So they are not where others have ended kills of its key, until it has heard of that.
+        """
         for log, at in head.logs.items():
             if self.vector.get(log, START) != at and at.seq:
                 return None
             if self.above.get(log) or self.horizons.get(log) != head.horizon:
                 return None
-        return self.live_sum(head.logs) == head.live
+        keys = {log[:LOG_PREFIX_CHARS] for log in head.logs}
+        if self.live_sum(head.logs) == head.live:
+            self.disputed -= keys
+            return True
+        return None if keys & self.disputed else False
 
     def live_sum(self, logs: Iterable[str]) -> int:
         """Sum, modulo 2^128, of the live revocation ids of `logs`."""
@@ -213,16 +212,11 @@ class Replica:
             del self.above[log]
 
     def _fork(self, event: Event) -> Outcome:
-        """Over-block: the kills of both branches count, the second one's reinstatements do not."""
         self.forked.add(event.log)
         self._judge((event.log,))
         if self._over_quota(event):
             return Outcome.OVER_QUOTA
-        edit = TableEdit(self.table)
-        for index, change in event.changes:
-            if isinstance(change, Kill):
-                self._kill(edit, RevocationId(event.log, event.seq, index), change, event.at)
-        self.table = edit.done()
+        self._effect_of_fork(event)
         return Outcome.FORK
 
     def _over_quota(self, event: Event) -> bool:
@@ -266,91 +260,6 @@ class Replica:
             for name in (RevocationId(event.log, event.seq, index),)
         )
 
-    def _effect(self, event: Event) -> None:
-        """Kills first: a reinstatement in the same event may name them."""
-        edit = TableEdit(self.table)
-        for index, change in event.changes:
-            if isinstance(change, Kill):
-                self._kill(edit, RevocationId(event.log, event.seq, index), change, event.at)
-        for _, change in event.changes:
-            if not isinstance(change, Kill):
-                target = change.target.digest
-                self._end(edit, target, change.names)
-                if isinstance(change, Reinstate):
-                    self._raise_floor(edit, Floor(target, change.floor, event.log))
-        self.named.drop(event.log, event.seq)
-        self.table = edit.done()
-
-    def _kill(self, edit: TableEdit, name: RevocationId, kill: Kill, at: int) -> None:
-        if self._lives(name, kill):
-            self._add(edit, kill.target.digest, Revocation(name, kill, at))
-
-    def _lives(self, name: RevocationId, kill: Kill) -> bool:
-        """Whether a kill is in force when it comes: not named before, not expired."""
-        if self.named and Name(name, kill.target.digest) in self.named:
-            return False
-        return kill.expires_at is None or kill.expires_at > self.horizons.get(name.log, ALIVE)
-
-    def _add(self, edit: TableEdit, target: bytes, revocation: Revocation) -> None:
-        old = edit.get(target)
-        if old is None:
-            edit.put(target, alone(revocation))
-        else:
-            kills = killset.add(old.revocations, revocation)
-            if kills is old.revocations:
-                return
-            edit.put(target, entry(kills, old.floors))
-        self.live.add(revocation.id)
-        if revocation.kill.expires_at is not None:
-            self._expiry.add(revocation.id.log, revocation.kill.expires_at, target, revocation.id)
-
-    def _add_all(self, edit: TableEdit, revocations: Iterable[Revocation]) -> None:
-        """Do as `_add` for each where nothing was known: a start waits for this.
-
-        What they add to the sums is looked at when somebody asks for these.
-        """
-        counts: dict[str, int] = {}
-        for revocation in revocations:
-            kill, log = revocation.kill, revocation.id.log
-            target = kill.target.digest
-            leaf = edit.leaf(target)
-            if target in leaf:
-                self._add(edit, target, revocation)
-                continue
-            leaf[target] = alone(revocation)
-            counts[log] = counts.get(log, 0) + 1
-            self.live.note(revocation.id)
-            if kill.expires_at is not None:
-                self._expiry.add(log, kill.expires_at, target, revocation.id)
-        edit.grow(sum(counts.values()))
-        for log, count in counts.items():
-            self.live.add_counted(log, count)
-
-    def _end(self, edit: TableEdit, target: bytes, names: Iterable[RevocationId]) -> None:
-        for name in names:
-            old = edit.get(target)
-            if old is not None:
-                self._drop(edit, target, killset.find(old.revocations, name))
-            if not self.seen(name):
-                self.named.add(Name(name, target))
-
-    def _drop(self, edit: TableEdit, target: bytes, gone: Iterable[Revocation]) -> None:
-        """Take kills out that are in force; each on its own, however many there are beside it."""
-        for revocation in gone:
-            old = edit.get(target) or _NOTHING
-            edit.put(target, entry(killset.without(old.revocations, revocation), old.floors))
-            self.live.drop(revocation.id)
-
-    def _raise_floor(self, edit: TableEdit, floor: Floor) -> None:
-        if self._floor_over(floor.log, floor.iat):
-            return
-        old = edit.get(floor.target) or _NOTHING
-        mine = dict(old.floors)
-        if floor.iat > mine.get(floor.log, ALIVE):
-            mine[floor.log] = floor.iat
-            edit.put(floor.target, entry(old.revocations, tuple(sorted(mine.items()))))
-            self._expiry.add(floor.log, floor.iat + FLOOR_LIFE_S, floor.target, None)
-
     # --- the horizon ---
 
     def advance_horizon(self, head: Head, closed: Iterable[str] = ()) -> bool:
@@ -365,30 +274,6 @@ class Replica:
                 self.horizons[log] = head.horizon
                 self._purge(log, head.horizon)
         return self.table is not before
-
-    def _purge(self, log: str, horizon: int) -> None:
-        due = self._expiry.due(log, horizon)
-        if not due:
-            return
-        edit = TableEdit(self.table)
-        for target, name in due:
-            old = edit.get(target)
-            if old is None:
-                continue
-            if name is None:
-                floors = tuple(f for f in old.floors if not self._floor_over(*f))
-                edit.put(target, entry(old.revocations, floors))
-            else:
-                found = killset.find(old.revocations, name)
-                self._drop(edit, target, [r for r in found if self._expired(r)])
-        self.table = edit.done()
-
-    def _expired(self, revocation: Revocation) -> bool:
-        until = revocation.kill.expires_at
-        return until is not None and until <= self.horizons.get(revocation.id.log, ALIVE)
-
-    def _floor_over(self, log: str, iat: int) -> bool:
-        return iat + FLOOR_LIFE_S <= self.horizons.get(log, ALIVE)
 
     # --- snapshots ---
 
@@ -415,39 +300,11 @@ class Replica:
         return all(cut is None or image.within(log, cut) for log, cut in ends)
 
     def merge(self, image: Image) -> None:
-        """Join another state into this one (I2, last rule).
-
-        In a forked log an id does not say which branch's kill it is, so that "seen, and not live"
-        proves nothing: there the kills of both sides stay, unless named.
-
-        Only for what `accepts` accepts.
-        """
+        """Join another state into this one (`merging`); only for what `accepts` accepts."""
         self._retire(image.retired)
         self.forked |= set(image.forked) | self._conflicts(image)
         edit = TableEdit(self.table)
-        named_there = set(image.named)
-        mine = self.table.size > 0  # at a start there is nothing to compare
-        live_there = {Name(r.id, r.kill.target.digest) for r in image.revocations if mine}
-        for target, old in self.table.items() if mine else ():
-            gone = [
-                r
-                for r in old.revocations
-                if Name(r.id, target) not in live_there
-                and (
-                    Name(r.id, target) in named_there
-                    or (r.id.log not in self.forked and image.seen(r.id))
-                )
-            ]
-            self._drop(edit, target, gone)
-        if mine or self.vector or self.above or self.named or self.forked:
-            for revocation in image.revocations:
-                target = revocation.kill.target.digest
-                key = Name(revocation.id, target)
-                new = revocation.id.log in self.forked or not self.seen(revocation.id)
-                if new and key not in self.named:
-                    self._add(edit, target, revocation)
-        else:
-            self._add_all(edit, image.revocations)
+        self._merge_kills(edit, image)
         for floor in image.floors:
             self._raise_floor(edit, floor)
         for name in image.named:

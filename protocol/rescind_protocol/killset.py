@@ -198,6 +198,17 @@ def _drop(kills: Kills, revocation: Revocation, number: int) -> Kills:
     return tuple(left) if left.size <= FEW else left
 
 
+def differing(one: Kills, other: Kills) -> Iterator[Revocation]:
+    """Yield what is in one of them and not in the other; parts that they share are passed over."""
+    if one is other:
+        return
+    if isinstance(one, Many) and isinstance(other, Many):
+        for mine, theirs in zip(one.parts, other.parts, strict=True):
+            yield from differing(mine, theirs)
+    else:
+        yield from set(one) ^ set(other)
+
+
 def _drop_of_few(few: tuple[Revocation, ...], revocation: Revocation) -> tuple[Revocation, ...]:
     return tuple(r for r in few if r != revocation) if revocation in few else few
 

@@ -42,6 +42,10 @@ class Names:
         self._size += name not in names
         names.add(name)
 
+    def of(self, log: str, seq: int) -> tuple[Name, ...]:
+        """Return what was named in an event that has not come."""
+        return tuple(self._by_event.get((log, seq), ()))
+
     def drop(self, log: str, seq: int) -> None:
         """Forget what was named in this event: it has been seen, with such kills or without."""
         self._size -= len(self._by_event.pop((log, seq), ()))

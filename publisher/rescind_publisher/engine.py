@@ -33,7 +33,7 @@ from rescind_publisher.clock import checked
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.control import ControlServer
 from rescind_publisher.drain import Drain
-from rescind_publisher.errors import BadRequest, NotPermitted, NotRunning, Outdated
+from rescind_publisher.errors import BadRequest, NotPermitted, NotRunning
 from rescind_publisher.fleet import Fleet
 from rescind_publisher.follower import Follower, KnowingFollower, SnapshotFollower
 from rescind_publisher.forks import is_fork
@@ -165,7 +165,7 @@ class Publisher:
             move=self._move,
             shelved=keeper.shelved if keeper is not None else dict,
             fleet=lambda: self.roster.size,
-            heed=self._heed_retirement,
+            heed=self._heed,
         )
         self._trust_post = TrustPost(self._drain.outlets, self._trust)
         self._control: ControlServer | None = None
@@ -300,19 +300,11 @@ class Publisher:
         return Hand(self.sink_names, self._post, self._drain, started)
 
     def _accept(self, order: Order, hand: Hand) -> tuple[Plan, list[Numbered]]:
-        """Plan and commit; again, where kills to be ended have got new ids in between."""
-        while True:
-            moves = self._ledger.moves
-            plan = self._plan(order)
-            check_rights(plan, self._signer, approved=self._voice.approver is not None)
-            if plan.retires:
-                return plan, self._ledger.retire(plan.retires, hand.committed)
-            try:
-                return plan, self._ledger.accept(
-                    plan.changes, hand.committed, moves=moves, found=hand.found
-                )
-            except Outdated:
-                continue
+        plan = self._plan(order)
+        check_rights(plan, self._signer, approved=self._voice.approver is not None)
+        if plan.retires:
+            return plan, self._ledger.retire(plan.retires, hand.committed)
+        return plan, self._ledger.accept(plan.changes, hand.committed, found=hand.found)
 
     def _move(self) -> None:
         """Say the kills of old logs again in the current one, where they are too many (blocks)."""
@@ -394,6 +386,15 @@ class Publisher:
         except TimeoutError:
             return dict.fromkeys(self.sink_names, "not in time; it is tried again")
 
+    def _heed(self) -> None:
+        """Hear what others have ended of our kills, and whether they have retired us (blocks)."""
+        followed = (
+            self._follower.capture() if isinstance(self._follower, SnapshotFollower) else None
+        )
+        if followed is not None:
+            self._ledger.heed(followed)
+        self._heed_retirement()
+
     def _heed_retirement(self) -> None:
         """Where others have taken us for gone, say our own again in a new log (blocks)."""
         if not isinstance(self._follower, KnowingFollower):
@@ -419,9 +420,14 @@ class Publisher:
         warnings: tuple[str, ...] = ()
         if not self._follower.wait_synced(order.timeout_s):
             warnings = ("the view is not complete: kills by other publishers may live on",)
+        known = self._follower.known() if isinstance(self._follower, KnowingFollower) else None
+        all_ours = known is not None and self._ledger.heard_all(known.positions.vector)
         followed = self._follower.view.published.table.get(order.target.digest)
         others = followed.revocations if followed else ()
-        return [*own, *(r for r in others if not self._ledger.knows(r.id.log))], warnings
+        # Of our own the view may be behind. Where it is not, and shows a kill that we have ended,
+        # what ended it is void: we were retired meanwhile.
+        said = [r for r in others if all_ours or not self._ledger.knows(r.id.log)]
+        return list({r.id: r for r in (*own, *said)}.values()), warnings
 
     def live(self, target: Target) -> tuple[Revocation, ...]:
         """Own kills in force on a target."""

@@ -88,12 +88,6 @@ class ClockWrong(RescindError):
     code = "CLOCK_WRONG"
 
 
-class Outdated(RescindError):
-    """The order was planned for a state that has passed; it is planned again."""
-
-    code = "OUTDATED"
-
-
 class NotRunning(RescindError):
     """The publisher is not started, was closed, or belongs to the process before a fork."""
 

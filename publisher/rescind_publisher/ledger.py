@@ -10,14 +10,12 @@ to the broker does not wait for that.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
 
 import msgspec
 
 from rescind_protocol import events
-from rescind_protocol.changes import Change, Kill, Retire, Retract, Revocation
+from rescind_protocol.changes import Change, Kill, Retire, Retract, Revocation, RevocationId
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_protocol.events import Event
@@ -28,11 +26,13 @@ from rescind_protocol.targets import Target
 from rescind_protocol.trust import LOG_PREFIX_CHARS, Trust
 from rescind_publisher import chain, moving, repeats
 from rescind_publisher.chain import Chain, Numbered, Standing, Voice
-from rescind_publisher.clock import NOTHING, Count, Horizon, Measured, checked
-from rescind_publisher.errors import Outdated, QuotaExceeded, SpoolFailed
+from rescind_publisher.clock import Count, Horizon, Measured, checked
+from rescind_publisher.elsewhere import Elsewhere
+from rescind_publisher.errors import QuotaExceeded, SpoolFailed
 from rescind_publisher.follower import Captured
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.spool import Marks
+from rescind_publisher.store import Store
 
 HandOver = Callable[[list[Numbered]], None]
 """Sends what is accepted."""
@@ -45,46 +45,6 @@ _NO_QUOTA = 2**62
 _NOTHING_SHELVED: Mapping[str, int] = MappingProxyType({})
 SPENT_LOGS_HEADED = 128
 """Logs with nothing left in force that heads go on to name, the newest; a head holds about 500."""
-
-
-class Store(Protocol):
-    """What a ledger needs of a spool: `append` commits, and what it committed stays."""
-
-    directory: Path
-    """Where it lies, for sentences."""
-
-    @property
-    def horizon(self) -> int:
-        """The newest horizon that may have been signed (unix seconds)."""
-        ...
-
-    @property
-    def measured(self) -> Measured:
-        """What was committed with it."""
-        ...
-
-    def append(self, made: list[Numbered]) -> None:
-        """Commit events of one log; raises `SpoolFailed`, the events may then lie there or not."""
-
-    def positions(self) -> dict[str, Position]:
-        """Newest number and digest of each log."""
-        ...
-
-    def read(self, log: str, after: int, limit: int) -> list[Record]:
-        """Up to `limit` events of a log beyond number `after`, in order."""
-        ...
-
-    def drop(self, logs: Iterable[str]) -> None:
-        """Forget whole logs."""
-
-    def save_horizon(self, horizon: int, measured: Measured = NOTHING) -> None:
-        """Commit a horizon before it is signed, with what was measured until then."""
-
-    def save_marks(self, marks: Iterable[Marks]) -> None:
-        """Save how far the sinks got."""
-
-    def checkpoint(self) -> None:
-        """Tidy up, off the path of a kill."""
 
 
 class Ledger:
@@ -101,8 +61,6 @@ class Ledger:
         """Own logs that end before their newest event: we were taken for gone."""
         self._ended_in: dict[str, dict[str, int]] = {}
         """Log -> the logs in which its kills were ended, with the number of the last such event."""
-        self.moves = 0
-        """How often old kills got new ids; an order to end kills is planned for one such state."""
         self._unjoined: list[Numbered] = []
         self._doubted = 0
         """Kills whose commit failed in this run: the disk has them or not, a start finds out."""
@@ -112,6 +70,7 @@ class Ledger:
         for log, at in self._positions.items():
             self._rebuild(log, at)
         self._purge()
+        self._elsewhere = Elsewhere(self._replica, voice.key.kid)
 
     @property
     def log(self) -> str:
@@ -170,23 +129,20 @@ class Ledger:
         changes: tuple[Change, ...],
         hand_over: HandOver,
         *,
-        moves: int | None = None,
         found: Found | None = None,
     ) -> list[Numbered]:
         """Commit changes as events, and return the events in which they stand (I1).
 
         A kill that one in force covers stands in that one's event, of which only such kills are
-        returned; nothing is signed for it. `moves` is that of the state they were planned for:
-        `Outdated` if there is a newer one. Raises `QuotaExceeded`, `ClockWrong`, `TooLarge` or
-        `SpoolFailed`: nothing was accepted.
+        returned; nothing is signed for it. `found` hears of those events before the new ones are
+        handed over. Raises `QuotaExceeded`, `ClockWrong`, `TooLarge` or `SpoolFailed`: nothing was
+        accepted.
         """
         with self._lock:
-            if moves not in (None, self.moves):
-                raise Outdated("old kills have got new ids meanwhile")
             self._join()
             fresh, living = repeats.split(changes, self._cover)
             self._check_quota(fresh)
-            old = self._events_of(living)
+            old = repeats.events_of(living, self._spool.read, self._voice)
             if found is not None:
                 found(old)
             if not fresh:
@@ -213,28 +169,6 @@ class Ledger:
             signer.kid != mine and signer.rights.permit(end)
             for signer in self._trust.signers.values()
         )
-
-    def _events_of(self, living: Iterable[Revocation]) -> list[Numbered]:
-        by_event: dict[tuple[str, int], list[Revocation]] = {}
-        for each in living:
-            by_event.setdefault((each.id.log, each.id.seq), []).append(each)
-        return [self._event_of(log, seq, some) for (log, seq), some in by_event.items()]
-
-    def _event_of(self, log: str, seq: int, some: list[Revocation]) -> Numbered:
-        """Return an event of ours as it lies in the spool, with nothing but these kills."""
-        (record,) = self._spool.read(log, seq - 1, 1)
-        event = Event(
-            log=log,
-            seq=seq,
-            prev=b"",
-            digest=events.digest_of(record.raw),
-            publisher=self._voice.publisher,
-            quota=self._voice.quota,
-            at=some[0].at,
-            changes=tuple((each.id.index, each.kill) for each in some),
-            void=0,
-        )
-        return Numbered(event, record.raw)
 
     def believe(self, trust: Trust, voice: Voice) -> None:
         """Name a newer trust in heads from now on; `voice` has the quota that it grants."""
@@ -308,7 +242,26 @@ class Ledger:
     def _join(self) -> None:
         for each in self._unjoined:
             self._apply(each.event)
+            for index, change in each.event.changes:
+                name = RevocationId(each.event.log, each.event.seq, index)
+                if isinstance(change, Kill):
+                    self._elsewhere.said(*self._replica.find(change.target.digest, name))
         self._unjoined.clear()
+
+    def heed(self, followed: Captured) -> int:
+        """Hear what others have ended of our kills; how many ended, or live again, by that."""
+        with self._lock:
+            self._join()
+            return self._elsewhere.heed(followed)
+
+    def heard_all(self, vector: Mapping[str, Position]) -> bool:
+        """Whether a state has every event of ours that counts: what lives there, lives."""
+        with self._lock:
+            return all(
+                vector.get(log, START).seq >= at.seq
+                for log, at in self._positions.items()
+                if log not in self._cut
+            )
 
     def _apply(self, event: Event) -> None:
         self._replica.apply(_accepted(event))
@@ -429,7 +382,6 @@ class Ledger:
             batches = list(chain.bundles(moving.groups(some, followed, permit)))
             if not batches:
                 return []
-            self.moves += 1
             return self._commit(batches, hand_over)
 
     def say_again(
@@ -454,7 +406,6 @@ class Ledger:
             live = moving.in_force(self._replica.table)
             some = [r for log in new for r in live.get(log, ()) if r.id.seq > cuts[log].seq]
             batches = list(chain.bundles(moving.groups(some, None, permit)))
-            self.moves += 1
             return self._commit(batches, hand_over) if batches else []
 
     def review(
@@ -493,6 +444,7 @@ class Ledger:
             self._spool.drop(gone)
             for log in gone:
                 del self._positions[log]
+            self._elsewhere.forget(set(gone))
         return gone
 
     def _needless(self, log: str, left: set[str], shelved: Mapping[str, int]) -> bool:

@@ -6,14 +6,19 @@ end with a head too large to sign: the fleet stale for good.
 
 A move is one new kill of the same target, effect and expiry, and a retraction of the old id, which
 leaves no floor. Both are in *one event*: whoever has heard of the end has the new kill (in two
-events, the second one heard first would let a dead badge live). What another publisher has ended
-meanwhile is not said again, for that would kill what somebody has reinstated.
+events, the second one heard first would let a dead badge live). To the join it is a rename, so that
+whatever ends the old id, before or after, ends the new one (`rescind_protocol.renames`); each move
+names all ids by which the kill went, for a retirement may void the moves in between. What another
+publisher is known to have ended is not said again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rescind_protocol import killset
-from rescind_protocol.changes import Change, Retract, Revocation
+from rescind_protocol.changes import Change, Retract, Revocation, RevocationId
+from rescind_protocol.killset import Kills
+from rescind_protocol.limits import MAX_NAMES
+from rescind_protocol.renames import MOVED
 from rescind_protocol.table import Table
 from rescind_publisher.follower import Captured
 
@@ -24,7 +29,6 @@ CROWDED = 256
 """Logs a head may name before nothing is waited for any more: a head holds about 500."""
 AT_ONCE = 1024
 """Kills moved in one step: under a megabyte, and some milliseconds of the ledger's lock."""
-REASON = "moved"
 
 Group = tuple[Change, ...]
 Permit = Callable[[Change], bool]
@@ -65,8 +69,8 @@ def groups(
     for revocation in some:
         end = Retract(
             target=revocation.kill.target,
-            names=(revocation.id,),
-            reason=REASON,
+            names=(revocation.id, *revocation.was)[:MAX_NAMES],
+            reason=MOVED,
             actor=revocation.kill.actor,
         )
         group: Group = (end,) if _ended(revocation, followed) else (revocation.kill, end)
@@ -79,7 +83,12 @@ def _ended(revocation: Revocation, followed: Captured | None) -> bool:
     if followed is None or not followed.positions.seen(revocation.id):
         return False
     entry = followed.table.get(revocation.kill.target.digest)
-    return entry is None or not killset.find(entry.revocations, revocation.id)
+    return entry is None or not lives(entry.revocations, revocation.id)
+
+
+def lives(kills: Kills, name: RevocationId) -> bool:
+    """Whether a kill is in force by this id, or goes on by a newer one."""
+    return bool(killset.find(kills, name)) or any(name in each.was for each in kills)
 
 
 def _forked(revocation: Revocation, followed: Captured | None) -> bool:

@@ -50,7 +50,8 @@ def end(
             "mistake, else let the agent fetch a new badge"
         )
     live = tuple(live)
-    names = tuple(sorted({revocation.id for revocation in live}))
+    # Also the ids by which it went before it was moved: what moved it may be void somewhere.
+    names = tuple(sorted({name for each in live for name in (each.id, *each.was)}))
     if not names:
         raise NothingLive("; ".join([f"no kill of {target} is in force", *warnings]))
     floor = request.floor if request.floor is not None else _floor(live, now)

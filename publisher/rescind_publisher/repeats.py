@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rescind_protocol import killset
 from rescind_protocol.changes import Change, Effect, Kill, Revocation, RevocationId
+from rescind_protocol.events import Event, digest_of
 from rescind_protocol.killset import ALL, Kills
 from rescind_protocol.targets import Target
-from rescind_publisher.chain import Numbered
+from rescind_publisher.chain import Numbered, Voice
+from rescind_publisher.sinks.base import Record
 
 Living = Callable[[Target], Iterable[Revocation]]
 """The kills of a target that a repeated one may rely on."""
@@ -111,3 +113,31 @@ def ids_of(changes: Sequence[Change], made: Iterable[Numbered]) -> tuple[Revocat
         )
         for change in changes
     )
+
+
+Read = Callable[[str, int, int], list[Record]]
+"""Up to so many events of a log beyond a number, as they lie in the spool."""
+
+
+def events_of(living: Iterable[Revocation], read: Read, voice: Voice) -> list[Numbered]:
+    """Return the events of these kills, each with nothing but them."""
+    by_event: dict[tuple[str, int], list[Revocation]] = {}
+    for each in living:
+        by_event.setdefault((each.id.log, each.id.seq), []).append(each)
+    return [_event_of(log, seq, some, read, voice) for (log, seq), some in by_event.items()]
+
+
+def _event_of(log: str, seq: int, some: list[Revocation], read: Read, voice: Voice) -> Numbered:
+    (record,) = read(log, seq - 1, 1)
+    event = Event(
+        log=log,
+        seq=seq,
+        prev=b"",
+        digest=digest_of(record.raw),
+        publisher=voice.publisher,
+        quota=voice.quota,
+        at=some[0].at,
+        changes=tuple((each.id.index, each.kill) for each in some),
+        void=0,
+    )
+    return Numbered(event, record.raw)

@@ -87,7 +87,7 @@ TABLE = (
     Row(
         Fault.WRONG_SUM,
         "all events are equal and the sum of live kills is not; an alarm and no outage",
-        "with the next change of either side, if two publishers spoke at once; else a defect",
+        "with the first head that agrees: a defect, of whoever signs the sums or of this host",
     ),
     Row(
         Fault.STREAM_REWOUND,

@@ -55,6 +55,7 @@ from rescind_subscriber.listeners import (
     held_by,
 )
 from rescind_subscriber.newest import Heard, Newest, Proof
+from rescind_subscriber.sums import Sums
 
 _IN_FORCE = (Outcome.APPLIED, Outcome.FORK)
 _HEAD_FAULTS = {
@@ -94,6 +95,7 @@ class Reconciler:
         self._newest = Newest()
         self._horizons = Horizons()
         self._lateness = Lateness()
+        self._sums = Sums()
         self._uncovered: set[str] = set()
         """Publishers whose newest head names events that have not come."""
         self._verified: OrderedDict[bytes, None] = OrderedDict()
@@ -331,19 +333,26 @@ class Reconciler:
             return False
         self.heads.add("covered")
         self._uncovered.discard(publisher)
-        if self.joined.target.agrees(heard.head) is False:
-            # All of it is signed and chained: a difference is a bug or a concurrent
-            # reinstatement by another publisher, worth an alarm and no outage (red-team A3.4).
-            self.heads.add("disagreed")
-            self._say(
-                Fault.WRONG_SUM,
-                f"publisher {publisher}: all its events are here, its sum of live kills differs",
-            )
+        self._compare_sums(publisher, heard.head)
         self._proofs[publisher] = Proof(heard.head.time_s, heard.boot - heard.age_s)
         if self.joined.rebuilding:
             self._settle()
         self._freshen()
         return True
+
+    def _compare_sums(self, publisher: str, head: Head) -> None:
+        proofs = [self._proofs.get(name) for name in self.joined.required if name != publisher]
+        if self._sums.is_wrong(
+            publisher,
+            head.time_s,
+            agrees=self.joined.target.agrees(head),
+            others=[None if proof is None else proof.wall for proof in proofs],
+        ):
+            self.heads.add("disagreed")
+            self._say(
+                Fault.WRONG_SUM,
+                f"publisher {publisher}: all its events are here, its sum of live kills differs",
+            )
 
     def _note_uncovered(self, publisher: str, head: Head) -> None:
         """Keep the books on a head that is no proof: of other bytes, or of events not here yet."""

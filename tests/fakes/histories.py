@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
 
+from rescind_protocol import renames
 from rescind_protocol.changes import Change, Effect, Kill, Reinstate, Retract, RevocationId
 from rescind_protocol.events import GENESIS, Event
 from rescind_protocol.heads import Head, Position
 from rescind_protocol.image import Image, id_number
 from rescind_protocol.join import FLOOR_LIFE_S, Replica
 from rescind_protocol.limits import DEFAULT_QUOTA
+from rescind_protocol.renames import MOVED
 from rescind_protocol.table import ALIVE, ALL
 from rescind_protocol.targets import Target, agent, everyone, session
 from tests.fakes.fabric import PUBLISHER, SECOND, log_id
@@ -69,9 +72,9 @@ _changes = (
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Event]:
+def histories(draw: st.DrawFn, *, moves: bool = True) -> list[Event]:
     """All events of up to three logs, each contiguous; most reinstatements name a kill in them."""
-    said = {
+    said: dict[Place, Any] = {
         (log, number + 1): draw(st.lists(_changes, min_size=1, max_size=3))
         for log in LOGS
         for number in range(draw(st.integers(0, MAX_EVENTS)))
@@ -83,10 +86,49 @@ def histories(draw: st.DrawFn) -> list[Event]:
         if isinstance(change, Kill)
     ]
     aims = st.sampled_from([*kills, *kills, None] if kills else [None])
-    return [
-        event_of(log, seq, *(_aim(change, draw(aims)) for change in changes))
-        for (log, seq), changes in said.items()
-    ]
+    said = {
+        place: tuple(_aim(change, draw(aims)) for change in changes)
+        for place, changes in said.items()
+    }
+    if moves:
+        _move_some(draw, said, kills)
+    return [event_of(log, seq, *changes) for (log, seq), changes in said.items()]
+
+
+Place = tuple[str, int]
+
+
+def _move_some(
+    draw: st.DrawFn,
+    said: dict[Place, tuple[Change, ...]],
+    kills: list[tuple[RevocationId, Target]],
+) -> None:
+    """Put moves into events that are there: of kills of the same key, moved ones among them.
+
+    Some of what was not there, or with another expiry, as only a broken publisher says.
+    """
+    mine = [place for place in said if place[0] in LOGS[:2]]
+    names = [name for name, _ in kills if name.log in LOGS[:2]]
+    for place in draw(st.lists(st.sampled_from(mine), max_size=5)) if mine else ():
+        older = [name for name in names if (name.log, name.seq) != place]
+        name = draw(st.sampled_from(older) | _ids if older else _ids)
+        if name.log not in LOGS[:2] or (name.log, name.seq) == place:
+            continue
+        kill = _said_at(said, name) or draw(_kills)
+        if draw(st.integers(0, 9)) == 0:
+            kill = msgspec.structs.replace(
+                kill, expires_at=draw(st.none() | st.sampled_from(TIMES))
+            )
+        more = draw(st.lists(st.sampled_from(older), max_size=1)) if older else []
+        end = Retract(target=kill.target, names=(name, *more), reason=MOVED)
+        names.append(RevocationId(*place, len(said[place])))
+        said[place] = (*said[place], kill, end)
+
+
+def _said_at(said: dict[Place, tuple[Change, ...]], name: RevocationId) -> Kill | None:
+    changes = said.get((name.log, name.seq), ())
+    found = changes[name.index] if name.index < len(changes) else None
+    return found if isinstance(found, Kill) else None
 
 
 def _aim(change: Change, at: tuple[RevocationId, Target] | None) -> Change:
@@ -118,6 +160,22 @@ def state(image: Image) -> tuple[object, ...]:
     )
 
 
+def _class(moves: list[renames.Rename], name: RevocationId, target: Target) -> set[RevocationId]:
+    """Return all ids by which the kill goes or went."""
+    ids = {name}
+    while (
+        more := {
+            each
+            for move in moves
+            if move.kill.target == target and not ids.isdisjoint((move.id, *move.names))
+            for each in (move.id, *move.names)
+        }
+        - ids
+    ):
+        ids |= more
+    return ids
+
+
 @dataclass
 class Model:
     """What must hold of a replica that knows a set of events and horizons; no order, no merging."""
@@ -132,15 +190,43 @@ class Model:
             self.horizons[log] = max(until, self.horizons.get(log, ALIVE))
 
     def live(self) -> list[tuple[RevocationId, Kill]]:
-        """Every kill that is neither named nor expired."""
+        """Every kill that goes by no newer id, and of whose ids none is over."""
         said = [(e, i, c) for e in self.events for i, c in e.changes]
-        named = {(n, c.target) for _, _, c in said if not isinstance(c, Kill) for n in c.names}
-        kills = [(RevocationId(e.log, e.seq, i), c) for e, i, c in said if isinstance(c, Kill)]
+        moves = [move for e in self.events for move in renames.of_event(e).values()]
+        ends = {(m.id.log, m.id.seq, m.id.index + 1) for m in moves}
+        named = {
+            (n, c.target)
+            for e, i, c in said
+            if not isinstance(c, Kill) and (e.log, e.seq, i) not in ends
+            for n in c.names
+        }
+        kills = {RevocationId(e.log, e.seq, i): c for e, i, c in said if isinstance(c, Kill)}
+        older = {(n, move.kill.target) for move in moves for n in move.names}
         return [
             (name, kill)
-            for name, kill in kills
-            if (name, kill.target) not in named and not self._over(name.log, kill.expires_at)
+            for name, kill in kills.items()
+            if (name, kill.target) not in older
+            and not self._class_over(_class(moves, name, kill.target), kill, kills, named)
         ]
+
+    def _class_over(
+        self,
+        ids: set[RevocationId],
+        kill: Kill,
+        kills: dict[RevocationId, Kill],
+        named: set[tuple[RevocationId, Target]],
+    ) -> bool:
+        """Whether any of these ids is named, expired, or not the kill that it should be."""
+        seen = {(e.log, e.seq) for e in self.events}
+        for name in ids:
+            found = kills.get(name)
+            if (name, kill.target) in named or self._over(name.log, kill.expires_at):
+                return True
+            if (name.log, name.seq) in seen and (
+                found is None or (found.target, found.expires_at) != (kill.target, kill.expires_at)
+            ):
+                return True
+        return False
 
     def _over(self, log: str, until: int | None) -> bool:
         return until is not None and until <= self.horizons.get(log, ALIVE)

@@ -14,7 +14,6 @@ from rescind_protocol.table import Table
 from rescind_publisher import chain, moving
 from rescind_publisher import ledger as ledger_module
 from rescind_publisher.chain import Chain, Numbered
-from rescind_publisher.errors import Outdated
 from rescind_publisher.moving import groups
 from rescind_subscriber.capture import Captured
 from rescind_subscriber.memory import positions_of
@@ -189,14 +188,78 @@ def test_without_the_followed_state_only_in_need(
 
 
 @pytest.mark.usefixtures("few")
-def test_an_order_planned_before_a_move_is_refused(bench: Bench) -> None:
-    """Else it would end the old ids, say so, and leave the moved kill in force."""
+def test_an_order_planned_before_a_move_ends_the_kill(bench: Bench) -> None:
+    """It names the old id alone, and the move is a rename."""
     restarts(bench, 6, None)
-    moves = bench.ledger.moves
     (planned,) = bench.ledger.live(target(0)) or bench.ledger.live(target(1))
     move(bench)
-    order = (Retract(target=planned.kill.target, names=(planned.id,)),)
-    with pytest.raises(Outdated):
-        bench.ledger.accept(order, bench.handed.extend, moves=moves)
-    bench.say(*order)  # control: unchecked, the kill lives on
-    assert bench.ledger.live(planned.kill.target)
+    (moved,) = bench.ledger.live(planned.kill.target)
+    assert moved.id != planned.id
+    assert moved.was == (planned.id,)
+    bench.say(Retract(target=planned.kill.target, names=(planned.id,)))
+    assert bench.ledger.live(planned.kill.target) == ()
+    assert bench.other.table.get(planned.kill.target.digest) is None
+    assert bench.agrees()
+
+
+@pytest.mark.usefixtures("few")
+def test_a_move_and_a_reinstatement_at_the_same_moment(bench: Bench) -> None:
+    """The other publisher knew the old id alone: the agent lives, also for the one who moved it."""
+    bench.say(Kill(target=target(99)))
+    (kill,) = bench.ledger.live(target(99))
+    restarts(bench, 6, None)
+    other = Log(key=SECOND, publisher="soc-b")
+    ended = other.event(Reinstate(target=target(99), names=(kill.id,), floor=NOW))
+    made = move(bench)
+    assert made
+    bench.other.apply(ended)
+    found = bench.other.table.get(target(99).digest)
+    assert found is not None
+    assert list(found.revocations) == []
+    held = bench.ledger.live_count
+    assert bench.ledger.heed(captured(bench.other)) == 1
+    assert bench.ledger.live(target(99)) == ()
+    assert bench.ledger.live_count == held - 1
+    assert bench.agrees()
+
+
+def test_what_another_publisher_has_ended_takes_no_place_and_is_in_no_sum(bench: Bench) -> None:
+    """Until then the sums are not compared: nobody is at fault. What was void comes back."""
+    kill = bench.say(Kill(target=target(1)))
+    bench.say(Kill(target=target(2)))
+    before = captured(bench.other)
+    other = Log(key=SECOND, publisher="soc-b")
+    bench.other.apply(other.event(Reinstate(target=target(1), names=(kill,), floor=NOW)))
+    assert bench.other.agrees(bench.head()) is None
+    bench.ledger.heed(captured(bench.other))
+    assert bench.ledger.live_count == 1
+    assert bench.agrees()
+    bench.ledger.heed(before)  # what ended it was void, and the view was built anew
+    assert bench.ledger.live_count == 2
+    assert [r.id for r in bench.ledger.live(target(1))] == [kill]
+
+
+def test_a_start_hears_of_what_was_ended_before(bench: Bench) -> None:
+    """Also where the followed view never showed the kill: its end came first."""
+    kill = bench.say(Kill(target=target(1)))
+    bench.say(Kill(target=target(2)))
+    other = Log(key=SECOND, publisher="soc-b")
+    bench.other.apply(other.event(Reinstate(target=target(1), names=(kill,), floor=NOW)))
+    bench.reopen()
+    assert bench.ledger.live_count == 2
+    assert bench.ledger.heed(captured(bench.other)) == 1
+    assert bench.ledger.live_count == 1
+    assert bench.agrees()
+
+
+def test_a_copy_of_a_spool_does_not_end_what_was_moved_without_it(bench: Bench) -> None:
+    """The followed view has the kill by a newer id that this spool has never seen."""
+    bench.say(Kill(target=target(1)))
+    (kill,) = bench.ledger.live(target(1))
+    newer = Log(key=VOICE.key, publisher="soc", run="a run that the copy lacks")
+    (group,) = groups([kill], None, anything)
+    bench.other.apply(newer.event(*group))
+    (said,) = groups([kill], captured(bench.other), anything)
+    assert [type(change) for change in said] == [Kill, Retract]
+    assert bench.ledger.heed(captured(bench.other)) == 0
+    assert len(bench.ledger.live(target(1))) == 1

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from rescind_guard import View
 from rescind_protocol import events
 from rescind_protocol.changes import Kill, Retract
 from rescind_protocol.heads import Position
@@ -12,21 +13,22 @@ from rescind_protocol.image import Image, Link
 from rescind_protocol.join import Replica
 from rescind_protocol.positions import START, to_text
 from rescind_protocol.trust import ALL_RIGHTS, Rights
-from rescind_publisher import retiring
+from rescind_publisher import plans, retiring
 from rescind_publisher.chain import Numbered
-from rescind_publisher.errors import BadRequest, NotPermitted
+from rescind_publisher.errors import BadRequest, NothingLive, NotPermitted
 from rescind_publisher.plans import Plan
-from rescind_publisher.requests import RetireRequest
+from rescind_publisher.requests import EndRequest, RetireRequest
 from rescind_publisher.rights import check_rights
 from rescind_publisher.switch import KillSwitch
 from rescind_subscriber.known import Heard, Known
-from tests.fakes.fabric import PUBLISHER, SECOND, Log, head_of, log_id, make_trust, retirement
+from tests.fakes.fabric import NOW, PUBLISHER, SECOND, Log, head_of, log_id, make_trust, retirement
 from tests.fakes.publishing import publisher, target
 from tests.fakes.sink import FakeSink
-from tests.unit.publisher.test_ledger import Bench
-from tests.unit.publisher.test_moving import anything, dead
+from tests.unit.publisher.test_ledger import Bench, restarts
+from tests.unit.publisher.test_moving import anything, dead, few, move
 
 TRUST = make_trust()
+__all__ = ["few"]
 LOG = log_id(SECOND)
 SILENT_S = 3.0
 
@@ -161,3 +163,60 @@ def test_a_cut_at_the_end_changes_nothing(tmp_path: Path) -> None:
     bench.say(Kill(target=target(1)))
     assert not say_again(bench, ends(bench, 1))
     bench.spool.close()
+
+
+@pytest.mark.usefixtures("few")
+def test_a_move_and_a_retirement_at_the_same_moment(tmp_path: Path) -> None:
+    """The move is beyond the cut: the kill is in force once, and its end ends it everywhere."""
+    bench = Bench(tmp_path)
+    restarts(bench, 6, None)
+    before = {n: bench.ledger.live(target(n)) for n in range(6)}
+    assert move(bench)
+    moved = next(n for n, kills in before.items() if kills != bench.ledger.live(target(n)))
+    cuts = {bench.ledger.log: START}
+    say_again(bench, cuts)
+    (kill,) = bench.ledger.live(target(moved))
+    assert before[moved][0].id in kill.was
+    found = heard(bench, cuts).table.get(target(moved).digest)
+    assert found is not None
+    assert [r.id for r in found.revocations] == [kill.id]
+    request = EndRequest(target=target(moved), retract=True)
+    bench.say(*plans.end(request, [kill], now=NOW).changes)
+    assert heard(bench, cuts).table.get(target(moved).digest) is None
+    bench.spool.close()
+
+
+class Knowing:
+    """A followed view that has everything of ours and shows a kill that we have ended."""
+
+    def __init__(self) -> None:
+        self.state, self.view = Replica(), View()
+        self.view.claim()
+
+    def wait_synced(self, _: float, /) -> bool:
+        """It is complete."""
+        return True
+
+    def known(self) -> Known:
+        """Where all logs stand."""
+        return Known(self.state.image(), {}, ())
+
+    def retired(self, _: str, /) -> dict[str, Position]:
+        """Nobody is retired in here."""
+        return {}
+
+
+def test_a_kill_whose_end_is_void_can_be_ended_again(tmp_path: Path) -> None:
+    """Ended beyond a cut, it lives on elsewhere: it is no answer that no kill is in force."""
+    sink, follower = FakeSink(), Knowing()
+    with KillSwitch(publisher(tmp_path, sink, follower=follower)) as switch:
+        ids = switch.kill(target()).ids
+        event = events.authenticate(sink.store[0] or b"", TRUST)
+        follower.state.apply(event)
+        follower.view.swap(follower.state.table)
+        switch.retract(target())
+        with pytest.raises(NothingLive):  # the view may only be behind
+            switch.retract(target())
+        end = events.authenticate(sink.store[1] or b"", TRUST)
+        follower.state.vector[event.log] = Position(end.seq, end.digest)
+        assert switch.retract(target()).ended == ids
