@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End
-from rescind_guard.integrations import asked, behind, http, lifespan, proven
+from rescind_guard.integrations import asked, behind, cors, http, lifespan, proven
 from rescind_guard.integrations.asked import HEAD, WEBSOCKET
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.errors import CannotGuard
@@ -81,7 +81,7 @@ class GuardASGI:
             raise CannotGuard(f"an ASGI connection of type {scope['type']!r} cannot be guarded")
         questions = self._questions(scope)
         if isinstance(questions, Decision):
-            await refuse(scope, send, questions)
+            await self.refuse(scope, send, questions)
             return
         exempt = all(map(self.exempt.covers, questions))
         outer = proven.of(scope)
@@ -92,7 +92,7 @@ class GuardASGI:
         headers += proven.headers(scope)
         decision = self._decide(headers, questions, exempt=exempt)
         if not decision:
-            await refuse(scope, send, decision)
+            await self.refuse(scope, send, decision)
             return
         kept = [each for each in scope["headers"] if http.is_kept(*each, bearer=self.bearer)]
         found = proven.Proven(
@@ -102,8 +102,21 @@ class GuardASGI:
         if exempt and decision.claims is None:
             await self.app(clean, receive, send)
         else:
-            flow = Flow(self.guard, decision, scope, receive, send)
+            flow = Flow(self.guard, decision, scope, receive, send, refuse=self.refuse)
             await flow.run(partial(self.app, clean))
+
+    async def refuse(self, scope: Scope, send: Send, decision: Decision) -> None:
+        """Send a refusal in place of what was asked for, as the application's CORS layer has it."""
+        if not cors.concerns(scope):
+            await refuse(scope, send, decision)
+            return
+
+        async def refusing(scope: Scope, _: Receive, send: Send) -> None:
+            await refuse(
+                scope, send, decision, cors.on_django(self.app, scope, http.refused(decision))
+            )
+
+        await cors.around(self.app, scope, refusing)(scope, _gone, send)
 
     def _questions(self, scope: Scope) -> tuple[str, ...] | Decision:
         """Return what the scope asks for: once, or with and without a prefix that may count."""
@@ -132,9 +145,16 @@ class GuardASGI:
         return found or asked.refusal("nothing is asked for")
 
 
-async def refuse(scope: Scope, send: Send, decision: Decision) -> None:
-    """Send a refusal in place of what was asked for."""
-    answer = http.refused(decision)
+async def _gone() -> Message:
+    """Whoever refuses reads no body."""
+    return {"type": "http.disconnect"}
+
+
+async def refuse(
+    scope: Scope, send: Send, decision: Decision, answer: http.Answer | None = None
+) -> None:
+    """Send a refusal in place of what was asked for; `answer`: as HTTP has it, if it is known."""
+    answer = answer or http.refused(decision)
     kind = "http.response"
     if scope["type"] == "websocket":
         if _DENIAL not in (scope.get("extensions") or {}):
@@ -168,14 +188,24 @@ class Closes(Protocol):
         """Watch it no more."""
 
 
+Refuse = Callable[[Scope, Send, Decision], Awaitable[None]]
+
+
 class Flow:
     """One admitted connection: what comes in and goes out passes here, and ends here."""
 
     def __init__(
-        self, guard: Watches, decision: Decision, scope: Scope, receive: Receive, send: Send
+        self,
+        guard: Watches,
+        decision: Decision,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        refuse: Refuse = refuse,
     ) -> None:
         self._guard, self._decision, self._scope = guard, decision, scope
-        self._receive, self._send = receive, send
+        self._receive, self._send, self._refuse = receive, send, refuse
         self._held: Message | None = None
         """The start of a response, until there is a first part of its body to look at. That of an
         event stream is not held: its first event may be hours away, its reader waits for the start.
@@ -298,7 +328,7 @@ class Flow:
         """Answer with the refusal if nothing was sent yet; say no more after that."""
         if self._refusal is not None and not self._started:
             self._started = self._done = True
-            await refuse(self._scope, self._send, self._refusal)
+            await self._refuse(self._scope, self._send, self._refusal)
 
     async def _finish(self) -> None:
         """End what was cut off so that it does not look complete; events have no end to miss."""

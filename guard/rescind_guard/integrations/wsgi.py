@@ -8,10 +8,11 @@ ends with the next part that the application gives; an idle one cannot be interr
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from rescind_guard.decision import Decision
-from rescind_guard.integrations import asked, behind, carriage, http, proven
+from rescind_guard.integrations import asked, behind, carriage, cors, http, proven
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.exempt import Exemptions
 from rescind_guard.integrations.http import Guards, Header
@@ -24,7 +25,6 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 ENVIRON_KEY = "rescind.decision"
 _PREFIX = "HTTP_"
-_STATUS = {401: "401 Unauthorized", 403: "403 Forbidden", 503: "503 Service Unavailable"}
 
 
 class CutOff(RescindError):
@@ -54,7 +54,7 @@ class GuardWSGI:
         """Admit the request, run the application, look at all it returns."""
         question = self._question(environ)
         if isinstance(question, Decision):
-            return _refuse(question, environ, start_response)
+            return self.refuse(question, environ, start_response)
         exempt = self.exempt.covers(question)
         outer = proven.of(environ)
         if outer is not None and outer.settles(self.guard, (question,), exempt=exempt):
@@ -63,7 +63,7 @@ class GuardWSGI:
         tool = asked.without_slash(question) if self._is_lenient() else question
         decision = http.decide(self.guard, headers, tool=tool, bearer=self.bearer, exempt=exempt)
         if not decision:
-            return _refuse(decision, environ, start_response)
+            return self.refuse(decision, environ, start_response)
         clean = {name: said for name, said in environ.items() if self._is_kept(name, said)}
         clean[ENVIRON_KEY] = decision
         clean[proven.KEY] = proven.Proven(
@@ -71,8 +71,17 @@ class GuardWSGI:
         )
         if exempt and decision.claims is None:  # exempt is not immune: a good badge may be killed
             return self.app(clean, start_response)
-        answer = _Answer(self.guard, decision, environ, start_response)
+        answer = _Answer(self, decision, environ, start_response)
         return answer.parts(self.app(clean, answer.start))
+
+    def refuse(
+        self, decision: Decision, environ: Environ, start_response: StartResponse
+    ) -> list[bytes]:
+        """Answer with a refusal, as the application's CORS layer has it."""
+        answer = cors.on_wsgi(self.app, environ, http.refused(decision))
+        status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
+        start_response(status, list(answer.headers))
+        return [] if environ.get("REQUEST_METHOD") == asked.HEAD else [answer.body]
 
     def _is_lenient(self) -> bool:
         """Whether Flask takes a path with and without a slash at its end for one route."""
@@ -105,19 +114,13 @@ def _headers(environ: Environ) -> list[Header]:
     return [(name, str(said)) for name, said in found if name in wanted]
 
 
-def _refuse(decision: Decision, environ: Environ, start_response: StartResponse) -> list[bytes]:
-    answer = http.refused(decision)
-    start_response(_STATUS[answer.status], list(answer.headers))
-    return [] if environ.get("REQUEST_METHOD") == asked.HEAD else [answer.body]
-
-
 class _Answer:
     """The response of one admitted request: held back until its first part is looked at."""
 
     def __init__(
-        self, guard: Guards, decision: Decision, environ: Environ, start: StartResponse
+        self, at: GuardWSGI, decision: Decision, environ: Environ, start: StartResponse
     ) -> None:
-        self._guard, self._decision, self._environ, self._start = guard, decision, environ, start
+        self._at, self._decision, self._environ, self._start = at, decision, environ, start
         self._held: tuple[Any, ...] | None = None
         self._write: Write | None = None
 
@@ -152,12 +155,12 @@ class _Answer:
                 found.close()
 
     def _refusal(self) -> Decision | None:
-        now = http.safely(lambda: self._guard.recheck(self._decision))
+        now = http.safely(lambda: self._at.guard.recheck(self._decision))
         return None if now else now
 
     def _withhold(self, refusal: Decision) -> list[bytes]:
         if self._write is None:
-            return _refuse(refusal, self._environ, self._start)
+            return self._at.refuse(refusal, self._environ, self._start)
         if _is_event_stream(self._held):
             return []  # events have no end to miss
         raise CutOff(refusal.reason)
