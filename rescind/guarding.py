@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from rescind import routes
+from rescind import at_router, routes
 from rescind.interfaces import Kind
 from rescind.interfaces import is_asgi as _is_async
 from rescind.sidecar import Sidecar
@@ -63,6 +63,7 @@ def wrap(
     all_exempt = Exemptions(exempt, lambda: _decorated(app, guarded))
     sidecar = Sidecar(policy=policy, **settings)
     guarded: GuardASGI | GuardWSGI = put(app, sidecar.guard, bearer=bearer, exempt=all_exempt)
+    at_router.put(app, guarded)
     _follow(sidecar)
     return guarded
 
@@ -104,6 +105,7 @@ def _no_exemptions(exempt: Mapping[str, str] | None) -> None:
 def _starlette(app: Any, guard: Any, *, bearer: Bearer, exempt: Mapping[str, str] | None) -> None:
     _refuse_second(any(each.cls is GuardASGI for each in app.user_middleware))
     known = routes.exemptions(app, exempt)
+    at_router.put(app, GuardASGI(app, guard, bearer=bearer, exempt=known))
     try:
         app.add_middleware(GuardASGI, guard=guard, bearer=bearer, exempt=known)
     except RuntimeError as error:
@@ -123,6 +125,7 @@ def _flask(app: Any, guard: Any, *, bearer: Bearer, exempt: Mapping[str, str] | 
     _refuse_second(isinstance(app.wsgi_app, GuardWSGI))
     known = routes.exemptions(app, exempt)
     app.wsgi_app = GuardWSGI(app.wsgi_app, guard, bearer=bearer, exempt=known)
+    at_router.put(app, app.wsgi_app)
 
 
 def _refuse_second(guarded: bool) -> None:  # noqa: FBT001 - the question itself

@@ -94,9 +94,8 @@ def complaints(app: Any) -> list[str]:
     said = outside(app)
     said += [_needless(routes, at) for at, each in enumerate(routes) if reason_of(each.function)]
     guards = {id(guard): guard for each in routes for guard in each.guards}
-    return [*filter(None, said)] + [
-        line for guard in guards.values() for line in _idle(guard, routes)
-    ]
+    said += [line for guard in guards.values() for line in _idle(guard, routes)]
+    return [*dict.fromkeys(filter(None, said))]  # a guard stands at the router, too
 
 
 def _needless(routes: list[Found], at: int) -> str:

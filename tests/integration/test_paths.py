@@ -20,7 +20,7 @@ from starlette.routing import Mount, Route
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import rescind
-from rescind import routes
+from rescind import at_router, guarding, routes
 from rescind.testing import Fabric
 from rescind_guard import Guard
 from rescind_guard.integrations.asgi import GuardASGI
@@ -299,3 +299,112 @@ async def test_a_bridge_changes_no_rule(fabric: Fabric) -> None:
     for path, prefix in ((ADMIN, ""), ("/x/admin", "/x"), ("/x/admin", "")):
         await asking.asgi(app, "GET", path, root=prefix, headers=badge)
     assert not ran.routes
+
+
+class Rewrites:
+    """Middleware between the guard and the router, which obeys headers of the caller."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Change path and method."""
+        sent = {name.decode(): said.decode() for name, said in scope.get("headers", ())}
+        path = sent.get("x-rewrite", scope.get("path"))
+        method = sent.get("x-http-method-override", scope.get("method"))
+        await self.app({**scope, "path": path, "method": method}, receive, send)
+
+
+def rewrites_wsgi(app: Any) -> Any:
+    """The same in WSGI."""
+
+    def rewriting(environ: Any, start: Any) -> Any:
+        environ["PATH_INFO"] = environ.get("HTTP_X_REWRITE", environ["PATH_INFO"])
+        method = environ.get("HTTP_X_HTTP_METHOD_OVERRIDE", environ["REQUEST_METHOD"])
+        return app({**environ, "REQUEST_METHOD": method}, start)
+
+    return rewriting
+
+
+def rewrites_django(get_response: Any) -> Any:
+    """The same in Django."""
+
+    def rewriting(request: HttpRequest) -> Any:
+        request.path_info = request.headers.get("X-Rewrite", request.path_info)
+        request.method = request.headers.get("X-HTTP-Method-Override", request.method)
+        return get_response(request)
+
+    return rewriting
+
+
+def rewritten(make: Any, ran: Ran, guard: Guard) -> Any:
+    """Return an application that is protected as `rescind.protect` and `rescind.wrap` do it."""
+    if make in (starlette, fastapi, flask):
+        app = make(ran)
+        if make is flask:
+            app.wsgi_app = rewrites_wsgi(app.wsgi_app)
+        else:
+            app.add_middleware(Rewrites)
+        guarding._PUTTERS["flask" if make is flask else "starlette"][1](
+            app, guard, bearer="badge", exempt=None
+        )
+        return app
+    _urls(ran)
+    settings.MIDDLEWARE = [f"{__name__}.rewrites_django"]
+    inner = make(ran)
+    kind: Any = GuardASGI if make is django_asgi else GuardWSGI
+    outer = kind(inner, guard, exempt=routes.exemptions(inner, None))
+    at_router.put(inner, outer)
+    return outer
+
+
+@pytest.fixture
+def without_middleware() -> Iterator[None]:
+    """Django has no middleware after a test, as before."""
+    yield
+    if settings.configured:
+        settings.MIDDLEWARE = []
+        settings.FORCE_SCRIPT_NAME = None
+
+
+@pytest.mark.parametrize("make", [starlette, fastapi, flask, django_asgi, django_wsgi])
+@pytest.mark.usefixtures("without_middleware")
+async def test_what_runs_is_judged_where_it_is_routed(make: Any, fabric: Fabric) -> None:
+    """A path or method that middleware behind the guard changes is judged anew, before it runs."""
+    ran = Ran()
+    ask = asking.wsgi if make in (flask, django_wsgi) else asking.asgi
+    app = rewritten(make, ran, fabric.guard(policy=Rules(denied=["DELETE /admin", "GET /vip"])))
+    badge = {"X-Capiscio-Badge": fabric.badge().token}
+    assert (await ask(app, "GET", PUBLIC)).text.strip('"') == "list"
+    assert (await ask(app, "GET", PUBLIC, headers={"X-Rewrite": ADMIN})).status == 401
+    override = {"X-HTTP-Method-Override": "DELETE"}
+    assert (await ask(app, "GET", ADMIN, headers={**badge, **override})).status == 403
+    for path in ("/vip", "//admin"):
+        answer = await ask(app, "GET", PUBLIC, headers={**badge, "X-Rewrite": path})
+        assert answer.status in (403, 404)
+    assert not ran.routes
+    assert (await ask(app, "GET", PUBLIC, headers={**badge, "X-Rewrite": ADMIN})).status == 200
+    assert (await ask(app, "GET", ADMIN, headers=badge)).status == 200
+    assert ran.routes == [ADMIN, ADMIN]
+
+
+@pytest.mark.usefixtures("without_middleware")
+async def test_a_prefix_that_the_application_sets_itself(fabric: Fabric) -> None:
+    """FastAPI's `root_path` and Django's `FORCE_SCRIPT_NAME` are taken off inside."""
+    ran = Ran()
+    guard = fabric.guard(policy=Rules(denied=["DELETE /admin"]))
+    api = FastAPI()
+    api.root_path = PUBLIC  # by a keyword it is deprecated
+    api.api_route(ADMIN, methods=METHODS)(ran.admin)
+    _urls(ran)
+    settings.FORCE_SCRIPT_NAME = PUBLIC
+    badge = {"X-Capiscio-Badge": fabric.badge().token}
+    for app in (api, get_asgi_application()):
+        outer = GuardASGI(app, guard, exempt={"GET /public/admin": "a list of that name"})
+        at_router.put(app, outer)
+        path = "/public/admin"
+        assert (await asking.asgi(outer, "DELETE", path, headers=badge)).status == 403
+        assert (await asking.asgi(outer, "GET", path)).status == 401
+        assert not ran.routes
+        assert (await asking.asgi(outer, "GET", path, headers=badge)).status == 200
+        ran.routes.clear()

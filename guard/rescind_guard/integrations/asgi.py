@@ -79,31 +79,44 @@ class GuardASGI:
             return
         if scope["type"] not in ("http", "websocket"):
             raise CannotGuard(f"an ASGI connection of type {scope['type']!r} cannot be guarded")
-        questions = self._questions(scope)
-        if isinstance(questions, Decision):
-            await self.refuse(scope, send, questions)
-            return
-        exempt = all(map(self.exempt.covers, questions))
-        outer = proven.of(scope)
-        if outer is not None and outer.settles(self.guard, questions, exempt=exempt):
+        decision, left = self.admit(scope)
+        if decision is None:
             await self.app(scope, receive, send)
             return
-        headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
-        headers += proven.headers(scope)
-        decision = self._decide(headers, questions, exempt=exempt)
-        if not decision:
+        if left is None:
             await self.refuse(scope, send, decision)
             return
         kept = [each for each in scope["headers"] if http.is_kept(*each, bearer=self.bearer)]
-        found = proven.Proven(
-            self.guard, headers, bearer=self.bearer, asked=questions, exempt=exempt
-        )
-        clean = {**scope, "headers": kept, SCOPE_KEY: decision, proven.KEY: found}
-        if exempt and decision.claims is None:
+        clean = {**scope, "headers": kept, SCOPE_KEY: decision, proven.KEY: left}
+        if left.exempt and decision.claims is None:
             await self.app(clean, receive, send)
         else:
             flow = Flow(self.guard, decision, scope, receive, send, refuse=self.refuse)
             await flow.run(partial(self.app, clean))
+
+    def admit(
+        self, scope: Scope, question: str | Decision | None = None
+    ) -> tuple[Decision | None, proven.Proven | None]:
+        """Return the decision, and what is left for a guard behind this one if it allows.
+
+        No decision: this guard has taken it already, and nothing else is asked for since.
+        `question`: what a router asks, if that is known (`asked.asked`).
+        """
+        questions = (question,) if isinstance(question, str) else question or self._questions(scope)
+        if isinstance(questions, Decision):
+            return questions, None
+        exempt = all(map(self.exempt.covers, questions))
+        outer = proven.of(scope)
+        if outer is not None and outer.settles(self.guard, questions, exempt=exempt):
+            return None, None
+        headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"]]
+        headers += proven.headers(scope)
+        decision = self._decide(headers, questions, exempt=exempt)
+        if not decision:
+            return decision, None
+        return decision, proven.Proven(
+            self.guard, headers, bearer=self.bearer, asked=questions, exempt=exempt
+        )
 
     async def refuse(self, scope: Scope, send: Send, decision: Decision) -> None:
         """Send a refusal in place of what was asked for, as the application's CORS layer has it."""
@@ -121,7 +134,10 @@ class GuardASGI:
     def _questions(self, scope: Scope) -> tuple[str, ...] | Decision:
         """Return what the scope asks for: once, or with and without a prefix that may count."""
         method = scope.get("method", WEBSOCKET)
-        path = asked.routed(scope["path"], scope.get("root_path") or "")
+        prefix = scope.get("root_path") or ""
+        if self._framework == behind.DJANGO:
+            prefix = behind.script_name() or prefix
+        path = asked.routed(scope["path"], prefix)
         if path is None:
             return asked.refusal("the prefix (root_path) stands in the path, and not before it")
         paths = [path]

@@ -5,6 +5,7 @@ next one) is an application of an unknown kind.
 """
 
 import inspect
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,3 +48,9 @@ def routes_by(app: Any) -> tuple[str | None, Any]:
     """Return the framework that routes behind `app`, None if unknown, and its application."""
     *_, last = chain(app)
     return framework(last), last
+
+
+def script_name() -> str:
+    """Return the prefix that Django is told to take off by its settings, whatever a server says."""
+    settings = getattr(sys.modules.get("django.conf"), "settings", None)
+    return getattr(settings, "FORCE_SCRIPT_NAME", None) or ""

@@ -25,7 +25,7 @@ Header = tuple[str, str]
 class Proven:
     """The badge that a guard took out of a request, and what was asked for with it."""
 
-    __slots__ = ("_asked", "_exempt", "_guard", "_headers")
+    __slots__ = ("_asked", "_guard", "_headers", "exempt")
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Proven:
         exempt: bool,
     ) -> None:
         """`headers`: as they came. No badge is kept where it is left open which one speaks."""
-        self._guard, self._asked, self._exempt = guard, asked, exempt
+        self._guard, self._asked, self.exempt = guard, asked, exempt
         try:
             badge = carriage.header_badge(headers, bearer=bearer)
             hops = carriage.header_map(headers)
@@ -51,7 +51,7 @@ class Proven:
 
     def settles(self, guard: object, asked: tuple[str, ...], *, exempt: bool) -> bool:
         """Whether this very guard has decided this very question already."""
-        return self._guard is guard and self._asked == asked and (exempt or not self._exempt)
+        return self._guard is guard and self._asked == asked and (exempt or not self.exempt)
 
     def headers(self) -> tuple[Header, ...]:
         """Return the headers that were taken out."""

@@ -52,27 +52,42 @@ class GuardWSGI:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Admit the request, run the application, look at all it returns."""
-        question = self._question(environ)
+        decision, left = self.admit(environ)
+        if decision is None:
+            return self.app(environ, start_response)
+        if left is None:
+            return self.refuse(decision, environ, start_response)
+        clean = {name: said for name, said in environ.items() if self._is_kept(name, said)}
+        clean |= {ENVIRON_KEY: decision, proven.KEY: left}
+        # Exempt is not immune: a good badge may be killed.
+        if left.exempt and decision.claims is None:
+            return self.app(clean, start_response)
+        answer = _Answer(self, decision, environ, start_response)
+        return answer.parts(self.app(clean, answer.start))
+
+    def admit(
+        self, environ: Environ, question: str | Decision | None = None
+    ) -> tuple[Decision | None, proven.Proven | None]:
+        """Return the decision, and what is left for a guard behind this one if it allows.
+
+        No decision: this guard has taken it already, and nothing else is asked for since.
+        `question`: what a router asks, if that is known (`asked.asked`).
+        """
+        question = self._question(environ) if question is None else question
         if isinstance(question, Decision):
-            return self.refuse(question, environ, start_response)
+            return question, None
         exempt = self.exempt.covers(question)
         outer = proven.of(environ)
         if outer is not None and outer.settles(self.guard, (question,), exempt=exempt):
-            return self.app(environ, start_response)
+            return None, None
         headers = [*_headers(environ), *proven.headers(environ)]
         tool = asked.without_slash(question) if self._is_lenient() else question
         decision = http.decide(self.guard, headers, tool=tool, bearer=self.bearer, exempt=exempt)
         if not decision:
-            return self.refuse(decision, environ, start_response)
-        clean = {name: said for name, said in environ.items() if self._is_kept(name, said)}
-        clean[ENVIRON_KEY] = decision
-        clean[proven.KEY] = proven.Proven(
+            return decision, None
+        return decision, proven.Proven(
             self.guard, headers, bearer=self.bearer, asked=(question,), exempt=exempt
         )
-        if exempt and decision.claims is None:  # exempt is not immune: a good badge may be killed
-            return self.app(clean, start_response)
-        answer = _Answer(self, decision, environ, start_response)
-        return answer.parts(self.app(clean, answer.start))
 
     def refuse(
         self, decision: Decision, environ: Environ, start_response: StartResponse
