@@ -14,7 +14,7 @@ cannot read: the view may not stay fresh, I10).
 """
 
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -30,11 +30,15 @@ from rescind_protocol.targets import check_stored
 from rescind_protocol.trust import TWO_KEY_KINDS, Signer, Trust
 
 TYP = "secevent+jwt"
-EVENT_TYPE = "urn:rescind:secevent:changes"
+EVENT_TYPE = "https://w3id.org/rescind/secevent/changes"
+"""An identifier, not an address. Strict receivers take no URN whose namespace is not registered."""
+_EVENT_TYPES = frozenset({EVENT_TYPE, "urn:rescind:secevent:changes"})
+"""The second is what 0.1 wrote. It is read as long as logs of that release may be stored."""
 VERSION = 1
 GENESIS = bytes(32)
 """`prev` of the first event of a log."""
 
+T = TypeVar("T")
 Changes = Annotated[tuple[Change, ...], Meta(max_length=MAX_CHANGES)]
 Retires = Annotated[tuple[Retire, ...], Meta(max_length=MAX_CHANGES)]
 
@@ -83,6 +87,14 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     void: int
     """How many changes the signer had no right to say; they have no effect."""
     retires: tuple[Retire, ...] = ()
+
+
+def body_of(found: dict[str, T]) -> T:
+    """Return the one event of a security event token; raises `KeyError` for another's."""
+    ((name, body),) = found.items()
+    if name not in _EVENT_TYPES:
+        raise KeyError(name)
+    return body
 
 
 def digest_of(raw: bytes) -> bytes:
@@ -170,7 +182,7 @@ def _read_claims(payload: bytes, signer: Signer, trust: Trust, digest: bytes) ->
     """Read what a trusted key has signed: from here on a fault is `Unreadable`, not nothing."""
     try:
         claims = _decode(payload, trust)
-        body = claims.events[EVENT_TYPE]
+        body = body_of(claims.events)
         _check_body(body)
         prev = b64url_decode(body.prev.encode("ascii"))
     except (Malformed, msgspec.MsgspecError, KeyError, UnicodeEncodeError) as error:
@@ -250,7 +262,7 @@ def _permitted(
             allowed.append((i, change))
             wide = wide or _wide(change)
     if wide:
-        said = bytes(_raw_claims.decode(payload).events[EVENT_TYPE].changes)
+        said = bytes(body_of(_raw_claims.decode(payload).events).changes)
         wanted = approvals.statement(trust.fabric, body.log, body.seq, said)
         if not any(
             approvals.approves(raw, wanted, signer=signer, trust=trust) for raw in claims.approvals

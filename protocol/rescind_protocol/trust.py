@@ -21,7 +21,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from rescind_protocol import jws
+from rescind_protocol import jws, keys
 from rescind_protocol.changes import DigestText, Seconds
 from rescind_protocol.encoding import b64url_encode, check_json, to_type
 from rescind_protocol.errors import (
@@ -107,6 +107,16 @@ class Trust:
         self._heading = _heading(self.signers.values())
         if missing := [name for name in self.required if name not in self._heading]:
             raise Malformed(f"trust file: required publisher {missing[0]!r} has no key for heads")
+
+    def jwks(self) -> list[dict[str, str]]:
+        """Return the public keys whose events count, as JWKs (RFC 7517), in order of publishers.
+
+        Revoked keys are left out: what counts of them ends at a cut, which no JWK can say.
+        """
+        speaking = [
+            each for each in self.signers.values() if each.rights.speaks and not each.revoked
+        ]
+        return [keys.jwk(each.public) for each in sorted(speaking, key=_by_publisher)]
 
     def signer(self, kid: str | None) -> Signer:
         """Return the key called `kid`, else raise `Untrusted`."""
@@ -398,3 +408,7 @@ def _check_rotation(file: TrustFile, payload: bytes, more: list[bytes], root: by
     signed = [jws.read(each, limit=MAX_TRUST_BYTES) for each in more]
     if len(signed) != 1 or signed[0].payload != payload or not jws.verify(signed[0], successor):
         raise Untrusted("trust file names a new root that has not signed it")
+
+
+def _by_publisher(signer: Signer) -> tuple[str, str]:
+    return signer.publisher, signer.kid

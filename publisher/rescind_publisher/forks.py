@@ -51,7 +51,7 @@ def claimed_seq(log: str, raw: bytes) -> int:
     """
     try:
         token = jws.read(raw, limit=MAX_EVENT_BYTES)
-        place = _decode(token.payload).events[events.EVENT_TYPE]
-    except (RescindError, msgspec.MsgspecError, KeyError):
+        place = events.body_of(_decode(token.payload).events)
+    except (RescindError, msgspec.MsgspecError, KeyError, ValueError):
         return 0
     return place.seq if place.log == log and 0 < place.seq < _MAX_SEQ else 0

@@ -14,6 +14,7 @@ from rescind_protocol import killset
 from rescind_protocol.changes import Effect, Revocation, RevocationId
 from rescind_protocol.table import ALIVE, ALL, Entry
 from rescind_protocol.targets import Target, agent, everyone, issuer, key
+from rescind_protocol.trust import Trust
 from rescind_registry.errors import CannotTell
 from rescind_subscriber.capture import Captured
 
@@ -31,6 +32,11 @@ class Followed(Protocol):
     @property
     def fresh(self) -> bool:
         """Whether the view is proven and within the limit."""
+        ...
+
+    @property
+    def trust(self) -> Trust:
+        """The trust in use."""
         ...
 
     def capture(self) -> Captured | None:

@@ -13,6 +13,7 @@ from rescind.testing.badges import ISSUER
 from rescind.testing.keys import key_of
 from rescind_guard.view import View
 from rescind_protocol.changes import RevocationId
+from rescind_protocol.trust import Trust
 from rescind_publisher import plans
 from rescind_publisher.receipts import Receipt, SinkReceipt, State
 from rescind_publisher.requests import KillRequest, Order, RetireRequest
@@ -56,6 +57,11 @@ class Bench:
     def view(self) -> View:
         """What the node follows."""
         return self._follower.view
+
+    @property
+    def trust(self) -> Trust:
+        """The trust in use."""
+        return self._follower._reconciler.joined.trust
 
     def capture(self) -> Captured | None:
         """Return the state of now."""

@@ -1,8 +1,10 @@
 """The examples that documents show do what they say."""
 
+import json
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -16,7 +18,9 @@ from mcp.client.streamable_http import streamable_http_client
 import rescind
 from rescind_guard.integrations.mcp import DENIED
 from rescind_guard.rego import Rego
+from rescind_protocol.keys import jwk
 from tests.fakes.badges import Scene
+from tests.fakes.fabric import key_of
 from tests.fakes.terminal import Running, Terminal, did
 from tests.fakes.waiting import wait_until
 
@@ -130,3 +134,25 @@ async def test_one_line_guards_a_server_and_two_kill(
         await until(client, badge, REVOKED)
         assert await answer(client, fabric.issue("x7")) == REVOKED
         assert "300 widgets" in await answer(client, fabric.issue("x8"))
+
+
+def verified(fabric: Terminal, jwks: Path) -> list[dict[str, Any]]:
+    """Run the verifier of events, and return what it prints."""
+    settings = tomllib.loads((fabric.home / "rescind.toml").read_text())
+    command = [sys.executable, example("verify_events")]
+    command += [str(jwks), settings["nats_url"], settings["fabric"]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=WITHIN_S)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_plain_client_reads_and_verifies_the_log(fabric: Terminal, tmp_path: Path) -> None:
+    """`docs/formats.md` shows it: nats-py and PyJWT alone, by the keys that `trust jwks` prints."""
+    assert fabric.run("kill", "agent", did("x7"), "--reason-admin", "INC-412").code == 0
+    jwks = tmp_path / "publishers.jwks.json"
+    jwks.write_text(fabric.run("trust", "jwks", "--json").out)
+    (found,) = verified(fabric, jwks)
+    assert (found["op"], found["target"]) == ("kill", {"kind": "agent", "id": did("x7")})
+    stranger = {"keys": [jwk(key_of("stranger").public)]}
+    jwks.write_text(json.dumps(stranger))
+    (refused,) = verified(fabric, jwks)
+    assert refused == {"seq": 1, "refused": "KeyError"}

@@ -182,7 +182,8 @@ def revoke(
     del idempotency_key
     node, caller = node_of(request), caller_of(request)
     target = targets.badge(node.config.iss, jti)
-    spec = KillSpec(target=target, reason_admin=data.reason if data else None, reason="revoked")
+    # The reference's API shows the reason it was given to everybody who may ask.
+    spec = KillSpec(target=target, reason_user=data.reason if data else None, reason="revoked")
 
     def do() -> tuple[int, bodies.RevokedDocument]:
         receipt = acts.kill(node, caller, (spec,))

@@ -1,4 +1,4 @@
-"""`GET /.well-known/jwks.json`: the keys that sign badges (RFC 7517)."""
+"""The keys that sign badges, and those that sign kills, as JWK Sets (RFC 7517)."""
 
 import msgspec
 from litestar import Response, get
@@ -27,4 +27,12 @@ def jwks(request: Asked) -> Response[Jwks]:
     return Response(Jwks(node_of(request).keyring.jwks()), headers=headers)
 
 
-ROUTES = [jwks]
+@get("/.well-known/publishers.jwks.json", opt=PUBLIC, responses=refusals(public=True))
+@in_thread(STRANGERS)
+def publishers(request: Asked) -> Response[Jwks]:
+    """Return the keys whose signed kills count in this fabric, by the trust in use."""
+    headers = {"Cache-Control": f"public, max-age={MAX_AGE_S}"}
+    return Response(Jwks(node_of(request).followed.trust.jwks()), headers=headers)
+
+
+ROUTES = [jwks, publishers]

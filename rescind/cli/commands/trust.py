@@ -53,6 +53,19 @@ def show(session: Session) -> int:
     return present(session.out, compose.make_trust(session.loaded))
 
 
+@trust.command(short_help="Print the publishers' public keys as a JWK Set.")
+@common
+def jwks(session: Session) -> int:
+    """Print the keys whose signed kills count, for programs that verify events by themselves.
+
+    A node serves the same at /.well-known/publishers.jwks.json.
+    """
+    from rescind import compose  # noqa: PLC0415 - help needs none
+
+    session.out.document({"keys": compose.make_trust(session.loaded).jwks()})
+    return EXIT_OK
+
+
 @trust.command(short_help="Trust one more key.")
 @click.argument("publisher")
 @click.argument("key", type=FILE)

@@ -219,3 +219,16 @@ def test_too_many_or_too_large_is_refused_before_the_spool() -> None:
             Log().write(*changes)
     with pytest.raises(TooLarge):
         Log().write(*[Kill(target=AGENT, reason_admin="x" * 1000)] * 300)
+
+
+def test_an_event_of_the_first_release_is_read() -> None:
+    """Its type was a URN; a log that holds it must not make a view stale (I10)."""
+    old = event_claims(Log(), [KILL])
+    inner = old["events"]
+    assert isinstance(inner, dict)
+    raw = sign_claims({**old, "events": {"urn:rescind:secevent:changes": inner[BODY]}})
+    assert (
+        events.authenticate(raw, TRUST).changes
+        == events.authenticate(sign_claims(old), TRUST).changes
+    )
+    assert BODY.startswith("https://")

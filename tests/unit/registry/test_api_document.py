@@ -1,5 +1,6 @@
 """Whatever the OpenAPI document allows, and what it does not, gets an answer that it documents."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from rescind.testing.keys import key_of
+from rescind_protocol.limits import MAX_ID_CHARS
 from rescind_registry import agents
+from rescind_registry.routes.document import exact
 from tests.fakes.registry import Bench
 
 EXAMPLES = 15
@@ -20,7 +23,12 @@ HTTP_TOO_LARGE = 413
 DID = "did:web:acme.example:x7"
 BEYOND_SCHEMA = [checks.positive_data_acceptance]
 """A DID, a cursor, a proof have rules that JSON Schema cannot say: such requests are refused."""
-WITHOUT_INPUT = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/.well-known/jwks.json")]
+WITHOUT_INPUT = [
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/.well-known/jwks.json"),
+    ("GET", "/.well-known/publishers.jwks.json"),
+]
 OPERATIONS = [
     ("GET", "/v1/agents"),
     ("POST", "/v1/agents"),
@@ -94,3 +102,16 @@ def test_every_answer_is_documented_and_none_is_a_failure_of_ours(
         case.validate_response(answer, headers=token, excluded_checks=[*BEYOND_SCHEMA, *known])
 
     tried()
+
+
+def test_the_document_says_what_may_be_left_out_and_what_is_limited(bench: Bench) -> None:
+    """Bodies that have a default, limits below the first level of a type, patterns of names."""
+    document = exact(bench.app)
+    revoke = document["paths"]["/v1/badges/{jti}/revoke"]["post"]
+    assert revoke["requestBody"]["required"] is False
+    assert document["paths"]["/v1/kills"]["post"]["requestBody"]["required"] is True
+    audiences = document["components"]["schemas"]["BadgeBody"]["properties"]["badge_aud"]
+    assert audiences["anyOf"][0]["items"]["maxLength"] == MAX_ID_CHARS
+    did = document["paths"]["/v1/agents/{did}/status"]["get"]["parameters"][0]["schema"]
+    assert re.fullmatch(did["pattern"], DID)
+    assert not re.fullmatch(did["pattern"], "did:web:%7a/x")

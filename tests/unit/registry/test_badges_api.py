@@ -388,3 +388,14 @@ def test_a_badge_of_another_node_can_be_killed_here(holder: Holder, bench: Bench
         assert holder.client.post(f"{path}/{jti}/revoke", headers=admin).status_code == 200
         status = holder.client.get(f"/v1/badges/{jti}/status", headers=admin).json()
         assert (status["revoked"], status["sub"]) == (True, None)
+
+
+def test_the_reason_of_a_revocation_comes_back(holder: Holder) -> None:
+    """As the reference's clients show it; not a word of ours."""
+    jti = issue(holder).json()["jti"]
+    token = holder.bench.token()
+    body = {"reason": "stolen laptop"}
+    assert holder.client.post(f"/v1/badges/{jti}/revoke", json=body, headers=token).is_success
+    said = holder.client.get(f"/v1/badges/{jti}/status", headers=token).json()
+    assert (said["revoked"], said["reason"]) == (True, "stolen laptop")
+    assert holder.client.post(f"/v1/badges/{jti}/revoke", headers=token).is_success

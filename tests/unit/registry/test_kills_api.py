@@ -325,7 +325,8 @@ def test_a_cursor_of_another_fabric_is_gone(api: Api, tmp_path: Path) -> None:
 def test_every_route_asks_for_its_scope(api: Api) -> None:
     """Without: 401; with every scope but the right one: 403."""
     enrol(api.bench)
-    public = {"/healthz", "/readyz", "/.well-known/jwks.json"}
+    public = {"/healthz", "/readyz"}
+    public |= {f"/.well-known/{each}" for each in ("jwks.json", "publishers.jwks.json")}
     public |= {f"/v1/agents/{{did}}/badge/{each}" for each in ("challenge", "pop")}
     tried = 0
     for path, operations in api.client.get("/openapi.json").json()["paths"].items():
