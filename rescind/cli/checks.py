@@ -193,12 +193,16 @@ def _sync(url: str) -> str:
     return "the server writes to disk before it acks"
 
 
+def _said(trouble: dict[str, str]) -> str:
+    return "".join(f"; {why}" for why in trouble.values())
+
+
 def _fresh(loaded: Loaded, wait_s: float) -> str:
     from rescind.cli.following import clock_doubt, following, wait_fresh  # noqa: PLC0415 - a cycle
 
     with following(loaded) as subscriber:
         wait_fresh(subscriber, wait_s)
         now, doubt = subscriber.status(), clock_doubt(subscriber)
-    if doubt:
-        raise SourceUnavailable(f"fresh, but not for long{doubt}")
+    if doubt or now.trouble:
+        raise SourceUnavailable(f"fresh, but not for long{doubt}{_said(now.trouble)}")
     return f"every publisher is heard, clocks within {SKEW_S} s, {now.targets} targets known"

@@ -89,14 +89,14 @@ class StateLine:
 
     def __init__(self, out: Out) -> None:
         self._out = out
-        self._last: tuple[State, tuple[str, ...]] | None = None
+        self._last: tuple[State, tuple[str, ...], tuple[str, ...]] | None = None
 
     def show(self, now: Status) -> None:
         """Write it if it is new."""
         away = tuple(f"{name}: {why}" for name, why in now.sources.items() if why)
-        if (now.state, away) == self._last or away == ("nats: starting",):
+        if away == ("nats: starting",) or (now.state, away, tuple(now.trouble)) == self._last:
             return
-        self._last = (now.state, away)
+        self._last = (now.state, away, tuple(now.trouble))
         self._out.document({"event": "state", **plain(now)})
         live = now.state is State.LIVE
         age = "" if now.age_s is None else f", proven {lasting(now.age_s)} ago"
@@ -105,7 +105,7 @@ class StateLine:
             (f"{now.state.value:<9}", "green" if live else "yellow"),
             f" {now.targets} targets{age}" if live else f" {_MEANS[now.state]}{age}",
         )
-        for why in away:
+        for why in (*away, *now.trouble.values()):
             self._out.say(" " * 20, (why, "yellow"))
 
 

@@ -114,6 +114,7 @@ class Follower:
                 ended=self._memory.ended,
             )
         self._clock = clock
+        self._started = clock.boot()
         self._failure: Exception | None = None
         self._failed = asyncio.Event()
 
@@ -133,7 +134,20 @@ class Follower:
             found["unreadable"] = self.reconciler.unreadable
         if self.reconciler.joined.rebuilding:
             found["rebuild"] = "what was held is void in part; it is built anew, and not proven yet"
-        return found
+        return found | self.silent(self._config.lagging_after_s)
+
+    def silent(self, longer_than_s: float) -> dict[str, str]:
+        """Return a sentence for each required publisher that was not heard for so long.
+
+        Nothing is fresh without them, however many others are heard.
+        """
+        since_start = self._clock.boot() - self._started
+        ages, required = self.reconciler.head_ages(), self.reconciler.joined.required
+        return {
+            f"publisher {name}": _silence(name, ages.get(name))
+            for name in required
+            if (since_start if (age := ages.get(name)) is None else age) > longer_than_s
+        }
 
     # --- the feed ---
 
@@ -463,3 +477,12 @@ class Follower:
             ),
             table,
         )
+
+
+def _silence(name: str, age_s: float | None) -> str:
+    heard = "none was heard since the start" if age_s is None else f"the last is {age_s:.0f} s old"
+    return (
+        f"no head of the required publisher {name!r} comes: {heard}; without it everything here is "
+        "stale within 5 minutes: start it, or mend its way to the brokers; if it is gone for good, "
+        f"`rescind retire {name}` on another publisher's host"
+    )

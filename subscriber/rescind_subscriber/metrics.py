@@ -23,6 +23,11 @@ TROUBLES = Metric(
 FAULTS = Metric("rescind_subscriber_faults_total", "Faults seen, by the table below.", "kind")
 EVENTS = Metric("rescind_subscriber_events_total", "Events, by what became of them.", "outcome")
 HEADS = Metric("rescind_subscriber_heads_total", "Heads, by what became of them.", "outcome")
+HEAD_AGE = Metric(
+    "rescind_subscriber_head_age_seconds",
+    "Age of a publisher's newest head; +Inf: a required one that was not heard since the start.",
+    "publisher",
+)
 READS = Metric(
     "rescind_subscriber_reads_total", "Readings of a source's store, by how they ended.", "outcome"
 )
@@ -74,6 +79,7 @@ METRICS = (
     FAULTS,
     EVENTS,
     HEADS,
+    HEAD_AGE,
     READS,
     SNAPSHOTS,
     TARGETS,
@@ -104,6 +110,10 @@ def families(now: Status) -> list[Family]:
         Family(FAULTS, faults),
         Family(EVENTS, now.events),
         Family(HEADS, now.heads),
+        Family(
+            HEAD_AGE,
+            {name: inf if age is None else age for name, age in now.head_ages_s.items()},
+        ),
         Family(READS, now.reads),
         Family(SNAPSHOTS, now.snapshots),
         one(TARGETS, now.targets),

@@ -432,6 +432,19 @@ class Reconciler:
             for name, each in self._heard.items()
         }
 
+    def unproven(self) -> list[str]:
+        """Return the required publishers of whom no head was covered; from any thread."""
+        return [name for name in self.joined.required if name not in self._proofs]
+
+    def head_ages(self) -> dict[str, float | None]:
+        """Return the age in seconds of each publisher's newest valid head; from any thread.
+
+        None for a required publisher of whom none was heard since the start.
+        """
+        now, heard = self._clock.boot(), dict(self._heard)
+        ages: dict[str, float | None] = dict.fromkeys(self.joined.required)
+        return ages | {name: each.age_s + now - each.boot for name, each in heard.items()}
+
     # --- restart ---
 
     def newest_heads(self) -> dict[str, float]:

@@ -30,6 +30,8 @@ class Status(msgspec.Struct, frozen=True):
     """What became of the snapshots that sources have shown."""
     faults: dict[str, int] = {}
     """How often each kind of fault was seen; see `faults.TABLE`."""
+    head_ages_s: dict[str, float | None] = {}
+    """Age of each publisher's newest head; None: a required one that was never heard."""
 
 
 def status_of(
@@ -69,4 +71,5 @@ def status_of(
         reads=follower.reads.read() if follower else {},
         snapshots=follower.cold.counts.read() if follower else {},
         faults=faults,
+        head_ages_s=follower.reconciler.head_ages() if follower else {},
     )

@@ -389,8 +389,10 @@ class Subscriber:
         reasons += now.trouble.values()
         if not reasons and not now.heads:
             reasons = ["connected, but no publisher's head was heard: is a publisher running?"]
-        elif not reasons:
-            reasons = [f"heads heard: {now.heads}"]
+        elif not reasons and self._follower is not None:
+            unproven = self._follower.reconciler.unproven()
+            reasons = [f"no head of publisher {name!r} proves it yet" for name in unproven]
+            reasons = reasons or [f"heads heard: {now.heads}"]
         return "; ".join(reasons)
 
 

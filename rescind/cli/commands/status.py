@@ -169,6 +169,7 @@ def _of_fabric(session: Session, timeout_s: float) -> int:
             + ", ".join(trust.required),
         ),
         *((name, (said, "yellow")) for name, said in keys.items()),
+        *((name, (said, "yellow")) for name, said in now.trouble.items()),
     )
     subscribers.show(out, fleet)
     if problem:

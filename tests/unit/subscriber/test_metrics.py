@@ -35,6 +35,7 @@ MEMBERS = tuple(
         version="1",
         state="LIVE",
         unreachable=name == "eu-2",
+        away=int(name == "eu-2"),
         lag=0,
         age_s=0.5,
         up_s=1.0,
