@@ -1,7 +1,6 @@
 """Puts the roles together from settings: the only place that knows all of them."""
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -201,15 +200,3 @@ def make_guard(
         deny_suspended=settings.deny_suspended,
         recorder=recorder,
     )
-
-
-def actor() -> str:
-    """Return who asks, for the audit: the login name and the host."""
-    import getpass  # noqa: PLC0415
-    import socket  # noqa: PLC0415
-
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"

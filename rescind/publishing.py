@@ -79,7 +79,7 @@ class LocalPublisher:
 
     def submit(self, order: Order, told: Told | None = None) -> Receipt:
         """Do what is asked."""
-        return self.publisher.submit(order, told)
+        return self.publisher.audited.submit(order, told)
 
     def post_trust(self, request: TrustRequest) -> TrustPosted:
         """Go by newer versions of the trust file, and put them into the brokers."""
@@ -125,6 +125,7 @@ def publisher_config(loaded: Loaded) -> PublisherConfig:
         spool=loaded.home / home.SPOOL,
         control=loaded.home / home.CONTROL,
         roll=loaded.home / home.ROLL,
+        trail=loaded.home / home.TRAIL,
         heartbeat_s=settings.heartbeat_s,
         stale_after_s=settings.stale_after_s,
         snapshot_every_s=settings.snapshot_every_s,

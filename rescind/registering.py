@@ -9,16 +9,16 @@ from typing import NamedTuple
 import msgspec
 
 from rescind import bundling, compose, home
-from rescind.compose import actor
 from rescind.config import Loaded
 from rescind.errors import BadConfig
 from rescind.publishing import LocalPublisher
 from rescind_guard.freshness import SystemClock
 from rescind_protocol.keys import SigningKey
+from rescind_publisher.asks import default_actor
 from rescind_publisher.control_client import ControlClient
 from rescind_publisher.keyfiles import read_private
 from rescind_publisher.switch import Engine
-from rescind_registry.audit import Entry
+from rescind_publisher.trail import Entry
 from rescind_registry.config import RegistryConfig
 from rescind_registry.feeds.carrier import Carrier
 from rescind_registry.node import Node
@@ -103,7 +103,13 @@ def first_token(node: Node) -> str | None:
         return None
     token, made = node.tokens.make("first start", (Scope.ADMIN,), now=node.clock.wall())
     node.trail.append(
-        Entry(at=made.made_at, who=actor(), where="local", what="token.make", targets=(str(made),))
+        Entry(
+            at=made.made_at,
+            who=default_actor(),
+            where="local",
+            what="token.make",
+            targets=(str(made),),
+        )
     )
     return token
 

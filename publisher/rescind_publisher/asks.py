@@ -1,6 +1,7 @@
 """From what a person or a program says to what is asked of the publisher: one kill, in data."""
 
-import getpass
+import os
+import pwd
 import socket
 from datetime import datetime, timedelta
 from functools import cache
@@ -39,9 +40,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 def default_actor() -> str:
     """Who asks, where nobody says: `user@host`."""
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a uid without a name
-        user = "unknown"
+        user = pwd.getpwuid(os.getuid()).pw_name  # not by LOGNAME, which anybody may set
+    except KeyError:
+        user = f"uid {os.getuid()}"
     return f"{user}@{socket.gethostname()}"[:MAX_REASON_CHARS]
 
 

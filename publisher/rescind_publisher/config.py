@@ -26,6 +26,8 @@ class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Its id in the trust file; each host that publishes has its own."""
     spool: Path
     """Directory of the spool, 0700; on a disk that survives a restart."""
+    trail: Path | None = None
+    """The audit trail of this host; None: acts are not written down."""
     roll: Path | None = None
     """File that keeps the roster over a restart; None: it is not kept."""
     control: Path | None = None

@@ -32,6 +32,7 @@ import msgspec
 from msgspec.structs import replace
 
 from rescind_protocol.errors import RescindError
+from rescind_publisher.acts import peer
 from rescind_publisher.applied import Applied
 from rescind_publisher.errors import ControlBusy, ControlFailed, ControlInUse
 from rescind_publisher.fleet import Fleet
@@ -233,7 +234,7 @@ class ControlServer:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        loop, by = asyncio.get_running_loop(), peer(writer.get_extra_info("socket"))
         while not self._closing:
             self._silent[task] = loop.time()
             async with asyncio.timeout(READ_TIMEOUT_S):
@@ -242,13 +243,14 @@ class ControlServer:
                 line = first + await reader.readline()
             if not line.endswith(b"\n"):
                 return  # cut off: it was not sent whole, and is not looked at
-            writer.write(_encode(await self._answer(line, partial(_tell_soon, loop, writer))))
+            told = partial(_tell_soon, loop, writer)
+            writer.write(_encode(await self._answer(line, by, told)))
             await asyncio.wait_for(writer.drain(), READ_TIMEOUT_S)
 
-    async def _answer(self, line: bytes, told: Callable[[Applied], None]) -> Answer:
+    async def _answer(self, line: bytes, by: str | None, told: Callable[[Applied], None]) -> Answer:
         try:
             asked = msgspec.json.decode(line, type=_Operation).op
-            done = await self._in_lane(self._lanes.get(asked, self._others), line)
+            done = await self._in_lane(self._lanes.get(asked, self._others), line, by)
             return done if isinstance(done, Answer) else await self._receipt(*done, told)
         except msgspec.MsgspecError as error:
             return Answer(error=Problem("BAD_REQUEST", f"the request cannot be read: {error}"))
@@ -258,12 +260,14 @@ class ControlServer:
             _log.exception("a control request failed in an unforeseen way")
             return Answer(error=Problem("ERROR", "the publisher failed; its log says how"))
 
-    async def _in_lane(self, lane: _Lane, line: bytes) -> "Answer | tuple[Order, Hand]":
+    async def _in_lane(
+        self, lane: _Lane, line: bytes, by: str | None
+    ) -> "Answer | tuple[Order, Hand]":
         if lane.now >= lane.most:
             return Answer(error=_BUSY)
         lane.now += 1
         try:
-            work = asyncio.get_running_loop().run_in_executor(lane.pool, self._do, line)
+            work = asyncio.get_running_loop().run_in_executor(lane.pool, self._do, line, by)
             return await _to_its_end(work)
         finally:
             lane.now -= 1
@@ -279,9 +283,10 @@ class ControlServer:
         finally:
             self._waits -= 1
 
-    def _do(self, line: bytes) -> "Answer | tuple[Order, Hand]":
+    def _do(self, line: bytes, by: str | None) -> "Answer | tuple[Order, Hand]":
         request = msgspec.json.decode(line, type=Request)
         if isinstance(request, KillRequest | EndRequest | RetireRequest):
+            request = replace(request, by=by)
             return request, self._publisher.accept(request)
         if isinstance(request, StatusRequest):
             return Answer(status=self._publisher.status())

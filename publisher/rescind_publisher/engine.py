@@ -27,6 +27,7 @@ from rescind_protocol.keys import SigningKey
 from rescind_protocol.targets import Target
 from rescind_protocol.trust import Trust
 from rescind_publisher import metrics, plans, retiring
+from rescind_publisher.acts import audited
 from rescind_publisher.applied import Applied
 from rescind_publisher.chain import Numbered, Voice, is_wide
 from rescind_publisher.clock import checked
@@ -94,8 +95,8 @@ class Publisher:
         self._clock = clock or SystemClock()
         roll = Roll(config.roll) if config.roll is not None else None
         self._hearing = Hearing(self.roster, listeners, self.counters, self._clock, roll)
-        self._running = False
-        self._pid = 0
+        self._running, self._pid = False, 0
+        self.audited = audited(self, config.trail, self._clock)
 
     def __repr__(self) -> str:
         state = "running" if self._running else "not running"
@@ -170,7 +171,7 @@ class Publisher:
         self._trust_post = TrustPost(self._drain.outlets, self._trust)
         self._control: ControlServer | None = None
         if self.config.control is not None:
-            self._control = ControlServer(self, self.config.control)
+            self._control = ControlServer(self.audited, self.config.control)
             await self._control.start()
         self._hearing.start()
         await self._drain.start()

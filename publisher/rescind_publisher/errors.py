@@ -139,3 +139,9 @@ class ControlSilent(ControlUncertain):
         super().__init__(message)
         self.pid = pid
         """Of the process that listens; 0 where the system does not tell."""
+
+
+class AuditFailed(RescindError):
+    """The audit trail cannot be written or read, or is not what was written."""
+
+    code = "AUDIT_FAILED"

@@ -31,7 +31,10 @@ Timeout = Annotated[float, Meta(ge=0, le=MAX_TIMEOUT_S)]
 
 
 class _Request(msgspec.Struct, frozen=True, tag_field="op", forbid_unknown_fields=True):
-    pass
+    """Of orders, `actor` is who asks, `by` who hands it in, `where` from what address.
+
+    The publisher's socket writes `by` over with what the system says.
+    """
 
 
 class KillSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -54,6 +57,8 @@ class KillRequest(_Request, frozen=True, tag="kill"):
 
     kills: Annotated[tuple[KillSpec, ...], Meta(min_length=1, max_length=MAX_KILLS)]
     actor: Reason | None = None
+    by: Reason | None = None
+    where: Reason | None = None
     timeout_s: Timeout = 2.0
     wait_s: Timeout = 0.0
     """How long to wait for the subscribers to say that they have applied it."""
@@ -69,6 +74,8 @@ class EndRequest(_Request, frozen=True, tag="end"):
     reason_user: Reason | None = None
     reason_admin: Reason | None = None
     actor: Reason | None = None
+    by: Reason | None = None
+    where: Reason | None = None
     timeout_s: Timeout = 2.0
     wait_s: ClassVar[float] = 0.0
 
@@ -82,6 +89,8 @@ class RetireRequest(_Request, frozen=True, tag="retire"):
     reason: Annotated[str, Meta(max_length=64)] = "unspecified"
     reason_admin: Reason | None = None
     actor: Reason | None = None
+    by: Reason | None = None
+    where: Reason | None = None
     timeout_s: Timeout = 2.0
     wait_s: ClassVar[float] = 0.0
 

@@ -13,14 +13,13 @@ from contextlib import contextmanager
 import msgspec
 
 from rescind_protocol import killset, targets
-from rescind_protocol.changes import Effect
 from rescind_protocol.errors import RescindError
 from rescind_protocol.targets import Kind, Target
 from rescind_publisher.receipts import Receipt
-from rescind_publisher.requests import EndRequest, KillRequest, KillSpec, Order
+from rescind_publisher.requests import EndRequest, KillRequest, KillSpec
+from rescind_publisher.trail import Entry
 from rescind_registry.agents import Agent
-from rescind_registry.audit import Entry
-from rescind_registry.errors import AgentUnknown, AuditFailed
+from rescind_registry.errors import AgentUnknown
 from rescind_registry.floors import floor_of
 from rescind_registry.issuing import Minted
 from rescind_registry.node import Node
@@ -51,12 +50,8 @@ class Caller(msgspec.Struct, frozen=True):
 def kill(node: Node, caller: Caller, specs: tuple[KillSpec, ...], wait_s: float = 0.0) -> Receipt:
     """Kill or suspend; raises what the publisher raises."""
     known = tuple(_with_exp(node, spec) for spec in specs)
-    order = KillRequest(kills=known, actor=caller.actor, wait_s=wait_s)
-    suspends = all(spec.effect is Effect.ISSUANCE for spec in specs)
-    what = "suspend" if suspends else "kill"
-    reason = specs[0].reason_admin or specs[0].reason
-    named = tuple(str(spec.target) for spec in specs)
-    receipt = _submit(node, order, _entry(node, caller, what, named, reason))
+    order = KillRequest(kills=known, actor=caller.actor, where=caller.address, wait_s=wait_s)
+    receipt = node.engine.submit(order)  # which writes it down
     _wait_seen(node, receipt, specs[-1].target)
     return _doubted(node, receipt, specs)
 
@@ -92,17 +87,14 @@ def end(node: Node, caller: Caller, request: EndRequest) -> Receipt:
     """Reinstate or retract; the floor is ours where the badges are."""
     if not request.retract and request.floor is None:
         request = msgspec.structs.replace(request, floor=_floor(node, request.target))
-    request = msgspec.structs.replace(request, actor=caller.actor)
-    what = "retract" if request.retract else "reinstate"
-    reason = request.reason_admin or request.reason
-    named = (str(request.target),)
-    receipt = _submit(node, request, _entry(node, caller, what, named, reason))
+    request = msgspec.structs.replace(request, actor=caller.actor, where=caller.address)
+    receipt = node.engine.submit(request)
     _wait_ended(node, receipt, request.target)
     return receipt
 
 
 PENDING = 202
-"""Accepted and on this host's disk, and no broker has it yet: no guard knows of it."""
+"""Accepted and on this host's disk; no broker has said yet that it has it."""
 
 
 def status_of(receipt: Receipt) -> int:
@@ -168,21 +160,6 @@ def _refusal_noted(node: Node, entry: Entry) -> Iterator[None]:
     except RescindError as error:
         node.trail.append(msgspec.structs.replace(entry, outcome=f"refused: {error.code}"))
         raise
-
-
-def _submit(node: Node, order: Order, entry: Entry) -> Receipt:
-    """Let it be done, and write down that it was, or why not."""
-    with _refusal_noted(node, entry):
-        receipt = node.engine.submit(order)
-    done = tuple(map(str, receipt.ended or receipt.ids))
-    try:
-        node.trail.append(msgspec.structs.replace(entry, ids=done))
-    except AuditFailed as error:
-        # It is said, and cannot be unsaid: whoever asked has to know that, above all.
-        _log.critical("%s was done and is not in the audit trail: %s", entry.what, error)
-        warnings = (*receipt.warnings, f"not in the audit trail: {error}")
-        return msgspec.structs.replace(receipt, warnings=warnings)
-    return receipt
 
 
 def _with_exp(node: Node, spec: KillSpec) -> KillSpec:

@@ -101,9 +101,3 @@ class Busy(RescindError):
     """Too many such requests are under way: nothing was done."""
 
     code = "BUSY"
-
-
-class AuditFailed(RescindError):
-    """The audit trail cannot be written or read, or is not what was written."""
-
-    code = "AUDIT_FAILED"

@@ -8,9 +8,9 @@ from litestar.connection import ASGIConnection
 from rescind_guard.freshness import SystemClock
 from rescind_protocol.clock import Clock
 from rescind_publisher.switch import Engine
+from rescind_publisher.trail import Trail
 from rescind_registry.agents import Agents
 from rescind_registry.answered import Answered
-from rescind_registry.audit import Trail
 from rescind_registry.badges import Badges
 from rescind_registry.config import RegistryConfig
 from rescind_registry.failures import Failures

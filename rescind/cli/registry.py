@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rescind import home
-from rescind.compose import actor
 from rescind.config import Loaded
 from rescind.errors import BadConfig
 from rescind_protocol.table import Entry as TableEntry
 from rescind_protocol.targets import Target
+from rescind_publisher.asks import default_actor
+from rescind_publisher.trail import Entry, Trail
 from rescind_registry import floors
-from rescind_registry.audit import Entry, Trail
 from rescind_registry.badges import Badges
 from rescind_registry.keyring import Keyring
 from rescind_registry.store import Store
 
-DATABASE, KEYS, TRAIL = "registry.sqlite3", "keys", "audit.jsonl"
+DATABASE, KEYS = "registry.sqlite3", "keys"
 """As in `rescind_registry.node`, which loads a web framework."""
 
 
@@ -39,7 +39,7 @@ def opened(loaded: Loaded) -> Iterator[Store]:
 
 def trail_of(loaded: Loaded) -> Trail:
     """Return the audit trail."""
-    return Trail(loaded.home / home.REGISTRY / TRAIL)
+    return Trail(loaded.home / home.TRAIL)
 
 
 def keyring_of(loaded: Loaded) -> Keyring:
@@ -51,7 +51,7 @@ def note(loaded: Loaded, what: str, *targets: str, why: str | None = None) -> No
     """Write an act of the command line into the audit trail."""
     at = round(time.time(), 3)
     trail_of(loaded).append(
-        Entry(at=at, who=actor(), where="local", what=what, targets=targets, why=why)
+        Entry(at=at, who=default_actor(), where="local", what=what, targets=targets, why=why)
     )
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rescind.cli.audited import audited
 from rescind.cli.common import Session
 from rescind.cli.out import Out, Part, utc
 from rescind.errors import (
@@ -52,7 +51,7 @@ def switching(session: Session) -> Iterator[tuple[KillSwitch, Doer]]:
             doer = Doer(session.loaded.settings.publisher, 0, own_log=True)
         else:
             doer = Doer(status.publisher, status.pid, own_log=False)
-        yield KillSwitch(audited(found, session)), doer
+        yield KillSwitch(found), doer
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from rescind_guard.view import View
 from rescind_protocol.changes import RevocationId
 from rescind_protocol.trust import Trust
 from rescind_publisher import plans
+from rescind_publisher.acts import Audited
 from rescind_publisher.receipts import Receipt, SinkReceipt, State
 from rescind_publisher.requests import KillRequest, Order, RetireRequest
 from rescind_publisher.switch import Told
@@ -47,7 +48,7 @@ class Bench:
         self.node = Node.make(
             RegistryConfig(issuer=ISSUER, folder=folder, **config),
             followed=self,
-            engine=self,
+            engine=Audited(self, folder / "audit.jsonl", self._follower.clock),
             clock=self._follower.clock,
         )
         self.node.keyring.add(key_of("registry"), since=0)

@@ -1,6 +1,6 @@
 """`rescind audit`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rescind.cli.common import Session, common, moment
-from rescind.cli.out import plain, utc
+from rescind.cli.out import Out, plain, utc
 from rescind.errors import EXIT_OK
 
 if TYPE_CHECKING:
-    from rescind_registry.audit import Entry
+    from rescind_publisher.trail import Entry
 
 _SHOWN_TARGETS = 3
+TRAIL, LOG = "trail", "log"
 
 
 @click.group()
@@ -30,6 +31,14 @@ def _filtered(command: Any) -> Any:
     command = click.option("--target", metavar="TEXT", help="Only acts on targets with this text.")(
         command
     )
+    command = click.option(
+        "--from",
+        "origin",
+        type=click.Choice([TRAIL, LOG]),
+        default=TRAIL,
+        show_default=True,
+        help="This host's trail, or what all publishers signed, read from the brokers.",
+    )(command)
     return click.option(
         "--since", callback=moment, metavar="TIME", help="Only acts since then; a time, or now."
     )(command)
@@ -38,26 +47,46 @@ def _filtered(command: Any) -> Any:
 @audit.command(short_help="Show acts.")
 @_filtered
 @common
-def show(session: Session, *, since: datetime | None, target: str | None) -> int:
+def show(session: Session, *, since: datetime | None, target: str | None, origin: str) -> int:
     """Show acts, oldest first; with --json one document a line."""
-    found = list(_matching(session, since, target))
+    found = list(_matching(session, since, target, origin))
     for each in found:
         session.out.document(plain(each))
-    session.out.table(("when", "who", "from", "what", "on", "why"), map(_row, found))
+        _show(session.out, each)
+    if not found:
+        session.out.note(_nothing(session, origin))
     return EXIT_OK
+
+
+def _nothing(session: Session, origin: str) -> str:
+    if origin == LOG:
+        return "the signed log has no such act"
+    from rescind.cli.registry import trail_of  # noqa: PLC0415 - help needs none
+
+    path = trail_of(session.loaded).path
+    if path.exists():
+        return f"no such act is in {path}"
+    return (
+        f"no act was written down on this host yet ({path}): what other hosts did is in their "
+        "trails, and in the signed log: --from log"
+    )
 
 
 @audit.command(short_help="Write acts to a file, as they stand.")
 @_filtered
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @common
-def export(session: Session, *, file: Path, since: datetime | None, target: str | None) -> int:
+def export(
+    session: Session, *, file: Path, since: datetime | None, target: str | None, origin: str
+) -> int:
     """Write acts to FILE as JSON lines; FILE must not exist. All of them verify as they are."""
     import msgspec  # noqa: PLC0415 - help needs none
 
+    found = _matching(session, since, target, origin)
+    found = iter(list(found)) if origin == LOG else found  # no file is left where none can be read
     count = 0
     with file.open("xb") as out:
-        for count, each in enumerate(_matching(session, since, target), 1):  # noqa: B007
+        for count, each in enumerate(found, 1):  # noqa: B007
             out.write(msgspec.json.encode(each) + b"\n")
     session.out.document({"file": str(file), "lines": count})
     session.out.say(("written", "green"), f" {count} acts to {file}")
@@ -75,7 +104,7 @@ def export(session: Session, *, file: Path, since: datetime | None, target: str 
 def verify(session: Session, *, head: str | None, file: Path | None) -> int:
     """Verify that no line was changed, taken out or put in; show the last hash, to be kept."""
     from rescind.cli.registry import trail_of  # noqa: PLC0415 - help needs none
-    from rescind_registry import audit as trails  # noqa: PLC0415
+    from rescind_publisher import trail as trails  # noqa: PLC0415
 
     trail = trails.Trail(file) if file else trail_of(session.loaded)
     count, last = trails.verify(trail.entries(), head)
@@ -85,17 +114,37 @@ def verify(session: Session, *, head: str | None, file: Path | None) -> int:
     return EXIT_OK
 
 
-def _matching(session: Session, since: datetime | None, target: str | None) -> Iterator["Entry"]:
-    from rescind.cli.registry import trail_of  # noqa: PLC0415 - help needs none
-
+def _matching(
+    session: Session, since: datetime | None, target: str | None, origin: str
+) -> Iterator["Entry"]:
     begin = since.timestamp() if since else 0.0
-    for each in trail_of(session.loaded).entries():
+    for each in _entries(session, origin):
         if each.at >= begin and (target is None or any(target in name for name in each.targets)):
             yield each
 
 
-def _row(each: "Entry") -> tuple[Any, ...]:
+def _entries(session: Session, origin: str) -> "Iterable[Entry]":
+    if origin == LOG:
+        from rescind.cli.signed_log import entries  # noqa: PLC0415 - help needs none
+
+        return entries(session.loaded)
+    from rescind.cli.registry import trail_of  # noqa: PLC0415
+
+    return trail_of(session.loaded).entries()
+
+
+def _show(out: Out, each: "Entry") -> None:
+    """Write an act as a few short lines: a table of it has no room on a terminal."""
     more = len(each.targets) - _SHOWN_TARGETS
-    targets = ", ".join(each.targets[:_SHOWN_TARGETS]) + (f" and {more} more" if more > 0 else "")
-    what = each.what if each.outcome == "done" else f"{each.what} ({each.outcome})"
-    return utc(each.at), each.who, each.where, what, targets, each.why or ""
+    refused = "" if each.outcome == "done" else f"  {each.outcome}"
+    out.say((f"{utc(each.at)}  ", "dim"), each.what, (refused, "red"))
+    handed = each.by if each.by and not each.by.startswith(f"{each.who} (") else None
+    out.fields(
+        *(("on", name) for name in each.targets[:_SHOWN_TARGETS]),
+        ("and", f"{more} more" if more > 0 else None),
+        ("asked by", each.who),
+        ("done by", handed if handed != each.who else None),
+        ("from", each.where),
+        ("reason", each.reason),
+        ("why", each.why),
+    )

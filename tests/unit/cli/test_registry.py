@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rescind.testing.keys import key_of
-from rescind_registry.audit import Trail
+from rescind_publisher.trail import Trail
 from rescind_registry.keyring import Keyring
 from tests.unit.cli.conftest import Run, error_of
 

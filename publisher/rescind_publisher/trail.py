@@ -21,7 +21,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from rescind_registry.errors import AuditFailed
+from rescind_publisher.errors import AuditFailed
 
 _log = logging.getLogger(__name__)
 
@@ -41,13 +41,18 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     n: int = 0
     at: float
     who: str
-    """Name and id of the API token, or user@host for the command line."""
+    """Who asked: name and id of the API token, what `--actor` says, or user@host."""
+    by: str | None = None
+    """Who handed it to the publisher, as the system knows them: nobody can choose that."""
     where: str
     """Address of the client, or "local"."""
     what: str
     """As `kill`, `reinstate`, `enrol`, `token.make`."""
     targets: tuple[str, ...] = ()
+    reason: str | None = None
+    """The code word."""
     why: str | None = None
+    """The reason for admins."""
     outcome: str = "done"
     ids: tuple[str, ...] = ()
     """The revocations that it made or ended."""

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from rescind_protocol.limits import MAX_ID_CHARS
-from rescind_registry.audit import MENDED, Entry, Trail, verify
+from rescind_publisher.errors import AuditFailed
+from rescind_publisher.trail import MENDED, Entry, Trail, verify
 from rescind_registry.bodies import MAX_TARGETS
-from rescind_registry.errors import AuditFailed
 from tests.faults.disk import file_limit
 
 
