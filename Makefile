@@ -16,7 +16,7 @@ setup: .venv/ready ## make .venv from the lock (a no-op when nothing changed)
 demo: setup ## watch a kill reach every guard, with real servers (under a minute)
 	@.venv/bin/rescind demo
 
-test: setup ## run all tests: unit and property without a network, then integration
+test: setup ## run all tests: unit and property without a network, beside integration (TIMES=1)
 	@scripts/test.sh
 
 chaos: setup ## 100,000 simulated and 80 real schedules of faults; each protection is needed

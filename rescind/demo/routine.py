@@ -122,7 +122,9 @@ def play(seen: Seen) -> None:
     with world() as made, made.keeper(AGENT) as keeper, made.keeper(OTHER) as control:
         seen(f"A keeper renews badges of {TTL_S} s", _renewals(made, keeper))
         last = keeper.badge()
-        receipt = made.switch.kill(agent(AGENT), effect=Effect.ISSUANCE, reason="review")
+        receipt = made.switch.kill(
+            agent(AGENT), effect=Effect.ISSUANCE, reason="review", timeout_s=WITHIN_S
+        )
         said = claim("said once, durable on NATS", (receipt.durable != ("nats",), str(receipt)))
         seen("The agent is suspended", [said, *_refused(made, keeper, last)])
         seen("Its last badge", [_expired(made, last), _goes_on(made, control)])

@@ -31,8 +31,8 @@ from rescind_subscriber.checkpoint import CheckpointFile
 FABRIC = "demo"
 PUBLISHER = "soc"
 AGENT = "did:web:acme.example:agents:x7"
-UP_WITHIN_S = 120.0
-"""Thirty Python processes on two busy cores; some 8 s where nothing else runs."""
+UP_WITHIN_S = 300.0
+"""Thirty Python processes beside much else on two cores; some 8 s where nothing else runs."""
 
 _POLL_S = 0.01
 

@@ -12,11 +12,12 @@ from tests.chaos.hearing import Hearing
 from tests.chaos.real_tier import Context
 from tests.chaos.servers import Servers, Shape
 from tests.chaos.workers import Worker
+from tests.fakes.waiting import WITHIN_S
 from tests.faults.disk import small_disk
 from tests.faults.relay import Relay
 
-HEAL_WITHIN_S = 60.0
-"""Until everything must be well again: a server's restart, a loaded machine, and some."""
+HEAL_WITHIN_S = WITHIN_S
+"""Until everything must be well again."""
 WEAK_WITHIN_S = 6.0
 """The same where a protection is out: what does not come by then is what we look for."""
 POLL_S = 0.005

@@ -34,10 +34,10 @@ from rescind_subscriber.memory import Memory, State, image_of
 from rescind_subscriber.subscriber import Subscriber
 from tests.chaos import weak_parts, wire
 from tests.chaos.publishing import sources_of
+from tests.fakes.waiting import WITHIN_S
 from tests.faults.clock import ShiftedClock
 
 SAVE_EVERY_S = 0.3
-CHILD_WITHIN_S = 10.0
 _POLL_S = 0.01
 
 
@@ -152,7 +152,7 @@ class Process:
             return denied[-1]
 
         told("at once")
-        until = time.monotonic() + CHILD_WITHIN_S
+        until = time.monotonic() + WITHIN_S
         while time.monotonic() < until and not self._decide(tokens[-1]).kills:
             time.sleep(_POLL_S)
         told("later")

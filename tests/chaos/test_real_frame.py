@@ -11,9 +11,9 @@ import pytest
 
 from tests.chaos import command, real_tier
 from tests.chaos.real_tier import Context, Unsuited, rounds, scenario, summary
+from tests.fakes.waiting import WITHIN_S
 
 GONE: list[Path] = []
-MEET_WITHIN_S = 10.0
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def test_one_that_takes_the_whole_machine_is_played_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The others wait for it, and it for them; those meet each other."""
-    both, running = threading.Barrier(2, timeout=MEET_WITHIN_S), set[int]()
+    both, running = threading.Barrier(2, timeout=WITHIN_S), set[int]()
     monkeypatch.setattr(
         real_tier, "ProcessPoolExecutor", lambda jobs, _: ThreadPoolExecutor(max_workers=jobs)
     )

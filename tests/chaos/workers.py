@@ -18,9 +18,8 @@ import msgspec
 
 from rescind.embedded.process import bound
 from tests.chaos import wire
+from tests.fakes.waiting import WITHIN_S
 
-WITHIN_S = 30.0
-"""For a process to start or to answer, on a machine with other things to do."""
 ROOT = Path(__file__).parents[2]
 _LAST_WORDS = 2000
 T = TypeVar("T")

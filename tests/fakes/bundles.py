@@ -19,7 +19,7 @@ from rescind_subscriber.memory import positions_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.fabric import FABRIC, NOW, PUBLISHER, Log
 from tests.fakes.feeds import Node, noded
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WITHIN_S, until
 
 PATH = f"/v1/bundles/{FABRIC}"
 AUTHOR = Author(PUBLISHER, "soc", FABRIC, lambda: NOW)
@@ -106,5 +106,5 @@ async def serving(app: ASGIApp) -> AsyncIterator[str]:
 @asynccontextmanager
 async def client_of(node: BundleNode) -> AsyncIterator[httpx.AsyncClient]:
     """Give an HTTP client of a node."""
-    async with httpx.AsyncClient(base_url=node.url, trust_env=False, timeout=30.0) as client:
+    async with httpx.AsyncClient(base_url=node.url, trust_env=False, timeout=WITHIN_S) as client:
         yield client

@@ -9,6 +9,7 @@ import msgspec
 
 from rescind_guard.errors import LogFailed
 from rescind_guard.evidence import Record
+from tests.fakes.waiting import WITHIN_S
 
 
 class LogSink:
@@ -23,7 +24,7 @@ class LogSink:
 
     def write(self, records: Sequence[Record]) -> None:
         """Take records, or as many as there is room for."""
-        self.gate.wait(60)
+        self.gate.wait(WITHIN_S)
         if self.breaks is not None:
             raise self.breaks
         room = len(records) if self.full is None else max(0, self.full - len(self.records))

@@ -17,6 +17,7 @@ from rescind_protocol.keys import SigningKey
 from rescind_publisher.control_client import ControlClient
 from rescind_publisher.keyfiles import write_private, write_trust
 from rescind_publisher.switch import KillSwitch
+from tests.fakes.waiting import WITHIN_S
 
 RESCIND = Path(sys.executable).with_name("rescind")
 
@@ -74,7 +75,7 @@ class Host:
             [RESCIND, *words, "--home", self.home],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=WITHIN_S,
             check=False,
         )
         assert done.returncode == code, done.stdout + done.stderr

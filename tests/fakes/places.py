@@ -14,7 +14,7 @@ import uvicorn
 from rescind_guard import Guard
 from rescind_guard.integrations.asgi import GuardASGI
 from rescind_guard.integrations.wsgi import GuardWSGI
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 ORDER = "300 widgets"
 
@@ -52,7 +52,7 @@ def starlette(steps: Steps, guard: Guard) -> Any:
 
     def slow(_: Request) -> PlainTextResponse:
         steps.entered.set()
-        assert steps.go_on.wait(15)
+        assert steps.go_on.wait(WITHIN_S)
         return PlainTextResponse(ORDER)
 
     async def events(_: Request) -> StreamingResponse:
@@ -124,13 +124,13 @@ def flask(steps: Steps, guard: Guard) -> Any:
     @app.get("/slow")
     def slow() -> str:
         steps.entered.set()
-        assert steps.go_on.wait(15)
+        assert steps.go_on.wait(WITHIN_S)
         return ORDER
 
     def parts() -> Iterator[str]:
         yield "data: first\n\n"
         steps.entered.set()
-        assert steps.go_on.wait(15)
+        assert steps.go_on.wait(WITHIN_S)
         yield "data: second\n\n"
 
     app.get("/events", endpoint="events")(lambda: Response(parts(), mimetype="text/event-stream"))
@@ -209,5 +209,5 @@ def _asgi(app: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(15)
+        thread.join(WITHIN_S)
         listener.close()

@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 
 from tests.fakes.terminal import free_port
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
-WITHIN_S = 30.0
 _BESIDE = Path(sys.executable).parent
 """Where the wheels put their commands, each of which becomes the proxy itself."""
 

@@ -10,10 +10,9 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 RESCIND = str(Path(sys.executable).with_name("rescind"))
-WITHIN_S = 30.0
 
 
 class Done:

@@ -5,7 +5,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-WITHIN_S = 15.0
+WITHIN_S = 120.0
+"""The one deadline of the tests: a condition that has not come true by then never will.
+
+Nothing is measured by it. It is far beyond what any step takes on a machine that does ten other
+things, so that what fails has failed, and is not late.
+"""
 
 
 def wait_until(condition: Callable[[], object], within_s: float = WITHIN_S) -> None:

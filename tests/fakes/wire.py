@@ -17,9 +17,9 @@ from rescind_protocol import subjects
 from rescind_publisher.stream import wanted
 from tests.fakes.fabric import FABRIC, Log, head_of, sign_head
 from tests.fakes.following import kills
+from tests.fakes.waiting import WITHIN_S
 
 BEAT_S = 0.05
-ACK_WITHIN_S = 30.0
 UNACKED = 500
 """Publishes between two that are acked."""
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Wire:
         self._run(self._start_beating())
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * ACK_WITHIN_S)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(2 * WITHIN_S)
 
     async def _open(self) -> None:
         self._client = await nats.connect(
@@ -99,7 +99,7 @@ class Wire:
 
     async def _store(self, subject: str, raw: bytes) -> None:
         """Publish until the stream says that it has it: the server may be starting."""
-        deadline = time.monotonic() + ACK_WITHIN_S
+        deadline = time.monotonic() + WITHIN_S
         while True:
             try:
                 reply = await self._client.request(subject, raw, timeout=1)

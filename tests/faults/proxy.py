@@ -13,11 +13,12 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, Self, TypeVar
 
+from tests.fakes.waiting import WITHIN_S
+
 T = TypeVar("T")
 CHUNK_BYTES = 64 * 1024
 RST_ON_CLOSE = struct.pack("ii", 1, 0)
 """SO_LINGER with a time of zero: `close` sends RST instead of FIN (socket(7))."""
-CALL_WITHIN_S = 10.0
 
 
 class Tamper(Protocol):
@@ -71,7 +72,7 @@ class Network:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the loop and return what came of it."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(CALL_WITHIN_S)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(WITHIN_S)
 
     def way(self, port: int, tamper: MakeTamper | None = None) -> "Proxy":
         """Return a new proxy to a port of this machine."""

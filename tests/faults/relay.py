@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Self
 
 from rescind.embedded.process import bound, end
+from tests.fakes.waiting import WITHIN_S
 
 BACKLOG = 4096
 """Connections that wait to be accepted: as many as the kernel grants a server (net.core.somaxconn
 since Linux 5.4), and as a nats-server asks for."""
-ANSWER_WITHIN_S = 10.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -79,8 +79,8 @@ class Relay:
     def _answer(self) -> int:
         assert self._process is not None
         assert self._process.stdout is not None
-        if not select.select([self._process.stdout], [], [], ANSWER_WITHIN_S)[0]:
-            raise TimeoutError(f"the relay did not answer within {ANSWER_WITHIN_S:g} s")
+        if not select.select([self._process.stdout], [], [], WITHIN_S)[0]:
+            raise TimeoutError(f"the relay did not answer within {WITHIN_S:g} s")
         return int(self._process.stdout.readline())
 
 

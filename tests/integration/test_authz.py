@@ -20,7 +20,7 @@ from rescind import authz
 from rescind.errors import BadConfig
 from rescind.testing import Fabric, TestBadge
 from tests.fakes.terminal import Terminal, did
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 IDENTITY = {
     f"x-rescind-{each}" for each in ("code", "agent", "issuer", "badge", "level", "session")
@@ -41,7 +41,9 @@ def asking(guard: Any, folder: Path) -> Iterator[httpx.Client]:
     with authz.Server(authz.Authz(guard), listener) as server:
         wait_until(lambda: server._server.started)
         transport = httpx.HTTPTransport(uds=str(folder / "a.sock"))
-        with httpx.Client(transport=transport, base_url="http://sidecar", timeout=20) as client:
+        with httpx.Client(
+            transport=transport, base_url="http://sidecar", timeout=WITHIN_S
+        ) as client:
             yield client
 
 
@@ -181,7 +183,9 @@ def test_the_command(tmp_path: Path) -> None:
             said = sidecar.wait_for("listening")["address"]
             assert said == f"unix:{terminal.home}/../s"
             transport = httpx.HTTPTransport(uds=f"{tmp_path}/s", retries=3)
-            with httpx.Client(transport=transport, base_url="http://sidecar", timeout=20) as client:
+            with httpx.Client(
+                transport=transport, base_url="http://sidecar", timeout=WITHIN_S
+            ) as client:
 
                 def ask() -> httpx.Response:
                     return client.get("/envoy/x", headers={"X-Capiscio-Badge": badge})

@@ -33,9 +33,8 @@ from tests.fakes import nats as on_nats
 from tests.fakes import redis as on_redis
 from tests.fakes.fabric import FABRIC, make_trust
 from tests.fakes.publishing import publisher, target
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
-WITHIN_S = 60.0
 QUICK = SubscriberConfig(heartbeat_s=0.1, retry_s=0.05, retry_most_s=0.2)
 
 

@@ -19,9 +19,8 @@ from tests.fakes import redis as on_redis
 from tests.fakes.fabric import FABRIC
 from tests.fakes.nats import STREAM, api, linked, options
 from tests.fakes.publishing import publisher, target
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
-WITHIN_S = 30.0
 OFTEN_S = 0.02
 """A look at the stores comes with every 30th head."""
 

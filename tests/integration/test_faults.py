@@ -13,7 +13,7 @@ import pytest
 from rescind.embedded import EmbeddedRedis, EmbeddedServer
 from rescind_guard.freshness import SystemClock
 from tests.chaos.real_tier import load
-from tests.fakes.waiting import alive, wait_until
+from tests.fakes.waiting import WITHIN_S, alive, wait_until
 from tests.faults.clock import ShiftedClock
 from tests.faults.disk import can_mount, file_limit, small_disk
 from tests.faults.packets import TABLE, Packets, private, rules
@@ -45,7 +45,7 @@ def connect(way: Proxy | Relay) -> socket.socket:
     return socket.create_connection(("127.0.0.1", way.port), 10)
 
 
-def answers(client: socket.socket, within_s: float = 10.0) -> bool:
+def answers(client: socket.socket, within_s: float = WITHIN_S) -> bool:
     """Whether a PING is answered; a Redis that wants a log-in answers too, with an error."""
     client.settimeout(within_s)
     with suppress(TimeoutError):
@@ -115,7 +115,7 @@ def test_a_relay_closes_where_the_server_does(redis: EmbeddedRedis) -> None:
     with Relay(redis.port) as way, connect(way) as client:
         assert answers(client)
         client.sendall(b"QUIT\r\n")
-        client.settimeout(10)
+        client.settimeout(WITHIN_S)
         while client.recv(100):
             pass
         wait_until(lambda: way.count() == 0)
@@ -148,7 +148,7 @@ def test_a_black_hole_keeps_what_was_sent(way: Proxy) -> None:
         way.black_hole()
         assert not answers(client, SILENCE_S)
         way.mend()
-        client.settimeout(10)
+        client.settimeout(WITHIN_S)
         assert client.recv(100)
 
 
@@ -187,7 +187,7 @@ def test_a_frozen_server_is_silent_and_goes_on(redis: EmbeddedRedis) -> None:
         assert answers(client)
         with frozen(redis.pid):
             assert not answers(client, SILENCE_S)
-        client.settimeout(10)
+        client.settimeout(WITHIN_S)
         assert client.recv(100)
 
 

@@ -23,9 +23,8 @@ from rescind_subscriber.subscriber import Subscriber
 from tests.fakes import redis as on_redis
 from tests.fakes.fabric import FABRIC, NOW, PUBLISHER, SECOND, make_trust, next_trust
 from tests.fakes.publishing import publisher, target
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
-WITHIN_S = 30.0
 SOON_S = 1.0
 
 

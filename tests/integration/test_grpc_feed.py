@@ -32,10 +32,9 @@ from tests.fakes.fabric import Log
 from tests.fakes.feeds import Node, noded, position_of
 from tests.fakes.following import following, kills, victim
 from tests.fakes.nats import RecordingFeed
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WITHIN_S, until
 
 TOKEN = "rsc_1_secret"
-WITHIN_S = 60.0
 INVALID, GONE = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE
 
 

@@ -27,9 +27,9 @@ from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.mcp import DENIED
 from tests.fakes.authority import Authority
 from tests.fakes.places import serving
+from tests.fakes.waiting import WITHIN_S
 
 SECRET = "order 7: 300 widgets"
-PATIENCE_S = 20
 STALE_S = 400
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 NONE, INVALID = "Bearer", 'Bearer error="invalid_token"'
@@ -105,7 +105,7 @@ async def ask(
 ) -> httpx2.Response:
     """Call the tool as a client of that version does; `sent` replaces headers of the protocol."""
     accept = {"Accept": "application/json, text/event-stream"}
-    async with httpx2.AsyncClient(timeout=PATIENCE_S, headers=accept) as http:
+    async with httpx2.AsyncClient(timeout=WITHIN_S, headers=accept) as http:
         own = {"MCP-Protocol-Version": version}
         envelope = dict(meta or {})
         if version == LEGACY:
@@ -215,7 +215,7 @@ async def test_clients_read_the_reason_in_a_401(
     """The clients of `mcp` and `fastmcp` neither hang nor end, and have code and reason."""
     headers = {} if carried is None else served.bearer(served.authority.badge("x7"))
     code = "TOOL_AUTH_MISSING" if carried is None else "BADGE_REVOKED"
-    with anyio.fail_after(PATIENCE_S):
+    with anyio.fail_after(WITHIN_S):
         async with httpx2.AsyncClient(headers=headers) as http:
             transport = streamable_http_client(served.url, http_client=http)
             async with Client(transport, mode=mode, cache=None) as client:

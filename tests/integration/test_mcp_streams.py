@@ -27,9 +27,9 @@ from rescind_guard.integrations.errors import CannotGuard
 from rescind_guard.integrations.mcp_streams import GuardStreams, Sessions
 from tests.fakes.authority import Authority
 from tests.fakes.places import serving
+from tests.fakes.waiting import WITHIN_S
 
 SECRET = "order 7: 300 widgets"
-PATIENCE_S = 20
 LEGACY = "2025-11-25"
 UNKNOWN = "2099-01-01"
 """A version of no server, which answers 405 to all but a POST."""
@@ -168,8 +168,8 @@ class Setting:
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Raw]:
         """Serve, and open a session."""
-        with _served(self.app) as url, anyio.fail_after(PATIENCE_S):
-            async with httpx2.AsyncClient(timeout=PATIENCE_S) as http:
+        with _served(self.app) as url, anyio.fail_after(WITHIN_S):
+            async with httpx2.AsyncClient(timeout=WITHIN_S) as http:
                 raw = Raw(http, url)
                 await raw.open()
                 yield raw
@@ -350,7 +350,7 @@ async def test_a_session_that_is_pushed_out_takes_its_stream_along(
     """Nobody would end it at a kill; and no caller after that makes the session known again."""
     monkeypatch.setattr(mcp_streams, "MAX_SESSIONS", 1)
     here = Setting(make)
-    async with here.session() as raw, httpx2.AsyncClient(timeout=PATIENCE_S) as http:
+    async with here.session() as raw, httpx2.AsyncClient(timeout=WITHIN_S) as http:
         first = await raw.call(here.header())
         async with raw.get({}) as stream:
             newer = Raw(http, raw.url)
@@ -370,7 +370,7 @@ async def _by_mcp_s_client(here: Setting) -> str:
         if request.method == "GET" or b"tools/call" in request.content:
             request.headers.update(here.header())
 
-    with _served(here.app) as url, anyio.fail_after(PATIENCE_S):
+    with _served(here.app) as url, anyio.fail_after(WITHIN_S):
         async with httpx2.AsyncClient(event_hooks={"request": [badge]}) as http:
             transport = streamable_http_client(url, http_client=http)
             async with Client(transport, mode="legacy", cache=None) as client:

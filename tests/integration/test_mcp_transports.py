@@ -27,13 +27,12 @@ from rescind_guard.integrations import mcp_watch
 from rescind_guard.integrations.mcp import DENIED, install
 from tests.fakes.authority import Authority
 from tests.fakes.orders import SECRET, orders
+from tests.fakes.waiting import WITHIN_S
 
 VERSIONS = {"legacy": "2025-11-25", "2026-07-28": "2026-07-28"}
 BEYOND_EXPIRY_S = 400
 AS_META = "http _meta"
 UNSIGNED = "BADGE_SIGNATURE_INVALID"
-PATIENCE_S = 20
-"""When a test that waits for something gives up."""
 
 Connect = Callable[[str | None], AbstractAsyncContextManager["Agent"]]
 """Role (`badges`) to agent."""
@@ -129,7 +128,7 @@ def serve(server: MCPServer) -> Iterator[str]:
     thread = threading.Thread(target=web.run)
     thread.start()
     try:
-        assert web.ready.wait(PATIENCE_S)
+        assert web.ready.wait(WITHIN_S)
         yield web.url
     finally:
         web.should_exit = True
@@ -205,7 +204,7 @@ async def agent_over_http(
 
 async def denied(call: Any, code: str) -> MCPError:
     """Return the error that `call` ends with; it must be ours and carry `code`."""
-    with anyio.fail_after(PATIENCE_S), pytest.raises(MCPError) as refused:
+    with anyio.fail_after(WITHIN_S), pytest.raises(MCPError) as refused:
         await call
     assert (refused.value.code, refused.value.data["code"]) == (DENIED, code)
     assert SECRET not in refused.value.message
@@ -269,7 +268,7 @@ async def test_client_lives_on(served: Served, mode: str) -> None:
 async def test_killed_client_cannot_connect(served: Served) -> None:
     """A killed badge is refused in the handshake itself."""
     served.kill("good")
-    with anyio.fail_after(PATIENCE_S), pytest.RaisesGroup(MCPError, flatten_subgroups=True):
+    with anyio.fail_after(WITHIN_S), pytest.RaisesGroup(MCPError, flatten_subgroups=True):
         async with over_http(served.url, "legacy", served.header("good")):
             raise AssertionError("connected")
 
@@ -297,7 +296,7 @@ async def interrupted(
     """Return all the client heard of a tool during whose run `by(agent, operator)` happened."""
     heard: list[str] = []
     running = anyio.Event()
-    with anyio.fail_after(PATIENCE_S):
+    with anyio.fail_after(WITHIN_S):
         async with (
             reach as connect,
             connect("good") as agent,
@@ -319,7 +318,7 @@ async def interrupted(
 async def test_living_badge_hears_its_tool(reach: Reach) -> None:
     """The second look costs a living badge nothing: result and progress arrive."""
     running = anyio.Event()
-    with anyio.fail_after(PATIENCE_S):
+    with anyio.fail_after(WITHIN_S):
         async with (
             reach as connect,
             connect("good") as agent,
@@ -339,7 +338,7 @@ async def test_living_badge_hears_its_tool(reach: Reach) -> None:
 
 async def test_open_stream(served: Served) -> None:
     """A subscription stream that is open when its badge is killed ends before the next event."""
-    with anyio.fail_after(PATIENCE_S):
+    with anyio.fail_after(WITHIN_S):
         end = await after_kill(served)
     assert isinstance(end, MCPError)
     assert (end.code, end.data) == (DENIED, {"code": "BADGE_REVOKED"})
@@ -348,7 +347,7 @@ async def test_open_stream(served: Served) -> None:
 async def test_idle_stream(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that is open when its badge is killed ends, though nothing happens on it."""
     monkeypatch.setattr(mcp_watch, "LOOK_EVERY_S", 0.01)
-    with anyio.fail_after(PATIENCE_S):
+    with anyio.fail_after(WITHIN_S):
         async with (
             over_http(served.url, "2026-07-28", served.header("good")) as client,
             client.listen(resources_list_changed=True) as stream,
@@ -387,7 +386,7 @@ async def after(served: Served, happening: Callable[[], None]) -> object:
 
 async def test_expiry_ends_a_stream(served: Served) -> None:
     """An open stream ends before the first event after its badge expired."""
-    with anyio.fail_after(PATIENCE_S):
+    with anyio.fail_after(WITHIN_S):
         end = await after(served, lambda: served.authority.pass_time(BEYOND_EXPIRY_S))
     assert isinstance(end, MCPError)
     assert end.data == {"code": "BADGE_EXPIRED"}
@@ -471,7 +470,7 @@ async def test_control_with_an_unwatched_stream(
 ) -> None:
     """With the look at the result alone, an open stream goes on for a killed badge."""
     monkeypatch.setattr(guarding, "WatchedSession", lambda session, _look: session)
-    with anyio.fail_after(PATIENCE_S):
+    with anyio.fail_after(WITHIN_S):
         assert await after_kill(served) == ResourcesListChanged()
 
 

@@ -19,7 +19,7 @@ from rescind_publisher import metrics as of_publisher
 from rescind_subscriber import metrics as of_subscriber
 from rescind_subscriber.states import State
 from tests.fakes.terminal import Terminal, did
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 GREEN = Health(State.LIVE, 299.5, {})
 HANG_S = 20
@@ -29,7 +29,7 @@ HANG_S = 20
 def ask(url: str) -> tuple[int, str]:
     """Return status and body."""
     try:
-        with urlopen(url, timeout=20) as answer:  # noqa: S310 - a URL of this test
+        with urlopen(url, timeout=WITHIN_S) as answer:  # noqa: S310 - a URL of this test
             return answer.status, answer.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()

@@ -24,7 +24,7 @@ from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_link import NatsOptions
 from rescind_subscriber.pace import Redial
 from tests.fakes.nats import Watched, admin_server, linked, options
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WITHIN_S, until
 
 INFO = {"server_id": "X", "version": "2.11.0", "headers": True, "max_payload": 1048576}
 
@@ -292,7 +292,7 @@ async def test_stops_though_a_cancellation_is_swallowed(monkeypatch: pytest.Monk
     link = watched("nats://127.0.0.1:1")
     starting = asyncio.create_task(link.link.start())
     await asyncio.sleep(0)
-    await asyncio.wait_for(link.link.stop(), 5)
+    await asyncio.wait_for(link.link.stop(), WITHIN_S)
     assert swallowed.is_set()
     starting.cancel()
 

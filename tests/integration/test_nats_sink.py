@@ -31,13 +31,11 @@ from tests.fakes.nats import (
     options,
     store,
 )
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WITHIN_S, until
 from tests.faults.proxy import Network
 from tests.integration.test_nats_link import certificate, with_tls
 
 RECORD = Record("a", 1, b"event one")
-WITHIN_S = 60.0
-"""For elections."""
 
 
 def config(**changes: Any) -> dict[str, Any]:

@@ -15,9 +15,7 @@ from rescind.testing import Fabric, TestBadge
 from rescind_guard.integrations.asgi import GuardASGI
 from rescind_guard.integrations.wsgi import GuardWSGI
 from tests.fakes.places import FRAMEWORKS, ORDER, Steps, serving
-from tests.fakes.waiting import wait_until
-
-WITHIN_S = 20.0
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 
 @pytest.fixture

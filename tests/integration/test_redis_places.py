@@ -31,9 +31,7 @@ from tests.fakes.fabric import make_trust
 from tests.fakes.nats import RecordingFeed
 from tests.fakes.publishing import publisher, target
 from tests.fakes.redis import FABRIC, INDEX, LOG, redis_server, wired
-from tests.fakes.waiting import until
-
-WITHIN_S = 60.0
+from tests.fakes.waiting import WITHIN_S, until
 
 
 def url(where: str, user: str, *, scheme: str = "redis", tail: str = "") -> RedisOptions:

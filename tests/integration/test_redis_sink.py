@@ -17,7 +17,7 @@ from rescind_publisher.sinks.redis import RedisSink
 from rescind_subscriber.redis_address import RedisOptions
 from rescind_subscriber.redis_wire import Wire
 from tests.fakes.redis import FABRIC, INDEX, KEY, LIVE, LOG, redis_server, sink_of, wired
-from tests.fakes.waiting import until
+from tests.fakes.waiting import WITHIN_S, until
 
 
 def event(seq: int) -> Record:
@@ -287,7 +287,7 @@ async def test_a_frozen_server_fails_by_our_deadline(
     await until(lambda: redis_sink._link.connected)
     await redis_sink.append(event(2))
     await redis_sink.append(event(3))
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(WITHIN_S):
         admin = await redis_sink._link.fresh_wire()
     assert await ids(admin) == [1, 2, 3]
     await admin.close()

@@ -18,7 +18,7 @@ from rescind_protocol.keys import jwk
 from rescind_subscriber.registry_client import RegistryClient
 from rescind_subscriber.renewal import Answer, Issued, Refused
 from tests.fakes.terminal import Running, Terminal, did
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 AGENTS = {name: did(name) for name in ("suspended", "agent", "badge")}
 """One for each test."""
@@ -35,7 +35,7 @@ class Node:
         """Ask."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)  # noqa: S310 - our own
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=WITHIN_S) as answer:  # noqa: S310
             return json.load(answer)
 
     def kill(self, **named: str) -> None:
@@ -79,7 +79,7 @@ def nodes(home: Terminal) -> Iterator[tuple[Node, Node]]:
 
 def _is_ready(node: Node) -> bool:
     try:
-        with urllib.request.urlopen(f"{node.url}/readyz", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{node.url}/readyz", timeout=WITHIN_S) as answer:  # noqa: S310
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -28,9 +28,8 @@ from tests.fakes import redis as on_redis
 from tests.fakes.fabric import FABRIC, NOW, PUBLISHER, make_trust
 from tests.fakes.nats import STREAM, Watched, api, linked, options
 from tests.fakes.publishing import publisher, target
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
-WITHIN_S = 30.0
 KILLS = 6
 T = TypeVar("T")
 

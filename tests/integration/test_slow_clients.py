@@ -17,9 +17,8 @@ from rescind_registry.app import build
 from rescind_registry.auth import PUBLIC
 from rescind_registry.serving import Server, listen
 from tests.fakes.registry import Bench
-from tests.fakes.waiting import until, wait_until
+from tests.fakes.waiting import WITHIN_S, until, wait_until
 
-WITHIN_S = 30.0
 SOON_S = 0.2
 NEVER_S = 3600.0
 BEGUN = b"POST /v1/agents/did:web:a.example/badge/challenge HTTP/1.1\r\nHost: a\r\n"

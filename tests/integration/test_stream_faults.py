@@ -26,9 +26,8 @@ from tests.fakes import redis as on_redis
 from tests.fakes.fabric import make_trust
 from tests.fakes.nats import FABRIC, STREAM, admin_server, api, linked
 from tests.fakes.publishing import switched, target
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
-WITHIN_S = 60.0
 OFTEN = SubscriberConfig(
     heartbeat_s=0.1, retry_s=0.02, retry_most_s=0.2, reread_every_s=0.2, reports=False
 )

@@ -25,10 +25,9 @@ from tests.fakes import nats as on_nats
 from tests.fakes import redis as on_redis
 from tests.fakes.fabric import FABRIC, NOW, ROOT, key_of, trusted
 from tests.fakes.host import Host
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 NAMES = ("east", "west", "north")
-WITHIN_S = 60.0
 QUICK = SubscriberConfig(heartbeat_s=0.2, retry_s=0.05, retry_most_s=0.5, reports=False)
 
 

@@ -22,11 +22,10 @@ from rescind_protocol.keys import jwk
 from tests.fakes.badges import Scene
 from tests.fakes.fabric import key_of
 from tests.fakes.terminal import Running, Terminal, did
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 SERVERS = ("mcp_orders", "fastmcp_orders")
-WITHIN_S = 30.0
 REVOKED = f"{DENIED} BADGE_REVOKED"
 
 

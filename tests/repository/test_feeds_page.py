@@ -21,11 +21,10 @@ from tests.fakes.fabric import Log
 from tests.fakes.feeds import noded, served
 from tests.fakes.following import kills
 from tests.fakes.terminal import Terminal, did
-from tests.fakes.waiting import until, wait_until
+from tests.fakes.waiting import WITHIN_S, until, wait_until
 
 DOCUMENT = Path(__file__).parents[2] / "docs/feeds.md"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WITHIN_S = 60.0
 
 
 def block(language: str) -> str:

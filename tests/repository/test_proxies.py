@@ -19,11 +19,10 @@ from rescind_guard.rules import Rules
 from tests.fakes.places import serving
 from tests.fakes.proxies import COMMANDS, proxy
 from tests.fakes.terminal import Terminal, did
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 SHOWN = Path(__file__).parents[2] / "examples/proxies"
 PROXIES = sorted(COMMANDS)
-WITHIN_S = 30.0
 OWN = ("agent", "issuer", "badge", "level", "session", "code")
 BODY = b"widgets " * 20_000
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.fakes.terminal import Running, Terminal, did, free_port
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +16,7 @@ def asked(url: str, badge: str | None = None) -> tuple[int, str]:
     """Return status and body; (0, "") while nobody listens."""
     headers = {"X-Capiscio-Badge": badge} if badge else {}
     try:
-        answer = httpx.get(url, headers=headers, timeout=20)
+        answer = httpx.get(url, headers=headers, timeout=WITHIN_S)
     except httpx.TransportError:
         return 0, ""
     return answer.status_code, answer.text
@@ -55,7 +55,9 @@ def test_an_open_stream_of_an_example_ends(tmp_path: Path) -> None:
         headers = {"X-Capiscio-Badge": terminal.issue("x7")}
         with Running(command, terminal.environment()):
             wait_until(lambda: asked(f"{url}/orders/7", headers["X-Capiscio-Badge"])[0] == 200, 30)
-            with httpx.stream("GET", f"{url}/events/7", headers=headers, timeout=30) as stream:
+            with httpx.stream(
+                "GET", f"{url}/events/7", headers=headers, timeout=WITHIN_S
+            ) as stream:
                 lines = (each for each in stream.iter_lines() if each)
                 assert next(lines) == "data: 300 widgets, shipped"
                 assert terminal.run("kill", "agent", did("x7")).code == 0

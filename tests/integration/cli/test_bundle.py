@@ -17,7 +17,7 @@ from rescind_registry.bundle import signing
 from tests.fakes.opa import untar
 from tests.fakes.secret import write_secret
 from tests.fakes.terminal import Running, Terminal, refused
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 DID = "did:web:acme.example:bundled7"
 
@@ -145,7 +145,7 @@ def test_a_fleet_without_a_broker(
 def fetch(url: str, token: str) -> bytes:
     """Return what a node answers to this token."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - our own address
+    with urllib.request.urlopen(request, timeout=WITHIN_S) as answer:  # noqa: S310 - our own address
         return bytes(answer.read())
 
 
@@ -155,7 +155,7 @@ def fetch(url: str, token: str) -> bytes:
         (b"", "not a bundle"),
         (b"{}", "not a bundle"),
         (b"{", "JSON"),
-        (gzip.compress(b"x" * 600), "not a bundle"),
+        (gzip.compress(b"x" * 600, mtime=0), "not a bundle"),
     ],
 )
 def test_what_is_no_bundle(

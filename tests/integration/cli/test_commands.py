@@ -8,6 +8,7 @@ from rescind_guard.parsing import read
 from rescind_protocol.encoding import b64url_decode, b64url_encode
 from rescind_protocol.limits import UNKNOWN_EXP_KILL_S
 from tests.fakes.terminal import RESCIND, Running, Terminal, did
+from tests.fakes.waiting import WITHIN_S
 
 ISSUER = "https://issuer.rescind.local"
 
@@ -249,7 +250,7 @@ def test_a_reader_that_goes_away_is_no_error(terminal: Terminal) -> None:
     )
     assert show.stdout is not None
     show.stdout.close()
-    assert show.wait(30) == 141
+    assert show.wait(WITHIN_S) == 141
     assert show.stderr is not None
     assert show.stderr.read() == b""
     show.stderr.close()

@@ -9,6 +9,7 @@ import pytest
 
 from rescind.errors import EXIT_PENDING
 from tests.fakes.terminal import Done, Running, Terminal, did, free_port, refused
+from tests.fakes.waiting import WITHIN_S
 
 
 def test_no_nats_at_the_address(terminal: Terminal) -> None:
@@ -137,7 +138,7 @@ def at_another_time(
         env=terminal.environment(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=WITHIN_S,
         check=False,
     )
     return Done(words, done.returncode, done.stdout, done.stderr)

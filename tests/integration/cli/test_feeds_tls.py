@@ -12,11 +12,10 @@ from rescind_protocol import targets
 from rescind_subscriber.errors import SourceRefused
 from tests.fakes.certificates import Authority
 from tests.fakes.terminal import Running, Terminal, did
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 FEEDS = ("sse", "grpc", "bundle")
 PAIR = ("sse", "bundle")
-WITHIN_S = 60.0
 
 
 class Node:

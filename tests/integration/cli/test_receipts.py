@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.fakes.terminal import RESCIND, Terminal, did
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 GUARDED = (
     "import sys\nfrom rescind.sidecar import Sidecar\n"
@@ -40,7 +40,7 @@ def guarded(terminal: Terminal, *names: str) -> Iterator[list[subprocess.Popen[s
     finally:
         for each in work:
             os.kill(each.pid, signal.SIGCONT)
-            each.communicate("", timeout=20)
+            each.communicate("", timeout=WITHIN_S)
 
 
 def known(terminal: Terminal) -> list[str]:
@@ -112,7 +112,7 @@ def test_a_terminal_sees_a_bar(terminal: Terminal) -> None:
         while chunk := _read(ours):
             drawn += chunk
         os.close(ours)
-        out, _ = work.communicate(timeout=20)
+        out, _ = work.communicate(timeout=WITHIN_S)
     assert work.returncode == 5
     assert b"0/1" in drawn
     assert b"eu-1" in drawn

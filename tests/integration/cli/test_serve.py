@@ -14,7 +14,7 @@ import pytest
 from rescind import config
 from rescind.cli.serving import make_server
 from tests.fakes.terminal import Running, Terminal, did
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 
 class Node:
@@ -32,7 +32,7 @@ class Node:
         headers |= {} if data is None else {"Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310 - our own
         try:
-            with urllib.request.urlopen(request, timeout=20, context=self._tls) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=WITHIN_S, context=self._tls) as answer:  # noqa: S310
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)

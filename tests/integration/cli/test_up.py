@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.fakes.terminal import Running, Terminal, did, free_port, refused
-from tests.fakes.waiting import alive, wait_until
+from tests.fakes.waiting import WITHIN_S, alive, wait_until
 
 
 def test_a_port_that_is_taken(own: Terminal) -> None:
@@ -81,7 +81,7 @@ def test_a_service_that_just_ends_says_nothing_and_remembers(own: Terminal) -> N
             env=own.environment(RESCIND_NAME="ends"),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=WITHIN_S,
             check=False,
         )
     assert (done.returncode, done.stderr) == (0, "")

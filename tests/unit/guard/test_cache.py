@@ -15,6 +15,7 @@ from rescind_guard.verifier import Verifier
 from rescind_protocol import targets
 from tests.fakes.badges import AGENT, Scene
 from tests.fakes.threads import together
+from tests.fakes.waiting import WITHIN_S
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +119,7 @@ def test_a_guard_under_threads_answers_as_alone() -> None:
 
     def kill() -> None:
         scene.revocations.view.claim()
-        assert half_way.wait(15)
+        assert half_way.wait(WITHIN_S)
         scene.revocations.kill(targets.agent(AGENT))
         published.set()
 

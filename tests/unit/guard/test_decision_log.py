@@ -24,7 +24,7 @@ from rescind_protocol.encoding import b64url_encode
 from tests.fakes.badges import AGENT, ISSUER, Scene, read_jti
 from tests.fakes.decision_log import LogSink, lines
 from tests.fakes.fabric import NOW
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 
 @contextmanager
@@ -205,7 +205,7 @@ def ask(guard: Guard, badge: str, calls: int) -> bool:
         target=lambda: [guard.check(badge, tool="t") for _ in range(calls)], daemon=True
     )
     thread.start()
-    thread.join(30)
+    thread.join(WITHIN_S)
     return not thread.is_alive()
 
 
@@ -247,7 +247,7 @@ def test_it_would_wait_if_calls_wrote_themselves() -> None:
         assert thread.is_alive()
     finally:
         os.close(reads)
-        thread.join(30)
+        thread.join(WITHIN_S)
         threading.excepthook = before
         os.close(writes)
     assert not thread.is_alive()

@@ -13,7 +13,7 @@ from rescind_guard.admission import NotAdmitted, WorkEnded
 from rescind_guard.inflight import InFlight
 from rescind_protocol import targets
 from rescind_protocol.targets import Target
-from tests.fakes.waiting import until, wait_until
+from tests.fakes.waiting import WITHIN_S, until, wait_until
 
 KILLS: list[Callable[[TestBadge], TestBadge | Target]] = [
     lambda badge: badge,
@@ -128,7 +128,7 @@ def test_results_of_threads_are_withheld(fabric: Fabric) -> None:
         try:
             with guard.admit(badge.token):
                 entered.set()
-                assert killed.wait(15)
+                assert killed.wait(WITHIN_S)
                 out.append("worked")
             out.append("answered")
         except WorkEnded as ended:
@@ -136,10 +136,10 @@ def test_results_of_threads_are_withheld(fabric: Fabric) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert entered.wait(15)
+    assert entered.wait(WITHIN_S)
     fabric.kill(badge)
     killed.set()
-    thread.join(15)
+    thread.join(WITHIN_S)
     assert out == ["worked", Code.BADGE_REVOKED]
 
 

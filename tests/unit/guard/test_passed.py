@@ -107,10 +107,10 @@ def test_threads_append_while_it_is_read() -> None:
         while not stop.is_set():
             guard.check(token)
 
-    threads = [threading.Thread(target=call) for _ in range(3)]
+    threads = [threading.Thread(target=call) for _ in range(2)]
     for thread in threads:
         thread.start()
-    counts = [before(scene.revocations.view, 1e9, ME).within(1e18) for _ in range(50)]
+    counts = [before(scene.revocations.view, 1e9, ME).within(1e18) for _ in range(15)]
     stop.set()
     for thread in threads:
         thread.join()

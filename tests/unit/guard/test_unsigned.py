@@ -17,6 +17,7 @@ from rescind_protocol import targets
 from tests.fakes.badges import ABSENT, AGENT, ISSUER, OTHER, Scene, read_jti
 from tests.fakes.fabric import NOW
 from tests.fakes.lists import badge, listed, show
+from tests.fakes.waiting import WITHIN_S
 
 AGENT_KILLED = targets.agent(AGENT)
 
@@ -208,7 +209,7 @@ def test_work_in_flight_ends_with_a_list() -> None:
 
     work = guard.watch(guard.check(token), end)
     show(scene.revocations.view, listed(AGENT_KILLED))
-    assert ended.wait(10)
+    assert ended.wait(WITHIN_S)
     work.close()
     assert [each.unsigned_list for each in refusals] == [ISSUER]
 

@@ -33,7 +33,7 @@ from rescind_publisher.switch import KillSwitch
 from tests.fakes import reporting
 from tests.fakes.publishing import publisher, switched, target
 from tests.fakes.sink import FakeSink
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def running(tmp_path: Path, path: Path) -> Iterator[Publisher]:
 def ask(path: Path, line: bytes) -> bytes:
     """Send raw bytes and return the answer, b"" where there is none."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
+        connection.settimeout(WITHIN_S)
         connection.connect(str(path))
         try:
             connection.sendall(line)
@@ -157,7 +157,7 @@ def test_a_request_that_is_too_long_is_cut_off(
     monkeypatch.setattr(control, "MAX_REQUEST_BYTES", 1000)
     with publisher(tmp_path, FakeSink(), control=path):
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(WITHIN_S)
             connection.connect(str(path))
             try:
                 connection.sendall(b"x" * 100_000)

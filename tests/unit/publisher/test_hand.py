@@ -13,6 +13,7 @@ from rescind_publisher.hand import Hand
 from rescind_publisher.receipts import Progress
 from rescind_publisher.sinks.base import Record
 from tests.fakes.publishing import VOICE, target
+from tests.fakes.waiting import WITHIN_S
 
 
 class FakeDrain:
@@ -62,7 +63,7 @@ def test_where_all_was_sent_the_answer_wakes_the_loop() -> None:
     assert bench.drain.sent == [1]
     assert bench.drain.left == [bench.hand.progress]
     bench.hand.progress.durable("nats")
-    bench.hand.wait(15)
+    bench.hand.wait(WITHIN_S)
     assert bench.woken == []
 
 

@@ -17,7 +17,7 @@ from rescind_registry import agents
 from rescind_registry.routes.document import exact
 from tests.fakes.registry import Bench
 
-EXAMPLES = 15
+EXAMPLES = 8
 """Of each operation and each mode; thousands were tried when it was written."""
 HTTP_TOO_LARGE = 413
 DID = "did:web:acme.example:x7"
