@@ -148,6 +148,7 @@ def make_subscriber(
     *,
     loop: Literal["thread", "caller"] = "thread",
     keep: bool = True,
+    reads_all: bool = False,
     name: str | None = None,
 ) -> Subscriber:
     """Make a subscriber; `keep` for a local snapshot that a restart remembers."""
@@ -164,6 +165,7 @@ def make_subscriber(
             heartbeat_s=following.heads_every_s(loaded),
             stale_after_s=settings.stale_after_s,
             reports=keep,
+            reads_all=reads_all,
         ),
         state_dir=loaded.home / home.SUBSCRIBERS if keep else None,
         loop=loop,

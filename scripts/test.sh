@@ -21,36 +21,40 @@ fi
 network="network cut off"
 [ ${#isolation[@]} -gt 0 ] || network="network NOT cut off: this system allows no network namespace"
 
-pytest() { # PROCESSES ARGUMENT...
-  .venv/bin/python -m pytest -n "$1" --dist loadgroup ${TIMES:+-p tests.times} "${@:2}"
+pytest() { # PROCESSES FOLDER ARGUMENT...
+  .venv/bin/python -m pytest -n "$1" --dist loadgroup --basetemp "$folder/$2" \
+    ${TIMES:+-p tests.times} "${@:3}"
 }
 export -f pytest
 
-unit_log=$(mktemp)
+# A short name: the path of a Unix socket has 107 characters at most (unix(7)), and tests make some in
+# folders of their own in here.
+folder=$(mktemp -d /tmp/r-XXXX)
+export folder
 unit=
 stop() {
   [ -z "$unit" ] || kill -- "-$unit" 2>/dev/null || true
-  rm -f "$unit_log"
+  rm -rf "$folder"
 }
 trap stop EXIT
 
 echo "== two parts at once: unit, property and chaos tests ($network); integration and repository tests"
 # In a process group of its own (-m), so that it can be ended with all that it has started.
 set -m
-"${isolation[@]}" bash -c 'pytest "$@"' - "$jobs" tests/unit tests/property tests/chaos "$@" \
-  >"$unit_log" 2>&1 </dev/null &
+"${isolation[@]}" bash -c 'pytest "$@"' - "$jobs" u tests/unit tests/property tests/chaos "$@" \
+  >"$folder/unit.log" 2>&1 </dev/null &
 unit=$!
 set +m
 
 # Most of these wait for servers: twice as many as there are processors.
 code=0
 echo "== integration and repository tests"
-pytest $((2 * jobs)) tests/integration tests/repository "$@" || code=$?
+pytest $((2 * jobs)) i tests/integration tests/repository "$@" || code=$?
 
 unit_code=0
 wait "$unit" || unit_code=$?
 unit=
 echo "== unit, property and chaos tests, $network"
-cat "$unit_log"
+cat "$folder/unit.log"
 [ "$unit_code" = 0 ] || code=$unit_code
 exit "$code"

@@ -17,7 +17,7 @@ def cuts_of(loaded: Loaded, key: str, before: tuple[str, ...], timeout_s: float)
     `before`: "LOG=N" ends a log before event N. Raises `SourceUnavailable`, `BadConfig`.
     """
     wanted = dict(map(_parse, before))
-    with following(loaded) as subscriber:
+    with following(loaded, reads_all=bool(wanted)) as subscriber:
         subscriber.wait_synced(timeout_s)
         known = subscriber.known()
         if known is None or known.problems:

@@ -13,9 +13,12 @@ TIMEOUT_S = 5.0
 
 
 @contextmanager
-def following(loaded: Loaded) -> Iterator[Subscriber]:
-    """Follow the fabric without a local snapshot: nothing of another process is touched."""
-    with compose.make_subscriber(loaded, keep=False) as subscriber:
+def following(loaded: Loaded, *, reads_all: bool = False) -> Iterator[Subscriber]:
+    """Follow the fabric without a local snapshot: nothing of another process is touched.
+
+    `reads_all`: every event that is stored, for those of before a broker's snapshot are asked for.
+    """
+    with compose.make_subscriber(loaded, keep=False, reads_all=reads_all) as subscriber:
         yield subscriber
 
 

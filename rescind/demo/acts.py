@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from rescind.demo import wire
-from rescind.demo.children import Child
+from rescind.demo.children import START_WITHIN_S, Child
 from rescind.demo.evidence import (
     AgentKill,
     Alone,
@@ -199,7 +199,8 @@ def _latest(each: Iterable[float | None]) -> float | None:
 
 
 def _ask(stage: Stage, child: Child, name: str, badge: Badge) -> str:
-    """Ask a sidecar's guard about a badge."""
+    """Ask a sidecar's guard about a badge; one that was just started may take as long as that."""
+    stage.children.wait(lambda: bool(child.reports), START_WITHIN_S)
     child.tell(wire.Check(name, badge.token))
 
     def answer() -> list[str]:

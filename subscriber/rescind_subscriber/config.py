@@ -28,6 +28,10 @@ class SubscriberConfig(msgspec.Struct, frozen=True, kw_only=True):
     report_every_s: float = 30.0
     """Between two signs of life, jittered by a quarter."""
 
+    reads_all: bool = False
+    """Whether every stored event is read, those too that a broker's snapshot has: for whoever asks
+    for the digest of an old one, which no snapshot names."""
+
     def __post_init__(self) -> None:
         if not 0 < self.lagging_after_s < self.stale_after_s:
             raise Malformed(

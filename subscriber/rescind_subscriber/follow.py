@@ -373,7 +373,7 @@ class Follower:
         name = source.name
         if not isinstance(source, SnapshotStore):
             return
-        if name in self.cursors and not self._want_snapshot[name]:
+        if (name in self.cursors or self._config.reads_all) and not self._want_snapshot[name]:
             return
         try:
             taken = await self.cold.take(name, source)

@@ -25,6 +25,7 @@ from tests.fakes.badges import Issuer
 from tests.fakes.fabric import FABRIC, make_trust
 from tests.fakes.sidecar import CONFIG
 from tests.fakes.waiting import WITHIN_S, wait_until
+from tests.faults.processes import freeze
 
 
 class Guarded:
@@ -52,7 +53,10 @@ class Guarded:
         return json.loads(answer)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; SIGKILL is waited for."""
+        """Send a signal; what it does has happened when this returns."""
+        if number == signal.SIGSTOP:
+            freeze(self._process.pid)
+            return
         os.kill(self._process.pid, number)
         if number == signal.SIGKILL:
             self._process.wait()

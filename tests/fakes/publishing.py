@@ -5,8 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rescind_protocol.keys import SigningKey
 from rescind_protocol.targets import Target, agent
+from rescind_publisher import trust_post
 from rescind_publisher.chain import Voice
 from rescind_publisher.config import PublisherConfig
 from rescind_publisher.engine import Publisher
@@ -54,3 +57,11 @@ def switched(tmp_path: Path, *sinks: Sink, **changes: Any) -> Iterator[KillSwitc
     """Give a kill switch on a running publisher."""
     with KillSwitch(publisher(tmp_path, *sinks, **changes)) as switch:
         yield switch
+
+
+def posts_no_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep publishers from storing the trust file: ten seconds after the start they would.
+
+    A test that counts what a sink holds would count it too, on a machine that takes so long.
+    """
+    monkeypatch.setattr(trust_post, "FIRST_LOOK_AFTER_S", 1e6)

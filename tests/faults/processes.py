@@ -4,7 +4,10 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
+
+from tests.fakes.waiting import wait_until
 
 
 class Server(Protocol):
@@ -23,8 +26,20 @@ class Server(Protocol):
 
 
 def freeze(pid: int) -> None:
-    """Stop a process where it stands (SIGSTOP): its sockets stay open, and nothing answers."""
+    """Stop a process where it stands (SIGSTOP): its sockets stay open, and nothing answers.
+
+    Returns when every thread of it stands: the signal alone takes a busy machine a while.
+    """
     os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(map(_stands, Path(f"/proc/{pid}/task").iterdir())))
+
+
+def _stands(thread: Path) -> bool:
+    """Whether a thread is stopped by a signal, or gone (proc(5): T; Z and X)."""
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def thaw(pid: int) -> None:

@@ -32,8 +32,9 @@ from rescind_subscriber.subscriber import Subscriber
 from tests.fakes import nats as on_nats
 from tests.fakes import redis as on_redis
 from tests.fakes.fabric import FABRIC, make_trust
-from tests.fakes.publishing import publisher, target
+from tests.fakes.publishing import posts_no_trust, publisher, target
 from tests.fakes.waiting import WITHIN_S, wait_until
+from tests.faults.processes import freeze
 
 QUICK = SubscriberConfig(heartbeat_s=0.1, retry_s=0.05, retry_most_s=0.2)
 
@@ -82,7 +83,7 @@ def dead(subscriber: Subscriber, *numbers: int) -> bool:
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
     """Stop a process as SIGSTOP does, and let it go on."""
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         yield
     finally:
@@ -281,6 +282,12 @@ def kill_from_many_threads(switch: KillSwitch) -> None:
     with ThreadPoolExecutor(CALLERS) as pool:
         for receipt in pool.map(lambda n: switch.kill(target(n), timeout_s=0), range(KILLS)):
             assert receipt.ids
+
+
+@pytest.fixture(autouse=True)
+def _no_trust_posted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted here are events."""
+    posts_no_trust(monkeypatch)
 
 
 async def stored_in_redis(redis: EmbeddedRedis) -> int:

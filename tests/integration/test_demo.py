@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.waiting import alive, wait_until
+from tests.faults.processes import freeze
 
 WITHIN_S = 120.0
 """Importing Python a dozen times on a machine that does other things too."""
@@ -130,7 +131,7 @@ def test_a_deaf_subscriber_fails_the_demo(tmp_path: Path) -> None:
         wait_until(lambda: named(run, "sidecar-1"), WITHIN_S)
         [deaf] = named(run, "sidecar-1")
         run.until("Up in")
-        os.kill(deaf, signal.SIGSTOP)
+        freeze(deaf)
         run.until("Start the stopped subscriber again")
         os.kill(deaf, signal.SIGCONT)
         last = json.loads(run.end().splitlines()[-1])
@@ -207,7 +208,7 @@ def test_killed(tmp_path: Path) -> None:
     """Even SIGKILL leaves no process: all of them are bound to the demo, stopped ones too."""
     with running(tmp_path, "--subscribers", "4", "--servers", "1") as run:
         run.until("Up in")
-        os.kill(run.processes("rescind.demo.sidecar")[0], signal.SIGSTOP)
+        freeze(run.processes("rescind.demo.sidecar")[0])
         assert len(run.processes()) > 5
         run.process.kill()
         wait_until(lambda: run.processes() == [])

@@ -32,6 +32,7 @@ from tests.fakes.nats import (
     store,
 )
 from tests.fakes.waiting import WITHIN_S, until
+from tests.faults.processes import freeze
 
 
 async def read(
@@ -265,7 +266,7 @@ async def test_frozen_server_is_noticed(
     nats: EmbeddedServer, source: NatsSource, sink: NatsSink, feed: RecordingFeed
 ) -> None:
     """A SIGSTOPped server keeps its sockets open: the pings notice, and it is linked again."""
-    os.kill(nats.pid, signal.SIGSTOP)
+    freeze(nats.pid)
     try:
         await until(lambda: feed.states == ["linked", "unlinked"])
     finally:
@@ -282,7 +283,7 @@ async def test_frozen_server_with_a_full_socket_is_noticed(
 ) -> None:
     """Data that a frozen server will never take does not keep the link from being replaced."""
     link = sink._link
-    os.kill(nats.pid, signal.SIGSTOP)
+    freeze(nats.pid)
     try:
         client = link._client
         assert client is not None
@@ -307,7 +308,7 @@ async def test_control_without_pings_a_frozen_server_stays_linked(
     deaf, deaf_feed = NatsSource(FABRIC, options(nats, "subscriber")), RecordingFeed()
     await deaf.start(deaf_feed)
     del sink, source
-    os.kill(nats.pid, signal.SIGSTOP)
+    freeze(nats.pid)
     try:
         await until(lambda: feed.states == ["linked", "unlinked"])
         assert deaf_feed.states == ["linked"]

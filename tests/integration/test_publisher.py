@@ -31,6 +31,7 @@ from tests.fakes.fabric import FABRIC, SECOND, make_trust
 from tests.fakes.nats import STREAM, Watched, admin_server, api, linked, options
 from tests.fakes.publishing import publisher, target
 from tests.fakes.waiting import wait_until
+from tests.faults.processes import freeze
 from tests.unit.publisher.test_spool import full_disk
 
 TRUST = make_trust()
@@ -210,7 +211,7 @@ async def test_a_publisher_killed_between_spool_and_ack(
     """Every kill with a receipt is in the stream after the restart, once, and in its old log."""
     with child(tmp_path, nats) as process:
         assert said(process) == "('nats',)"
-        os.kill(nats.pid, signal.SIGSTOP)  # no ack can come
+        freeze(nats.pid)  # no ack can come
         tell(process)
         assert [said(process) for _ in range(20)] == [str(n) for n in range(2, 22)]
         process.kill()

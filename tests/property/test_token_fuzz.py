@@ -78,7 +78,7 @@ def _let_errors_out(patch: pytest.MonkeyPatch) -> None:
 
 def _trust_documents(patch: pytest.MonkeyPatch) -> None:
     """A reader of DID documents that trusts a method to have an id."""
-    patch.setattr(didweb, "_url", lambda did, method: did + method["id"])
+    patch.setattr(didweb, "_name", lambda did, method, _: did + method["id"])
 
 
 def _plain(segment: bytes) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 from rescind.errors import EXIT_PENDING
 from tests.fakes.terminal import Done, Running, Terminal, did, free_port, refused
-from tests.fakes.waiting import WITHIN_S
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 
 def test_no_nats_at_the_address(terminal: Terminal) -> None:
@@ -68,7 +68,7 @@ def test_without_a_publisher_the_command_is_one_itself(terminal: Terminal, tmp_p
     done = lone(terminal, tmp_path)
     assert done.code == 0, done
     assert "log of its own" in done.err
-    assert terminal.killed("agent", did("lone"))
+    wait_until(lambda: terminal.killed("agent", did("lone")))  # no head names its log
 
 
 def test_a_publisher_that_hangs_is_named_and_not_stood_in_for(own: Terminal) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from tests.fakes.terminal import RESCIND, Terminal, did
 from tests.fakes.waiting import WITHIN_S, wait_until
+from tests.faults.processes import freeze
 
 GUARDED = (
     "import sys\nfrom rescind.sidecar import Sidecar\n"
@@ -60,7 +61,7 @@ def test_the_exit_code_says_who_has_it(terminal: Terminal) -> None:
     with guarded(terminal, "eu-1", "eu-2") as (_, second):
         code, applied = kill(terminal, "wait-1", "--wait", "20s")
         assert (code, applied["complete"], applied["done"]) == (0, True, 2)
-        os.kill(second.pid, signal.SIGSTOP)
+        freeze(second.pid)
         code, applied = kill(terminal, "wait-2", "--wait", "500ms")
         assert (code, applied["complete"], applied["done"]) == (5, False, 1)
         assert "not yet: eu-2" in str(applied["message"])
@@ -98,7 +99,7 @@ def test_status_lists_the_subscribers(terminal: Terminal) -> None:
 def test_a_terminal_sees_a_bar(terminal: Terminal) -> None:
     """On standard error, gone at the end; the figures stay on standard output."""
     with guarded(terminal, "eu-1") as (first,):
-        os.kill(first.pid, signal.SIGSTOP)
+        freeze(first.pid)
         ours, theirs = pty.openpty()
         work = subprocess.Popen(
             [RESCIND, "kill", "agent", did("wait-5"), "--wait", "500ms"],

@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.terminal import Running, Terminal, did, free_port, refused
 from tests.fakes.waiting import WITHIN_S, alive, wait_until
+from tests.faults.processes import freeze
 
 
 def test_a_port_that_is_taken(own: Terminal) -> None:
@@ -57,7 +58,7 @@ def test_a_server_that_dies_is_started_again_and_kills_wait(own: Terminal) -> No
     with own.start("up", "--port", "0", "--json") as running:
         server = running.wait_for("up")["nats_pid"]
         running.wait_for("state", state="LIVE")
-        os.kill(server, signal.SIGSTOP)  # deaf: it must not have acked before it dies
+        freeze(server)  # deaf: it must not have acked before it dies
         done = own.run("kill", "agent", did("waits"), "--timeout", "0.2", "--json")
         assert done.code == 3, done
         assert done.document["pending"] == ["nats"]

@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 import pytest
+from msgspec.structs import replace
 
 from rescind_protocol import events, snapshots
 from rescind_protocol import trust as trusts
@@ -26,7 +27,7 @@ from tests.fakes.fabric import (
     next_trust,
     trusted,
 )
-from tests.fakes.following import Followed, following, kills, victim
+from tests.fakes.following import QUICK, Followed, following, kills, victim
 from tests.fakes.shelf import ShelfSource, Slots
 from tests.fakes.source import ScriptedSource
 from tests.fakes.waiting import until
@@ -69,6 +70,21 @@ async def test_a_snapshot_comes_first_then_the_tail() -> None:
         await until(lambda: knows(at, 1, 2, 3, 4, 5, 6))
         assert source.reads[0] == source.cursor(4)
         assert at.follower.reconciler.events.read() == {"applied": 2}
+
+
+async def test_who_reads_all_is_told_of_each_event() -> None:
+    """A snapshot names no digest but the last: who asks for an older one takes none."""
+    source, log = ShelfSource(), Log()
+    source.stored = kills(log, 6)
+    source.shelve(image_of(log, 4), cursor=source.cursor(4))
+    all_read = replace(QUICK, reads_all=True)
+    async with following(source, trust=TRUST, config=all_read) as at:
+        await until(lambda: knows(at, 1, 2, 3, 4, 5, 6))
+        assert source.reads[0] is None
+        assert at.follower.reconciler.replica.digest_of(log.id, 2) is not None
+    async with following(source, trust=TRUST) as at:  # the control
+        await until(lambda: knows(at, 1, 2, 3, 4, 5, 6))
+        assert at.follower.reconciler.replica.digest_of(log.id, 2) is None
 
 
 async def test_without_the_capability_all_is_read() -> None:
