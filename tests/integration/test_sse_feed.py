@@ -188,7 +188,7 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_resumes(
         lazy.sendall(f"GET {PATH}?since=v1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         lazy.setblocking(False)  # noqa: FBT003 - the socket module's own
         body = b""
-        # More than the kernel holds for it. On a busy machine it is the kernel that gives it up first.
+        # More than the kernel holds for it; on a busy machine the kernel gives it up first.
         while not big or (stream.readers and len(big) < 60):
             changes = [Kill(target=victim(n), reason_admin="x" * 1000) for n in range(150)]
             big.append(log.write(*changes))
