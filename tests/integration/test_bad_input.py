@@ -20,7 +20,8 @@ from rescind_protocol import trust
 from rescind_protocol.encoding import b64url_encode
 from rescind_publisher.keyfiles import read_private
 from rescind_publisher.spool import OWNER_FILE
-from tests.fakes.terminal import RESCIND, WITHIN_S, Done, Terminal, did, free_port
+from tests.fakes.terminal import RESCIND, Done, Terminal, did, free_port
+from tests.fakes.waiting import WITHIN_S
 
 KILL = ("kill", "agent", did("x"), "--timeout", "0")
 Harm = Callable[[Path], object]

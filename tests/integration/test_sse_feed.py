@@ -181,7 +181,7 @@ async def test_a_reader_that_does_not_read_is_cut_off_and_resumes(
     """It holds nothing of the node's memory, others go on, and its cursor gets it the rest."""
     monkeypatch.setattr(sse, "SEND_WITHIN_S", 0.3)
     async with feeding(tmp_path, unread_ms=1000) as (node, stream, server):
-        log, big = Log(), []
+        log, big = Log(), list[bytes]()
         lazy = socket.socket()
         lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         lazy.connect(("127.0.0.1", server.port))
