@@ -7,13 +7,15 @@ has it too, so that the next refresh is refused here.
 import difflib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import msgspec
 
 from rescind_protocol import killset, targets
+from rescind_protocol.changes import RevocationId
 from rescind_protocol.errors import RescindError
+from rescind_protocol.table import ALL
 from rescind_protocol.targets import Kind, Target
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import EndRequest, KillRequest, KillSpec
@@ -182,6 +184,27 @@ def _wait_seen(node: Node, receipt: Receipt, target: Target) -> None:
     deadline = time.monotonic() + SEEN_WITHIN_S
     while not node.look.knows(receipt.ids[-1:], target) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
+
+
+def killed_now(node: Node, specs: Iterable[KillSpec], ids: Iterable[str]) -> bool | None:
+    """Whether all of these are killed, by whatever kill; None where this node cannot tell.
+
+    `ids`: under which they were accepted, as texts. What has not come here yet is not ended.
+    """
+    for spec in specs:
+        entry = node.look.entry(spec.target)
+        before = ALL if spec.issued_before is None else spec.issued_before
+        if entry is None or entry.why(before, spec.effect) is None:
+            known = node.followed.capture()
+            if known is None or not all(known.positions.seen(_id(each)) for each in ids):
+                return None
+            return False
+    return True
+
+
+def _id(text: str) -> RevocationId:
+    log, seq, index = text.split("/")
+    return RevocationId(log, int(seq), int(index))
 
 
 def _wait_ended(node: Node, receipt: Receipt, target: Target) -> None:

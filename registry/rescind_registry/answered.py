@@ -1,6 +1,7 @@
 """Requests that were answered, by their Idempotency-Key: a repeated one gets the same answer.
 
-The key belongs to who used it. With another request it is refused; a request that failed without
+It is marked as a replay, for it says what was so then: a kill may have been retracted since. The
+key belongs to who used it. With another request it is refused; a request that failed without
 any effect is forgotten, so that it can be tried again.
 """
 
@@ -24,6 +25,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
+    replayed: bool = False
+    """Whether it was given before, to the same request."""
 
 
 class Answered:
@@ -77,4 +80,4 @@ class Answered:
             raise KeyReused("this Idempotency-Key was used with another request: take a new one")
         if not rows or rows[0][1] is None:
             raise StillRunning("the first request with this Idempotency-Key is being answered")
-        return Answer(rows[0][1], rows[0][2])
+        return Answer(rows[0][1], rows[0][2], replayed=True)

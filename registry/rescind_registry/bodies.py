@@ -173,12 +173,22 @@ class BadgeStatus(msgspec.Struct, frozen=True, rename="camel"):
     expires_at: str | None
 
 
-class RevokedDocument(msgspec.Struct, frozen=True, rename="camel"):
+class Repeated(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What an answer has beside its own words when an Idempotency-Key is used again."""
+
+    replayed: bool = False
+    """This is what was answered then."""
+    killed_now: bool | None = msgspec.field(default=None, name="killed_now")
+    """Whether what it names is killed now; null where this node cannot tell."""
+
+
+class RevokedDocument(Repeated, frozen=True, rename="camel", omit_defaults=True):
     """A badge that was revoked now."""
 
     jti: str
     revoked: bool
     revoked_at: str
+    ids: list[str] = []
 
 
 class AgentDocument(msgspec.Struct, frozen=True, rename="camel"):
@@ -198,13 +208,14 @@ class AgentList(msgspec.Struct, frozen=True, rename="camel"):
     next_cursor: str | None
 
 
-class AgentStatus(msgspec.Struct, frozen=True, rename="camel"):
+class AgentStatus(Repeated, frozen=True, rename="camel", omit_defaults=True):
     """How an agent stands: active, suspended (no next badge), disabled (killed)."""
 
     did: str
     status: str
     disabled_at: str | None
     reason: str | None
+    ids: list[str] = []
 
 
 class Revoked(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -230,7 +241,7 @@ class RevocationList(msgspec.Struct, frozen=True, rename="camel"):
     synced_at: str
 
 
-class ReceiptDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+class ReceiptDocument(Repeated, frozen=True, omit_defaults=True):
     """What is known of a request: `durable` on a broker, or only accepted and pending."""
 
     ids: list[str]

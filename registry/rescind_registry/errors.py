@@ -91,6 +91,12 @@ class KeyReused(RescindError):
     code = "IDEMPOTENCY_KEY_REUSED"
 
 
+class KeyOutlived(RescindError):
+    """What was done under this Idempotency-Key has been ended since."""
+
+    code = "IDEMPOTENCY_KEY_OUTLIVED"
+
+
 class StillRunning(RescindError):
     """The first request with this Idempotency-Key has not been answered yet."""
 

@@ -142,10 +142,11 @@ def disable(
     def do() -> tuple[int, bodies.AgentStatus]:
         receipt = acts.kill(node, caller, (spec,))
         at = rfc3339(receipt.accepted_at)
-        document = bodies.AgentStatus(agent.did, State.SUSPENDED.value, at, spec.reason)
+        ids = [str(each) for each in receipt.ids]
+        document = bodies.AgentStatus(agent.did, State.SUSPENDED.value, at, spec.reason, ids)
         return acts.status_of(receipt), document
 
-    return once(request, data, do)  # type: ignore[return-value]  # the document, encoded
+    return once(request, data, do, killed=(spec,))  # type: ignore[return-value]  # encoded
 
 
 @post(
@@ -172,7 +173,7 @@ def enable(
         document = bodies.AgentStatus(agent.did, State.ACTIVE.value, None, None)
         return acts.status_of(receipt), document
 
-    return once(request, data, do)  # type: ignore[return-value]  # the document, encoded
+    return once(request, data, do, ended=order.target)  # type: ignore[return-value]  # encoded
 
 
 ROUTES = [enrol, all_agents, one_agent, remove, status, disable, enable]

@@ -8,9 +8,12 @@ import msgspec
 from litestar import Request, Response
 from litestar.openapi.datastructures import ResponseSpec
 
+from rescind_protocol.targets import Target
+from rescind_publisher.requests import KillSpec
 from rescind_registry import acts
 from rescind_registry.answered import Answer
 from rescind_registry.auth import caller_of
+from rescind_registry.errors import KeyOutlived
 from rescind_registry.lanes import Lane
 from rescind_registry.node import node_of
 from rescind_registry.problems import JSON, PROBLEM, Problem, Refusal
@@ -74,10 +77,23 @@ def accepted(shape: type) -> dict[int, ResponseSpec]:
     return {acts.PENDING: ResponseSpec(shape, description=said, generate_examples=False)}
 
 
+REPLAYED = "Idempotency-Replayed"
+"""Header of an answer that was given before."""
+
+
 def once(
-    request: Request[Any, Any, Any], body: Any, do: Callable[[], tuple[int, Any]]
+    request: Request[Any, Any, Any],
+    body: Any,
+    do: Callable[[], tuple[int, Any]],
+    *,
+    killed: tuple[KillSpec, ...] = (),
+    ended: Target | None = None,
 ) -> Response[bytes]:
-    """Do what is asked, or repeat the answer to the same request under the same key."""
+    """Do what is asked, or repeat the answer to the same request under the same key.
+
+    A repeated answer says that it is one, and what is so now: whether all that it `killed` is, or
+    whether what it `ended` is killed again. Raises `KeyOutlived` for a kill that is not in force.
+    """
     node, caller = node_of(request), caller_of(request)
     said = f"{request.method} {request.url.path}\n".encode() + msgspec.json.encode(body)
 
@@ -88,4 +104,20 @@ def once(
     found = node.answered.once(
         caller.token.id, request.headers.get(KEY), said, node.clock.wall(), answer
     )
-    return Response(found.body, status_code=found.status, media_type=JSON)
+    if not found.replayed:
+        return Response(found.body, status_code=found.status, media_type=JSON)
+    document = msgspec.json.decode(found.body) | {"replayed": True}
+    specs = killed or (() if ended is None else (KillSpec(target=ended),))
+    if specs:
+        document["killed_now"] = now = acts.killed_now(node, specs, document.get("ids", ()))
+        if killed and now is False:
+            raise KeyOutlived(
+                "what was killed under this Idempotency-Key is not killed any more: the kill was "
+                "ended or has expired, and nothing was done now; to kill again take a new key"
+            )
+    return Response(
+        msgspec.json.encode(document),
+        status_code=found.status,
+        media_type=JSON,
+        headers={REPLAYED: "true"},
+    )

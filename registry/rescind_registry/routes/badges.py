@@ -188,10 +188,11 @@ def revoke(
     def do() -> tuple[int, bodies.RevokedDocument]:
         receipt = acts.kill(node, caller, (spec,))
         at = rfc3339(receipt.accepted_at)
-        document = bodies.RevokedDocument(target.id, revoked=True, revoked_at=at)
+        ids = [str(each) for each in receipt.ids]
+        document = bodies.RevokedDocument(target.id, revoked=True, revoked_at=at, ids=ids)
         return acts.status_of(receipt), document
 
-    return once(request, data, do)  # type: ignore[return-value]  # the document, encoded
+    return once(request, data, do, killed=(spec,))  # type: ignore[return-value]  # encoded
 
 
 ROUTES = [issue, challenge, pop, status, revoke]

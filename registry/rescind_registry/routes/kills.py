@@ -100,7 +100,7 @@ def _kill(
             receipt = replace(receipt, warnings=(*receipt.warnings, warning))
         return document(receipt)
 
-    return once(request, data, do)  # type: ignore[return-value]  # the document, encoded
+    return once(request, data, do, killed=specs)  # type: ignore[return-value]  # encoded
 
 
 def _check_wide(node: Node, caller: Caller, data: bodies.KillBody) -> None:
@@ -152,7 +152,7 @@ def reinstate(
         reason_admin=data.reason_admin,
     )
     return once(  # type: ignore[return-value]  # the document, encoded
-        request, data, lambda: document(acts.end(node, caller, order))
+        request, data, lambda: document(acts.end(node, caller, order)), ended=order.target
     )
 
 

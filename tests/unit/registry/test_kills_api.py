@@ -157,13 +157,53 @@ def test_without_a_broker_it_is_accepted_and_pending(api: Api) -> None:
 
 
 def test_a_repeated_request_is_done_once(api: Api) -> None:
-    """And answered with the same words."""
+    """And answered with the same words, marked as a replay, with what is so now."""
     first = api.post("/v1/kills", {"targets": [AGENT]}, Idempotency_Key="k1")
     again = api.post("/v1/kills", {"targets": [AGENT]}, Idempotency_Key="k1")
-    assert first.json() == again.json()
+    assert again.json() == first.json() | {"replayed": True, "killed_now": True}
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first.headers
     assert len(api.bench.orders) == 1
     api.post("/v1/kills", {"targets": [AGENT]}, Idempotency_Key="k2")
     assert len(api.bench.orders) == 2
+
+
+@pytest.mark.parametrize("how", ["/v1/kills", f"/v1/agents/{DID}/disable", "/v1/badges/abc/revoke"])
+def test_a_replay_of_a_kill_that_was_ended_is_no_acceptance(api: Api, how: str) -> None:
+    """It is refused in words, whatever was killed and however; under a new key it is killed."""
+    target = {"kind": "badge", "iss": ISSUER, "id": "abc"} if "badges" in how else AGENT
+    body = {"targets": [target], "effect": "use"} if how == "/v1/kills" else {}
+    if "agents" in how:
+        enrol(api.bench)
+    assert api.post(how, body, Idempotency_Key="k1").is_success
+    assert api.post(how, body, Idempotency_Key="k1").json()["killed_now"] is True
+    api.post("/v1/reinstatements", {"target": target, "retract": True})
+    again = api.post(how, body, Idempotency_Key="k1")
+    assert again.status_code == 409
+    assert "not killed any more" in again.text
+    assert api.post(how, body, Idempotency_Key="k2").is_success
+    assert api.post(how, body, Idempotency_Key="k1").json()["killed_now"] is True
+
+
+def test_a_replay_where_nobody_can_tell_says_so(api: Api) -> None:
+    """A view that is not fresh may lack the kill: neither accepted as of now, nor ended."""
+    body = {"targets": [AGENT]}
+    api.post("/v1/kills", body, Idempotency_Key="k1")
+    api.post("/v1/reinstatements", {"target": AGENT, "retract": True})
+    api.bench.fresh = False
+    again = api.post("/v1/kills", body, Idempotency_Key="k1")
+    assert (again.status_code, again.json()["killed_now"]) == (200, None)
+
+
+def test_a_replay_of_a_reinstatement_says_that_it_is_killed_again(api: Api) -> None:
+    """What was said then was so then."""
+    api.kill(AGENT)
+    api.post("/v1/reinstatements", {"target": AGENT}, Idempotency_Key="k1")
+    again = api.post("/v1/reinstatements", {"target": AGENT}, Idempotency_Key="k1").json()
+    assert (again["replayed"], again["killed_now"]) == (True, False)
+    api.kill(AGENT)
+    again = api.post("/v1/reinstatements", {"target": AGENT}, Idempotency_Key="k1").json()
+    assert (again["replayed"], again["killed_now"]) == (True, True)
 
 
 def test_a_key_used_with_another_body_is_refused(api: Api) -> None:
