@@ -20,13 +20,13 @@ from collections.abc import Iterable
 from rescind_protocol import cuts, killset
 from rescind_protocol.changes import Kill, RevocationId
 from rescind_protocol.cuts import Branch, ByRoot, Cuts, Retired
+from rescind_protocol.digests import Digests
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Head, Position
 from rescind_protocol.image import Floor, Image, Link
 from rescind_protocol.inforce import FLOOR_LIFE_S, InForce
 from rescind_protocol.limits import (
     MAX_ABOVE,
-    RECENT_DIGESTS,
 )
 from rescind_protocol.outcomes import Outcome
 from rescind_protocol.positions import START
@@ -58,7 +58,7 @@ class Replica(InForce):
         self._spoiled: set[str] = set()
         self.vector: dict[str, Position] = {}
         self.above: dict[str, dict[int, Link]] = {}
-        self._recent: dict[str, dict[int, bytes]] = {}
+        self._digests = Digests()
 
     # --- what was seen ---
 
@@ -92,7 +92,13 @@ class Replica(InForce):
             return False
         # A head so old that its event's digest is not kept proves nothing: a thief's chain may
         # have outrun the publisher's.
-        return at.seq == 0 or self.digest_of(log, at.seq) == at.digest
+        if (known := self.digest_of(log, at.seq)) is None and at.seq:
+            self._digests.want(log, at.seq)
+        return at.seq == 0 or known == at.digest
+
+    def forgot(self, head: Head) -> bool:
+        """Whether it names an event that was applied, and whose digest is not kept any more."""
+        return any(self._digests.wants(log, at.seq) for log, at in head.logs.items())
 
     def contradicts(self, head: Head) -> str | None:
         """Return a log of which the head names other bytes than are applied here, None if none."""
@@ -176,7 +182,11 @@ class Replica(InForce):
         pending = self.above.get(log, {})
         if seq <= at.seq or seq in pending:
             known = self.digest_of(log, seq)
-            return Outcome.SEEN if known in (None, event.digest) else self._fork(event)
+            if known not in (None, event.digest):
+                return self._fork(event)
+            link = Link(event.digest, event.prev)
+            self._digests.read_again(log, seq, link, known=known is not None)
+            return Outcome.SEEN
         if seq == at.seq + 1 and event.prev != at.digest:
             return self._fork(event)
         if seq > at.seq + 1 and len(pending) >= MAX_ABOVE:
@@ -188,10 +198,7 @@ class Replica(InForce):
         return Outcome.APPLIED
 
     def _mark(self, event: Event, at: Position) -> None:
-        recent = self._recent.setdefault(event.log, {})
-        recent[event.seq] = event.digest
-        if len(recent) > RECENT_DIGESTS:
-            del recent[next(iter(recent))]
+        self._digests.note(event.log, event.seq, event.digest)
         if event.seq == at.seq + 1:
             self.vector[event.log] = Position(event.seq, event.digest)
         else:
@@ -328,13 +335,13 @@ class Replica(InForce):
         at, link = self.vector.get(log, START), self.above.get(log, {}).get(seq)
         if link is not None:
             return link.digest
-        return at.digest if at.seq == seq else self._recent.get(log, {}).get(seq)
+        return at.digest if at.seq == seq else self._digests.get(log, seq)
 
     def _merge_positions(self, image: Image) -> None:
         for log, at in image.vector.items():
             if at.seq > self.vector.get(log, START).seq:
                 self.vector[log] = at
-                self._recent.setdefault(log, {})[at.seq] = at.digest
+                self._digests.note(log, at.seq, at.digest)
         for log, links in image.above.items():
             self.above[log] = {**links, **self.above.get(log, {})}
         for log in list(self.above):

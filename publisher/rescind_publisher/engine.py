@@ -47,6 +47,7 @@ from rescind_publisher.listeners.base import Listener
 from rescind_publisher.metrics import Counters
 from rescind_publisher.plans import Plan
 from rescind_publisher.receipts import Progress, Receipt
+from rescind_publisher.reclaim import Reclaimer
 from rescind_publisher.requests import EndRequest, KillRequest, Order, RetireRequest, TrustRequest
 from rescind_publisher.rights import check_approver, check_rights, expired, signer_of
 from rescind_publisher.roll import Roll
@@ -168,6 +169,16 @@ class Publisher:
             fleet=lambda: self.roster.size,
             heed=self._heed,
         )
+        self._reclaimer: Reclaimer | None = None
+        if isinstance(self._follower, KnowingFollower):
+            self._reclaimer = Reclaimer(
+                self._ledger,
+                self._drain.outlets,
+                self._follower,
+                kid=self._voice.key.kid,
+                config=self.config,
+                counters=self.counters,
+            )
         self._trust_post = TrustPost(self._drain.outlets, self._trust)
         self._control: ControlServer | None = None
         if self.config.control is not None:
@@ -179,6 +190,8 @@ class Publisher:
         if self._keeper is not None:
             self._keeper.start()
         self._scrubber.start()
+        if self._reclaimer is not None:
+            self._reclaimer.start()
         self._trust_post.start()
 
     def _make_keeper(self) -> Keeper | None:
@@ -221,6 +234,8 @@ class Publisher:
         await self._scrubber.stop()
         if self._keeper is not None:
             await self._keeper.stop()
+        if self._reclaimer is not None:
+            await self._reclaimer.stop()
         await self._trust_post.stop()
         await self._heartbeat.stop()
         await self._hearing.stop()
@@ -427,7 +442,7 @@ class Publisher:
         others = followed.revocations if followed else ()
         # Of our own the view may be behind. Where it is not, and shows a kill that we have ended,
         # what ended it is void: we were retired meanwhile.
-        said = [r for r in others if all_ours or not self._ledger.knows(r.id.log)]
+        said = [r for r in others if all_ours or not self._ledger.has_seen(r.id)]
         return list({r.id: r for r in (*own, *said)}.values()), warnings
 
     def live(self, target: Target) -> tuple[Revocation, ...]:

@@ -9,7 +9,7 @@ to the broker does not wait for that.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -24,7 +24,7 @@ from rescind_protocol.join import Replica
 from rescind_protocol.positions import START
 from rescind_protocol.targets import Target
 from rescind_protocol.trust import LOG_PREFIX_CHARS, Trust
-from rescind_publisher import chain, moving, repeats
+from rescind_publisher import chain, copies, moving, repeats
 from rescind_publisher.chain import Chain, Numbered, Standing, Voice
 from rescind_publisher.clock import Count, Horizon, Measured, checked
 from rescind_publisher.elsewhere import Elsewhere
@@ -108,9 +108,19 @@ class Ledger:
         found = self._replica.table.get(target.digest)
         return tuple(found.revocations) if found else ()
 
-    def knows(self, log: str) -> bool:
-        """Whether this is one of the logs in the spool."""
-        return log in self._positions
+    def has_seen(self, name: RevocationId) -> bool:
+        """Whether a kill is of an event in the spool, so that own state decides on it.
+
+        One of an own log that is not was forgotten by the spool, an older copy.
+        """
+        with self._lock:
+            self._join()
+            return self._replica.seen(name)
+
+    @property
+    def dropped(self) -> Collection[str]:
+        """Own logs that were dropped from the spool, for nobody needs them."""
+        return self._spool.dropped
 
     @property
     def live_count(self) -> int:
@@ -335,8 +345,13 @@ class Ledger:
         """
         checked(self._clock)
         now = self._horizon.heads.next()
+        standing = self.standing()
+        # This run's log is named before its first event, and last: by it the run is told apart
+        # from another one with the same key.
+        logs = dict(standing.logs)
+        logs[self.log] = logs.pop(self.log, START)
         return chain.head(
-            self.standing(),
+            Standing(logs, standing.live),
             self._voice,
             at=now,
             count=self._count.next(),
@@ -359,6 +374,22 @@ class Ledger:
             self._spool.checkpoint()
 
     # --- old logs ---
+
+    def adopt(self, log: str, found: Mapping[int, Iterable[bytes]]) -> int:
+        """Commit events of an old log of ours that a sink holds and the spool lacks.
+
+        `found` by number, none of it verified; they count as far as they follow on what is here,
+        byte for byte. Returns how many did; raises `SpoolFailed`.
+        """
+        with self._lock:
+            if log == self.log or not log.startswith(self._voice.key.kid[:LOG_PREFIX_CHARS]):
+                return 0
+            made = copies.following(log, self._positions.get(log, START), found, self._trust)
+            if made:
+                self._spool.append(made)
+                self._positions[log] = Position(made[-1].event.seq, made[-1].event.digest)
+                self._unjoined += made
+            return len(made)
 
     @property
     def crowded(self) -> bool:

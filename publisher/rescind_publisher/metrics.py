@@ -23,6 +23,7 @@ HEADS = "rescind_publisher_heads_total"
 HEAD_FAILURES = "rescind_publisher_head_failures_total"
 CLOCK_JUMPS = "rescind_publisher_clock_jumps_total"
 MOVED = "rescind_publisher_moves_total"
+TAKEN_BACK = "rescind_publisher_taken_back_events_total"
 SNAPSHOTS = "rescind_publisher_snapshots_total"
 SNAPSHOT_FAILURES = "rescind_publisher_snapshot_failures_total"
 REPORTS = "rescind_publisher_reports_total"
@@ -66,6 +67,10 @@ COUNTERS = (
         "Heads signed while the wall clock was off its course; ahead of it, they say the old one.",
     ),
     Metric(MOVED, "Events that say kills of old logs again in the current one."),
+    Metric(
+        TAKEN_BACK,
+        "Own events that the brokers held and the spool, an older copy, did not. An alarm.",
+    ),
     Metric(SNAPSHOTS, "Snapshots written and read back; counted once for each sink."),
     Metric(
         SNAPSHOT_FAILURES,

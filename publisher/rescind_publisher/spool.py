@@ -130,6 +130,8 @@ class Spool:
         """Open or create; raises `SpoolInUse`, `SpoolForeign`, `SpoolFailed`."""
         self.directory = directory
         self._numbers: dict[str, int] = {}
+        self.dropped: set[str] = set()
+        """Logs that were dropped: brokers may hold them, and nobody needs them."""
         with _mapped(directory, "cannot be opened"):
             _prepare(directory)
             self._db = sqlite3.connect(
@@ -162,7 +164,9 @@ class Spool:
             raise SpoolForeign(f"spool {self.directory} was written by a newer version")
         self._check_owner(fabric, kid)
         _write_owner(self.directory)
+        execute("CREATE TABLE IF NOT EXISTS dropped (log TEXT PRIMARY KEY) WITHOUT ROWID")
         self._numbers = {log: number for number, log in execute("SELECT number, log FROM logs")}
+        self.dropped = {log for (log,) in execute("SELECT log FROM dropped")}
 
     def _create(self, fabric: str, kid: str) -> None:
         for statement in _SCHEMA.split(";"):
@@ -256,6 +260,8 @@ class Spool:
                 self._db.execute("DELETE FROM events WHERE place BETWEEN ? AND ?", bounds)
                 self._db.execute("DELETE FROM progress WHERE number = ?", (number,))
                 self._db.execute("DELETE FROM logs WHERE number = ?", (number,))
+                self._db.execute("INSERT OR IGNORE INTO dropped VALUES (?)", (log,))
+                self.dropped.add(log)
 
     # --- what lags behind ---
 

@@ -1,6 +1,6 @@
 """What the ledger needs of a spool."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,11 @@ class Store(Protocol):
     @property
     def measured(self) -> Measured:
         """What was committed with it."""
+        ...
+
+    @property
+    def dropped(self) -> Collection[str]:
+        """Logs that were dropped."""
         ...
 
     def append(self, made: list[Numbered]) -> None:

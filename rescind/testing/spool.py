@@ -32,6 +32,7 @@ class MemorySpool:
         """Why the next append fails."""
         self.fails_late = False
         """Whether what failed lies there nevertheless: a disk may say so, and be wrong."""
+        self.dropped: set[str] = set()
         self._logs: dict[str, list[Numbered]] = {}
         self._on_commit, self._on_doubt = on_commit, on_doubt
 
@@ -63,6 +64,7 @@ class MemorySpool:
         """Forget whole logs."""
         for log in logs:
             del self._logs[log]
+            self.dropped.add(log)
 
     def save_horizon(self, horizon: int, measured: Measured = NOTHING) -> None:
         """Keep the horizon."""

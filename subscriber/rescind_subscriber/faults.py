@@ -23,6 +23,7 @@ class Fault(StrEnum):
     GAP = "gap"
     LOST_TAIL = "lost_tail"
     FORK = "fork"
+    TWO_HOSTS = "two_hosts"
     WRONG_DIGEST = "wrong_digest"
     WRONG_SUM = "wrong_sum"
     STREAM_REWOUND = "stream_rewound"
@@ -71,13 +72,20 @@ TABLE = (
     Row(Fault.GAP, "an event of a proven log came, the one before it did not", _READ),
     Row(
         Fault.LOST_TAIL,
-        "a head names events that have not come; the view ages until they do",
+        "a head names events that have not come, or whose digests are not kept, as after a "
+        "restore of the publisher's spool; the view ages until they are read",
         f"{_READ}; then from its beginning",
     ),
     Row(
         Fault.FORK,
         "two different events have one number in a log: its key may be stolen, or its spool copied",
         "kills of both count, the log is never fresh again: retire its publisher",
+    ),
+    Row(
+        Fault.TWO_HOSTS,
+        "heads of one key name different logs by turns: a publisher's host was cloned, or its "
+        "spool and key were copied; what either names is waited for",
+        "stop one of them; give it a key and a spool of its own, and its kills again",
     ),
     Row(
         Fault.WRONG_DIGEST,

@@ -12,6 +12,8 @@ class Heard(msgspec.Struct, frozen=True):
     head: Head
     age_s: float
     """Since it was signed, as far as clocks tell."""
+    named: frozenset[str] = frozenset()
+    """Logs that any of its heads has named within the freshness limit."""
 
 
 class Known(msgspec.Struct, frozen=True):

@@ -36,9 +36,9 @@ from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
 from rescind_protocol.image import Image
 from rescind_protocol.join import Outcome, Replica
-from rescind_protocol.limits import MAX_HEAD_AHEAD_S, SKEW_S
+from rescind_protocol.limits import MAX_HEAD_AHEAD_S, MAX_STALENESS_S, SKEW_S
 from rescind_protocol.trust import Trust
-from rescind_subscriber import known
+from rescind_subscriber import complaints, known
 from rescind_subscriber.collector import collector_off
 from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.horizons import Horizons
@@ -55,6 +55,7 @@ from rescind_subscriber.listeners import (
     held_by,
 )
 from rescind_subscriber.newest import Heard, Newest, Proof
+from rescind_subscriber.owed import Owed
 from rescind_subscriber.sums import Sums
 
 _IN_FORCE = (Outcome.APPLIED, Outcome.FORK)
@@ -93,6 +94,7 @@ class Reconciler:
         self._heard: dict[str, Heard] = {}
         self._proofs: dict[str, Proof] = {}
         self._newest = Newest()
+        self._owed = Owed()
         self._horizons = Horizons()
         self._lateness = Lateness()
         self._sums = Sums()
@@ -186,7 +188,10 @@ class Reconciler:
     def _note(self, event: Event, outcome: Outcome) -> None:
         """Keep the books on an event that was joined, or could not be."""
         self.events.add(outcome)
-        self._complain(event, outcome)
+        for fault, sentence in complaints.of(event, outcome):
+            self._say(fault, sentence)
+        if event.void:
+            self.events.add("void")
         if outcome in (Outcome.OVER_QUOTA, Outcome.TOO_FAR, Outcome.WAITING):
             self.held_back += 1
             return
@@ -230,23 +235,6 @@ class Reconciler:
             self.events.add("listener_failed")
             self._say(Fault.LISTENER, f"a listener to applied events failed: {error!r}")
 
-    def _complain(self, event: Event, outcome: Outcome) -> None:
-        if outcome is Outcome.FORK:
-            self._say(Fault.FORK, f"log {event.log} has two histories: its key may be stolen")
-        if outcome is Outcome.OVER_QUOTA:
-            self._say(
-                Fault.OVER_QUOTA, f"publisher {event.publisher} is over its quota: not applied"
-            )
-        if outcome is Outcome.VOID:
-            self._say(
-                Fault.BEYOND_CUT, f"publisher {event.publisher} is retired, and has said more"
-            )
-        if event.void:
-            self.events.add("void")
-            self._say(
-                Fault.VOID, f"publisher {event.publisher} said what it has no right to: ignored"
-            )
-
     # --- heads ---
 
     def head(self, raw: bytes) -> bool:
@@ -259,10 +247,12 @@ class Reconciler:
         except Unreadable as error:
             self._distrust(self.heads, error)
             return False
-        if not self._admit(head):
-            return head.trust > self.joined.trust.version
-        self._newest.note(head)
         boot = self._clock.boot()
+        more = self._owe(head, boot)
+        if not self._admit(head):
+            missing = more and not self._prove(head.publisher)
+            return missing or head.trust > self.joined.trust.version
+        self._newest.note(head)
         self._heard[head.publisher] = Heard(head, boot, self._age_s(head, boot))
         if self.witness is not None:
             self.witness.headed(head)
@@ -270,6 +260,17 @@ class Reconciler:
             self.relay.head(head, raw)
         self._advance_horizon(self._heard[head.publisher])
         return not self._prove(head.publisher)
+
+    def _owe(self, head: Head, boot: float) -> bool:
+        """Take note of what a head names, newer than the newest or not; whether it is more."""
+        ago_s = self._clock.wall() - head.time_s
+        if not -MAX_HEAD_AHEAD_S <= ago_s <= MAX_STALENESS_S or self.joined.is_beyond_end(head):
+            return False
+        more = self._owed.note(head, boot - max(0.0, ago_s))
+        two = self._owed.two(head.publisher)
+        if two is not None:
+            self._say(Fault.TWO_HOSTS, f"key of publisher {head.publisher}: {two.sentence}")
+        return more
 
     def _advance_horizon(self, heard: Heard) -> None:
         head = heard.head
@@ -327,9 +328,12 @@ class Reconciler:
         heard = self._heard.get(publisher)
         if heard is None:
             return True
-        if not self.joined.target.covers(heard.head):
+        owed = self._owed.logs(publisher, self._clock.boot())
+        owed = {log: at for log, at in owed.items() if self.joined.target.cuts.of(log) is None}
+        head = msgspec.structs.replace(heard.head, logs=owed | heard.head.logs)
+        if not self.joined.target.covers(head):
             self.heads.add("not_covered")
-            self._note_uncovered(publisher, heard.head)
+            self._note_uncovered(publisher, head)
             return False
         self.heads.add("covered")
         self._uncovered.discard(publisher)
@@ -363,10 +367,11 @@ class Reconciler:
                 f"a head of {publisher} names another event {head.logs[differs].seq} of log "
                 f"{differs} than the one applied here",
             )
-        elif publisher not in self._uncovered and self.ever_fresh:
-            self._say(
-                Fault.LOST_TAIL, f"a head of {publisher} names events that have not come: reading"
-            )
+        elif publisher not in self._uncovered:
+            if self.joined.target.forgot(head):
+                self._verified.clear()  # what was read before is to be looked at again
+            if self.ever_fresh:
+                self._say(Fault.LOST_TAIL, f"{publisher} names events that have not come: reading")
         self._uncovered.add(publisher)
 
     def _freshen(self) -> None:
@@ -397,6 +402,7 @@ class Reconciler:
             if before.heading(publisher) != self.joined.trust.heading(publisher):
                 # A thief's times, or a clock's that was wrong, say nothing of another key's heads.
                 self._newest.forget(publisher)
+                self._owed.forget(publisher)
                 self._lateness.forget(publisher)
                 self._horizons.forget(publisher)
                 self._heard.pop(publisher, None)
@@ -428,7 +434,9 @@ class Reconciler:
         """Return the newest valid head of each publisher, and its age now."""
         now = self._clock.boot()
         return {
-            name: known.Heard(each.head, each.age_s + now - each.boot)
+            name: known.Heard(
+                each.head, each.age_s + now - each.boot, frozenset(self._owed.logs(name, now))
+            )
             for name, each in self._heard.items()
         }
 

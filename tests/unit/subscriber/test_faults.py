@@ -126,6 +126,14 @@ def wrong_digest(world: World) -> None:
     world.source.head(branch, time_s=world.at.clock.wall())
 
 
+def cloned(world: World) -> None:
+    """Let heads of two runs be heard by turns."""
+    twin = Log(run="run on a clone")
+    for log in (twin, world.log, twin, world.log):
+        world.at.clock.pass_s(1)
+        world.source.head(log, time_s=world.at.clock.wall())
+
+
 def purged(world: World) -> None:
     """Take all from the store, and give the connection a reason to be read again."""
     world.source.stored.clear()
@@ -307,6 +315,7 @@ CASES = {
     Fault.GAP: Case(gap, "the one before it did not"),
     Fault.LOST_TAIL: Case(lost_tail, "names events that have not come", show),
     Fault.FORK: Case(fork, "two histories", heals=False),
+    Fault.TWO_HOSTS: Case(cloned, "used on two hosts"),
     Fault.WRONG_DIGEST: Case(wrong_digest, "than the one applied here"),
     Fault.WRONG_SUM: Case(lambda w: w.bent_head(live=12345), "sum of live kills differs"),
     Fault.STREAM_REWOUND: Case(purged, "reading it again", purged_then_filled),
