@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 
 from benchmarks.stats import MS, Row, Spread, progress, spread
@@ -109,7 +109,7 @@ def run(plan: Plan) -> Result:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         world = stack.enter_context(_world(folder, plan))
         client = stack.enter_context(
-            httpx.Client(base_url=world.url, headers={"Authorization": f"Bearer {world.token}"})
+            httpx2.Client(base_url=world.url, headers={"Authorization": f"Bearer {world.token}"})
         )
         denied: dict[str, list[int]] = {}
         answered: list[int] = []
@@ -131,7 +131,7 @@ def run(plan: Plan) -> Result:
     )
 
 
-def _kill(client: httpx.Client, pipe: Connection, agent: str, pause_s: float) -> tuple[int, int]:
+def _kill(client: httpx2.Client, pipe: Connection, agent: str, pause_s: float) -> tuple[int, int]:
     """Kill an agent; return when its badge was denied and when the request was answered."""
     did = f"did:web:acme.example:agents:{agent}"
     pipe.send(did)

@@ -86,7 +86,7 @@ def make_keys(loaded: Loaded, kills: View) -> "KeyKeeper | None":
     profile = profile_of(settings.profile)
     if profile is Profile.AIR_GAPPED:
         raise BadConfig(f"{asker}: profile {profile} fetches nothing; give a JWKS file")
-    if importlib.util.find_spec("httpcore") is None:
+    if importlib.util.find_spec("httpcore2") is None:
         raise BadConfig(
             f"{asker}: fetching keys needs pip install 'rescind[http]'; or give the path of a JWKS"
         )

@@ -67,7 +67,7 @@ def _redis(loaded: Loaded) -> Source:
 
 
 def _sse(loaded: Loaded) -> Source:
-    _need("sse", "http", "httpx")
+    _need("sse", "http", "httpx2")
     from rescind_subscriber.sources.sse import SseSource  # noqa: PLC0415 - only when used
 
     return SseSource(node(loaded, "sse", "feed_url"))
@@ -81,7 +81,7 @@ def _grpc(loaded: Loaded) -> Source:
 
 
 def _bundle(loaded: Loaded) -> Source:
-    _need("bundle", "http", "httpx")
+    _need("bundle", "http", "httpx2")
     from rescind_subscriber.sources.bundle import BundleOptions, BundleSource  # noqa: PLC0415
 
     settings = loaded.settings

@@ -26,9 +26,9 @@ def keep_badge(
     name as `iss`, if that is not its address. `watch` is a `Subscriber`: a badge that was killed
     while its agent was not is then replaced at once. Raises `BadConfig`, `BadKeeper`, `BadKeyFile`.
     """
-    if importlib.util.find_spec("httpx") is None:
-        raise BadConfig("a badge keeper needs the package httpx: pip install 'rescind[http]'")
-    from rescind_subscriber.registry_client import RegistryClient  # noqa: PLC0415 - httpx
+    if importlib.util.find_spec("httpx2") is None:
+        raise BadConfig("a badge keeper needs the package httpx2: pip install 'rescind[http]'")
+    from rescind_subscriber.registry_client import RegistryClient  # noqa: PLC0415 - httpx2
 
     secret = key if isinstance(key, SigningKey) else read_private(Path(key))
     clock = SystemClock()

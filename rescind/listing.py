@@ -46,7 +46,7 @@ def make(loaded: Loaded, view: View, *, keep: bool = True) -> "ListKeeper | None
         return None
     if profile_of(settings.profile) is Profile.AIR_GAPPED:
         raise BadConfig("setting 'unsigned_lists': profile air-gapped fetches nothing")
-    if importlib.util.find_spec("httpcore") is None:
+    if importlib.util.find_spec("httpcore2") is None:
         raise BadConfig("setting 'unsigned_lists' needs pip install 'rescind[http]'")
     from rescind_subscriber.unsigned.fetch import Fetcher  # noqa: PLC0415 - HTTP only when used
     from rescind_subscriber.unsigned.keeper import ListKeeper  # noqa: PLC0415

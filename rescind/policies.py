@@ -117,7 +117,7 @@ def _bundle(loaded: Loaded, url: str) -> PolicySource:
             f"setting 'policy_bundle_url': profile {Profile.AIR_GAPPED} fetches nothing; "
             "give a 'policy_folder'"
         )
-    if importlib.util.find_spec("httpcore") is None:
+    if importlib.util.find_spec("httpcore2") is None:
         raise BadConfig(
             "setting 'policy_bundle_url': fetching needs pip install 'rescind[http]'; "
             "or give a 'policy_folder'"

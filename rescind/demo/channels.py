@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import msgspec
 
 from rescind import config, home
@@ -83,7 +83,7 @@ class World(msgspec.Struct, frozen=True):
     children: Children
     sidecars: dict[str, Child]
     """By channel."""
-    http: httpx.Client
+    http: httpx2.Client
 
 
 def did(agent: str) -> str:
@@ -125,10 +125,10 @@ def _kill(world: World, agent: str) -> tuple[str, list[str]]:
     body = {"targets": [{"kind": "agent", "id": agent}]}
     try:
         answer = world.http.post("/v1/kills", json=body)
-        if answer.status_code != httpx.codes.OK:
+        if answer.status_code != httpx2.codes.OK:
             return f"{answer.status_code}: {answer.text}", []
         return "", list(answer.json()["ids"])
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         raise DemoFailed(f"the registry did not answer: {error}") from error
 
 
@@ -183,7 +183,7 @@ def _world() -> Iterator[World]:
         fabric = running.enter_context(_fabric(folder, redis))
         children = running.enter_context(Children(folder / "logs"))
         http = running.enter_context(
-            httpx.Client(
+            httpx2.Client(
                 base_url=fabric.url,
                 headers={"Authorization": f"Bearer {fabric.token}"},
                 timeout=WITHIN_S,

@@ -26,7 +26,7 @@ def routine(*, as_json: bool) -> int:
     A registry issues badges that live for seconds, a keeper renews them, the agent is suspended.
     The guard follows nothing and is told nothing. Exits with 0 only if every claim held.
     """
-    _check_installed("litestar", "uvicorn", "httpx")
+    _check_installed("litestar", "uvicorn", "httpx2")
     from rescind.demo.routine import play  # noqa: PLC0415 - only when it is played
 
     return _perform(play, Out(as_json=as_json))
@@ -41,7 +41,7 @@ def channels(*, as_json: bool) -> int:
     /v1/kills to its guard's deny. Exits with 0 only if every claim held. Without a redis-server on
     PATH it says that it leaves Redis out.
     """
-    _check_installed("litestar", "uvicorn", "httpx", "grpc")
+    _check_installed("litestar", "uvicorn", "httpx2", "grpc")
     from rescind.demo.channels import play  # noqa: PLC0415 - only when it is played
 
     return _perform(play, Out(as_json=as_json))

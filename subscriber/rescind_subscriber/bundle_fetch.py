@@ -2,7 +2,7 @@
 
 import asyncio
 
-import httpx
+import httpx2
 import msgspec
 
 from rescind_protocol import bundles
@@ -36,7 +36,7 @@ class Fetcher:
     def __init__(self, options: HttpOptions, path: str, *, accept: str, name: str) -> None:
         self._options, self._path, self._accept = options, path, accept
         self._where = f"{name} at {options.shown}"
-        self._client: httpx.AsyncClient | None = None
+        self._client: httpx2.AsyncClient | None = None
 
     def open(self) -> None:
         """Make ready; raises `SourceRefused` for an address that cannot be right."""
@@ -62,7 +62,7 @@ class Fetcher:
         answer = await self._send(headers, wait_s)
         try:
             return await self._read(answer, known)
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             raise mapped(error, self._where) from error
         except Malformed as error:
             raise SourceUnavailable(f"{self._where}: {error}") from error
@@ -75,23 +75,23 @@ class Fetcher:
         """Send a report to the same server; raises `SourceUnavailable`."""
         await post_report(self._client, self._where, raw)
 
-    async def _send(self, headers: dict[str, str], wait_s: float) -> httpx.Response:
+    async def _send(self, headers: dict[str, str], wait_s: float) -> httpx2.Response:
         client = self._client
         if client is None:
             raise SourceUnavailable(f"{self._where}: not started")
-        silence = httpx.Timeout(client.timeout.connect, read=SILENCE_S + wait_s)
+        silence = httpx2.Timeout(client.timeout.connect, read=SILENCE_S + wait_s)
         request = client.build_request("GET", self._path, headers=headers, timeout=silence)
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S + wait_s):
                 return await client.send(request, stream=True)
         except TimeoutError as error:
             raise SourceUnavailable(f"{self._where}: no answer in time") from error
-        except (httpx.HTTPError, OSError, RuntimeError) as error:
+        except (httpx2.HTTPError, OSError, RuntimeError) as error:
             raise mapped(error, self._where) from error
 
-    async def _read(self, answer: httpx.Response, known: str) -> Fetched:
+    async def _read(self, answer: httpx2.Response, known: str) -> Fetched:
         heads = bundles.split_heads(answer.headers.get(bundles.HEADS, ""))
-        if answer.status_code == httpx.codes.NOT_MODIFIED and known:
+        if answer.status_code == httpx2.codes.NOT_MODIFIED and known:
             return Fetched(heads)
         wrong = judged(answer.status_code, self._where)
         if wrong is not None:
@@ -104,7 +104,7 @@ class Fetcher:
             raw = await self._body(answer)
         return Fetched(heads, kind, raw)
 
-    async def _body(self, answer: httpx.Response) -> bytes:
+    async def _body(self, answer: httpx2.Response) -> bytes:
         raw = bytearray()
         async for piece in answer.aiter_raw():
             raw += piece

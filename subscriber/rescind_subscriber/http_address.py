@@ -16,7 +16,7 @@ import msgspec
 from rescind_subscriber.errors import SourceRefused
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 CONNECT_TIMEOUT_S = 3.0
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
@@ -43,22 +43,22 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         return f"HttpOptions({self.shown})"
 
 
-def make_client(options: HttpOptions, *, silence_s: float) -> "httpx.AsyncClient":
+def make_client(options: HttpOptions, *, silence_s: float) -> "httpx2.AsyncClient":
     """Return a client; raises `SourceRefused` for an address that cannot be right.
 
     `silence_s`: a connection on which nothing comes for so long is given up.
     """
-    import httpx  # noqa: PLC0415 - who follows by gRPC alone has none
+    import httpx2  # noqa: PLC0415 - who follows by gRPC alone has none
 
     check(options)
     headers = {"User-Agent": options.name, "Accept-Encoding": "identity"}
     if options.token:
         headers["Authorization"] = f"Bearer {options.token}"
-    return httpx.AsyncClient(
+    return httpx2.AsyncClient(
         base_url=options.url.rstrip("/"),
         headers=headers,
         verify=_context(options),
-        timeout=httpx.Timeout(silence_s, connect=CONNECT_TIMEOUT_S),
+        timeout=httpx2.Timeout(silence_s, connect=CONNECT_TIMEOUT_S),
         follow_redirects=False,
         trust_env=False,
     )

@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import httpx
+import httpx2
 import msgspec
 
 from rescind_guard import didkey, parsing
@@ -60,7 +60,7 @@ class RegistryClient:
         ttl_s: int | None = None,
         aud: tuple[str, ...] = (),
         clock: Clock,
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx2.BaseTransport | None = None,
     ) -> None:
         """`issuer`: what badges name as `iss`, if not `registry`. Raises `BadKeeper`."""
         parts = urlsplit(registry)
@@ -74,7 +74,7 @@ class RegistryClient:
         self._wish = {name: value for name, value in wish.items() if value is not None}
         # No proxy and no `.netrc` of the environment, as in `http_address`: a badge to the loopback
         # would go in the clear through a proxy that stands there.
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             timeout=TIMEOUT_S,
             transport=transport,
             headers={"Accept-Encoding": "identity"},
@@ -100,7 +100,7 @@ class RegistryClient:
             return self._read(said) if isinstance(said, bytes) else said
         except msgspec.MsgspecError as error:
             return Unavailable(f"the registry answered something else: {error}")
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             return Unavailable(f"the registry does not answer: {type(error).__name__}")
 
     def _strange(self, challenge: _Challenge) -> str | None:
@@ -142,7 +142,7 @@ class RegistryClient:
                 raw += part
                 if len(raw) > MAX_ANSWER_BYTES:
                     return Unavailable("the registry's answer is too long")
-            return raw if answer.status_code == httpx.codes.OK else _judge(answer, raw)
+            return raw if answer.status_code == httpx2.codes.OK else _judge(answer, raw)
 
     def _read(self, raw: bytes) -> Answer:
         token = msgspec.json.decode(raw, type=_Badge).badge
@@ -163,7 +163,7 @@ class RegistryClient:
         return Issued(token, payload.jti, digests, payload.iat, float(life_s))
 
 
-def _judge(answer: httpx.Response, raw: bytes) -> Answer:
+def _judge(answer: httpx2.Response, raw: bytes) -> Answer:
     status = answer.status_code
     try:
         problem = msgspec.json.decode(raw, type=_Problem)

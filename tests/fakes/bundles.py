@@ -5,7 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
+import httpx2
 import uvicorn
 from litestar import Litestar
 from litestar.types import ASGIApp
@@ -104,7 +104,7 @@ async def serving(app: ASGIApp) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def client_of(node: BundleNode) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(node: BundleNode) -> AsyncIterator[httpx2.AsyncClient]:
     """Give an HTTP client of a node."""
-    async with httpx.AsyncClient(base_url=node.url, trust_env=False, timeout=WITHIN_S) as client:
+    async with httpx2.AsyncClient(base_url=node.url, trust_env=False, timeout=WITHIN_S) as client:
         yield client

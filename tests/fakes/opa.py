@@ -12,7 +12,7 @@ import tarfile
 from typing import Any
 from urllib.parse import unquote
 
-import httpx
+import httpx2
 import jwt
 
 LONG_POLL = "application/vnd.openpolicyagent.bundles"
@@ -27,7 +27,7 @@ class OpaClient:
 
     def __init__(
         self,
-        http: httpx.AsyncClient,
+        http: httpx2.AsyncClient,
         path: str,
         *,
         keys: dict[str, tuple[str, str]] | None = None,
@@ -58,7 +58,7 @@ class OpaClient:
         if self._long:
             prefer += f";wait={self._wait_s}"
         headers = {"If-None-Match": self.etag, "Prefer": prefer}
-        timeout = httpx.Timeout(30.0)
+        timeout = httpx2.Timeout(30.0)
         answer = await self._http.get(self._path, headers=headers, timeout=timeout)
         if answer.status_code == 304:
             self.etag = answer.headers.get("ETag") or self.etag

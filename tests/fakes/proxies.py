@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from tests.fakes.terminal import free_port
 from tests.fakes.waiting import WITHIN_S, wait_until
@@ -70,8 +70,8 @@ def _port(name: str, port: int) -> dict[str, str]:
 
 def _answers(url: str) -> bool:
     try:
-        httpx.get(url, timeout=WITHIN_S)
-    except httpx.TransportError:
+        httpx2.get(url, timeout=WITHIN_S)
+    except httpx2.TransportError:
         return False
     return True
 

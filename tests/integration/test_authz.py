@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import pytest
 
 from rescind import authz
@@ -35,25 +35,25 @@ def fabric() -> Iterator[Fabric]:
 
 
 @contextmanager
-def asking(guard: Any, folder: Path) -> Iterator[httpx.Client]:
+def asking(guard: Any, folder: Path) -> Iterator[httpx2.Client]:
     """A client of a sidecar on a Unix socket."""
     listener = authz.listen("unix:a.sock", folder=folder)
     with authz.Server(authz.Authz(guard), listener) as server:
         wait_until(lambda: server._server.started)
-        transport = httpx.HTTPTransport(uds=str(folder / "a.sock"))
-        with httpx.Client(
+        transport = httpx2.HTTPTransport(uds=str(folder / "a.sock"))
+        with httpx2.Client(
             transport=transport, base_url="http://sidecar", timeout=WITHIN_S
         ) as client:
             yield client
 
 
-def envoy(client: httpx.Client, badge: TestBadge | None, path: str = "/orders/7") -> httpx.Response:
+def envoy(client: httpx2.Client, badge: TestBadge | None, path: str = "/orders/7") -> httpx2.Response:
     """Ask as Envoy does."""
     headers = {"X-Capiscio-Badge": badge.token} if badge else {}
     return client.post(f"/envoy{path}", headers=headers)
 
 
-def nginx(client: httpx.Client, badge: TestBadge, **more: str) -> httpx.Response:
+def nginx(client: httpx2.Client, badge: TestBadge, **more: str) -> httpx2.Response:
     """Ask as nginx does."""
     headers = {
         "X-Original-Method": "POST",
@@ -182,12 +182,12 @@ def test_the_command(tmp_path: Path) -> None:
         with terminal.start("sidecar", "--listen", "unix:../s", "--json") as sidecar:
             said = sidecar.wait_for("listening")["address"]
             assert said == f"unix:{terminal.home}/../s"
-            transport = httpx.HTTPTransport(uds=f"{tmp_path}/s", retries=3)
-            with httpx.Client(
+            transport = httpx2.HTTPTransport(uds=f"{tmp_path}/s", retries=3)
+            with httpx2.Client(
                 transport=transport, base_url="http://sidecar", timeout=WITHIN_S
             ) as client:
 
-                def ask() -> httpx.Response:
+                def ask() -> httpx2.Response:
                     return client.get("/envoy/x", headers={"X-Capiscio-Badge": badge})
 
                 wait_until(lambda: ask().status_code == 200)

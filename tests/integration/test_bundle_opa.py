@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -30,14 +30,14 @@ async def node() -> AsyncIterator[BundleNode]:
 
 
 @pytest.fixture
-async def http(node: BundleNode) -> AsyncIterator[httpx.AsyncClient]:
+async def http(node: BundleNode) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of that node."""
     async with client_of(node) as client:
         yield client
 
 
 async def test_every_kind_of_kill_stands_where_the_docs_say(
-    node: BundleNode, http: httpx.AsyncClient
+    node: BundleNode, http: httpx2.AsyncClient
 ) -> None:
     """Kills of use lie under data.revocations by kind; agents in both forms."""
     log = Log(approver=APPROVER)
@@ -78,7 +78,7 @@ async def test_every_kind_of_kill_stands_where_the_docs_say(
 
 
 async def test_a_delta_leads_to_what_a_snapshot_says(
-    node: BundleNode, http: httpx.AsyncClient
+    node: BundleNode, http: httpx2.AsyncClient
 ) -> None:
     """Whatever is said, by delta and by snapshot an OPA comes to hold the same."""
     log, follower = Log(), OpaClient(http, PATH)
@@ -98,7 +98,7 @@ async def test_a_delta_leads_to_what_a_snapshot_says(
     assert follower.kinds == ["snapshot"] + ["delta"] * 9
 
 
-async def test_a_delta_is_never_empty(node: BundleNode, http: httpx.AsyncClient) -> None:
+async def test_a_delta_is_never_empty(node: BundleNode, http: httpx2.AsyncClient) -> None:
     """An event that changes no line of the data still is a delta with something in it."""
     log, opa = Log(), OpaClient(http, PATH)
     await node.say(log.write(Kill(target=targets.agent(DID))))
@@ -113,7 +113,7 @@ async def test_a_delta_is_never_empty(node: BundleNode, http: httpx.AsyncClient)
 
 
 async def test_killed_and_ended_between_two_polls_is_not_removed_twice(
-    node: BundleNode, http: httpx.AsyncClient
+    node: BundleNode, http: httpx2.AsyncClient
 ) -> None:
     """What came and went since the client asked is in no delta: OPA would refuse its removal."""
     log, opa = Log(), OpaClient(http, PATH)
@@ -127,7 +127,7 @@ async def test_killed_and_ended_between_two_polls_is_not_removed_twice(
 
 
 async def test_not_modified_until_something_is_said(
-    node: BundleNode, http: httpx.AsyncClient
+    node: BundleNode, http: httpx2.AsyncClient
 ) -> None:
     """The revision is the ETag; a client that has it is told 304, with the ETag and no body."""
     opa = OpaClient(http, PATH)
@@ -141,7 +141,7 @@ async def test_not_modified_until_something_is_said(
 
 
 async def test_a_long_poll_is_answered_by_the_kill(
-    node: BundleNode, http: httpx.AsyncClient
+    node: BundleNode, http: httpx2.AsyncClient
 ) -> None:
     """A request that waits is answered as soon as there is another revision."""
     opa = OpaClient(http, PATH, wait_s=60)
@@ -154,7 +154,7 @@ async def test_a_long_poll_is_answered_by_the_kill(
     assert opa.kinds == ["snapshot", "delta"]
 
 
-async def test_a_long_poll_ends_with_304(node: BundleNode, http: httpx.AsyncClient) -> None:
+async def test_a_long_poll_ends_with_304(node: BundleNode, http: httpx2.AsyncClient) -> None:
     """With nothing new, a long poll is 304 when its time is over."""
     opa = OpaClient(http, PATH, wait_s=1)
     await opa.poll()
@@ -164,7 +164,7 @@ async def test_a_long_poll_ends_with_304(node: BundleNode, http: httpx.AsyncClie
 
 
 async def test_a_client_that_goes_away_waits_no_longer(
-    node: BundleNode, http: httpx.AsyncClient
+    node: BundleNode, http: httpx2.AsyncClient
 ) -> None:
     """A connection that is closed gives its place among those who wait back."""
     opa = OpaClient(http, PATH, wait_s=60)
@@ -176,7 +176,7 @@ async def test_a_client_that_goes_away_waits_no_longer(
 
 
 async def test_a_wait_too_many_is_refused(
-    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503 makes an OPA back off; an early 304 would make it ask again at once."""
     monkeypatch.setattr(bundles, "MAX_WAITING", 0)
@@ -187,7 +187,7 @@ async def test_a_wait_too_many_is_refused(
 
 
 async def test_nobody_waits_for_a_node_that_stops(
-    node: BundleNode, http: httpx.AsyncClient
+    node: BundleNode, http: httpx2.AsyncClient
 ) -> None:
     """A long poll is answered at once when the node stops, and the process can end."""
     opa = OpaClient(http, PATH, wait_s=60)
@@ -199,7 +199,7 @@ async def test_nobody_waits_for_a_node_that_stops(
     assert opa.kinds == ["snapshot", "304"]
 
 
-async def test_an_unknown_revision_gets_the_whole(http: httpx.AsyncClient) -> None:
+async def test_an_unknown_revision_gets_the_whole(http: httpx2.AsyncClient) -> None:
     """What another node, or this one long ago, called its revision is answered with a snapshot."""
     opa = OpaClient(http, PATH)
     opa.etag = '"another"'
@@ -208,7 +208,7 @@ async def test_an_unknown_revision_gets_the_whole(http: httpx.AsyncClient) -> No
 
 
 async def test_too_many_changes_are_a_snapshot(
-    node: BundleNode, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    node: BundleNode, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond so many operations the whole is quicker, and is sent."""
     monkeypatch.setattr(document, "MAX_OPERATIONS", 3)
@@ -221,7 +221,7 @@ async def test_too_many_changes_are_a_snapshot(
 
 
 async def test_an_opa_that_persists_asks_for_snapshots(
-    node: BundleNode, http: httpx.AsyncClient
+    node: BundleNode, http: httpx2.AsyncClient
 ) -> None:
     """OPA cannot persist a delta; `?mode=snapshot` never sends one. Without it, it is refused."""
     log = Log()
@@ -278,7 +278,7 @@ async def test_a_signature_that_is_not_right_is_refused() -> None:
         OpaClient(http, PATH, keys=good)._replace(files, [""])
 
 
-async def test_the_references_clients_read_json(node: BundleNode, http: httpx.AsyncClient) -> None:
+async def test_the_references_clients_read_json(node: BundleNode, http: httpx2.AsyncClient) -> None:
     """Without a word about archives the answer is JSON: modules, data, revision."""
     await node.say(Log().write(Kill(target=targets.badge(ISSUER, JTI))))
     answer = await http.get(PATH)
@@ -291,7 +291,7 @@ async def test_the_references_clients_read_json(node: BundleNode, http: httpx.As
     assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_no_such_bundle(http: httpx.AsyncClient) -> None:
+async def test_no_such_bundle(http: httpx2.AsyncClient) -> None:
     """Another id is 404, in the reference's form of an error."""
     answer = await http.get("/v1/bundles/other")
     assert answer.status_code == 404
@@ -308,7 +308,7 @@ async def test_a_node_that_never_was_fresh_says_so() -> None:
 
 
 async def test_a_kill_is_passed_on_by_a_node_that_is_not_fresh(
-    node: BundleNode, http: httpx.AsyncClient
+    node: BundleNode, http: httpx2.AsyncClient
 ) -> None:
     """A node that cannot prove it has everything still says what it has."""
     opa = OpaClient(http, PATH)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
+import httpx2
 import pytest
 
 from rescind_protocol import reports
@@ -91,7 +91,10 @@ async def test_what_is_no_report_is_refused_and_a_flood_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing of it is handed on; a report is a claim, and beyond an allowance it is lost."""
-    async with serving() as (_, handed, options), httpx.AsyncClient(base_url=options.url) as client:
+    async with (
+        serving() as (_, handed, options),
+        httpx2.AsyncClient(base_url=options.url) as client,
+    ):
         headers = {"Content-Type": "application/json"}
         for raw in (b"{}", b"[]", b"x", b'{"ver": 1}'):
             answer = await client.post(PATH, content=raw, headers=headers)

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-import httpx
+import httpx2
 import pytest
 
 from rescind.monitor import DISPLACED, MAX_REQUESTS, Health, Monitor
@@ -149,7 +149,7 @@ def test_nothing_else_is_answered() -> None:
 
 def test_head_is_answered_as_get_without_a_body() -> None:
     """A monitor that sends HEAD reads the same status, and the connection is not left askew."""
-    with Monitor(0, list, lambda: GREEN) as monitor, httpx.Client(base_url=monitor.url) as client:
+    with Monitor(0, list, lambda: GREEN) as monitor, httpx2.Client(base_url=monitor.url) as client:
         for path, status in (("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/x", 404)):
             head = client.head(path)
             assert (head.status_code, head.content) == (status, b""), path

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -25,10 +25,10 @@ def fabric() -> Iterator[Fabric]:
         yield fabric
 
 
-def get(url: str, badge: TestBadge | None = None, **headers: str) -> httpx.Response:
+def get(url: str, badge: TestBadge | None = None, **headers: str) -> httpx2.Response:
     """Ask with a badge."""
     sent = {"X-Capiscio-Badge": badge.token} if badge else {}
-    return httpx.get(url, headers=sent | headers, timeout=WITHIN_S)
+    return httpx2.get(url, headers=sent | headers, timeout=WITHIN_S)
 
 
 @pytest.mark.parametrize("name", sorted(FRAMEWORKS))
@@ -74,7 +74,7 @@ def test_two_badges_are_refused(fabric: Fabric) -> None:
             both = get(f"{url}/orders/7", badge, Authorization=f"Bearer {badge.token}")
             assert both.json()["code"] == "BADGE_MALFORMED"
             headers = [("X-Capiscio-Badge", badge.token)] * 2
-            assert httpx.get(f"{url}/orders/7", headers=headers).status_code == 401
+            assert httpx2.get(f"{url}/orders/7", headers=headers).status_code == 401
             lent = get(f"{url}/orders/7", Authorization=f"Bearer {badge.token}")
             assert lent.text == ORDER
 
@@ -84,7 +84,7 @@ def test_an_exempt_route_needs_none(fabric: Fabric) -> None:
     badge = fabric.badge()
     with serving(FRAMEWORKS["starlette"](Steps(), fabric.guard())) as url:
         assert get(f"{url}/healthz").text == "up"
-        assert httpx.post(f"{url}/healthz").status_code == 401
+        assert httpx2.post(f"{url}/healthz").status_code == 401
         assert get(f"{url}/healthz/").status_code == 401
         fabric.kill(badge)
         assert get(f"{url}/healthz", badge).status_code == 401
@@ -112,7 +112,7 @@ def test_without_the_second_look_it_would_not_be(
         assert _ask_meanwhile(fabric, steps, f"{url}/slow", badge).text == ORDER
 
 
-def _ask_meanwhile(fabric: Fabric, steps: Steps, url: str, badge: TestBadge) -> httpx.Response:
+def _ask_meanwhile(fabric: Fabric, steps: Steps, url: str, badge: TestBadge) -> httpx2.Response:
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(get, url, badge)
         assert steps.entered.wait(WITHIN_S)
@@ -145,7 +145,7 @@ def test_an_idle_event_stream_ends(fabric: Fabric) -> None:
 
 
 def _stream(url: str, badge: TestBadge) -> Any:
-    return httpx.stream("GET", url, headers={"X-Capiscio-Badge": badge.token}, timeout=WITHIN_S)
+    return httpx2.stream("GET", url, headers={"X-Capiscio-Badge": badge.token}, timeout=WITHIN_S)
 
 
 @pytest.mark.parametrize("path", ["/events", "/export"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext, create_default_context
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from click.testing import CliRunner
 
@@ -179,7 +179,7 @@ async def test_an_opa_takes_the_same_file(web: Web, tmp_path: Path) -> None:
     run(*build, "--revision", "7")
     origin, _, path = web.url.rpartition("/")
     tls = create_default_context(cafile=web.ca_file)
-    async with httpx.AsyncClient(base_url=origin, verify=tls, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=origin, verify=tls, trust_env=False) as http:
         opa = OpaClient(http, f"/{path}", keys={"rescind": (public_key(), "ES256")})
         await opa.poll()
     assert opa.manifest["revision"] == "7"

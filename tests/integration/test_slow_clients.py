@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
@@ -50,7 +50,7 @@ class Node:
     def get(self, path: str) -> int:
         """Return the status of an answer."""
         host, port = self.address
-        return httpx.get(f"http://{host}:{port}{path}", timeout=WITHIN_S).status_code
+        return httpx2.get(f"http://{host}:{port}{path}", timeout=WITHIN_S).status_code
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def test_a_stream_outlives_the_deadline_of_requests(
     monkeypatch.setattr(patience, "READ_WITHIN_S", SOON_S)
     with serving(tmp_path) as node:
         url = "http://{}:{}/stream".format(*node.address)
-        with httpx.stream("GET", url, timeout=WITHIN_S) as answer:
+        with httpx2.stream("GET", url, timeout=WITHIN_S) as answer:
             parts = answer.iter_lines()
             assert next(parts) == "one"
             with connect(node, HALF) as later:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from rescind_protocol.changes import Kill
@@ -34,9 +34,9 @@ async def feeding(
             yield node, stream, server
 
 
-async def get(server: Served, query: str = "", **headers: str) -> httpx.Response:
+async def get(server: Served, query: str = "", **headers: str) -> httpx2.Response:
     """Return a finite answer."""
-    async with httpx.AsyncClient(base_url=server.url) as client:
+    async with httpx2.AsyncClient(base_url=server.url) as client:
         return await client.get(PATH + query, headers=headers)
 
 
@@ -85,7 +85,7 @@ async def test_a_stream_cut_at_every_boundary_resumes_with_exactly_the_missing(
 
 async def test_live_events_and_heads_follow_what_was_stored() -> None:
     """One connection: first what was missed, then what comes, heads without an id between."""
-    async with feeding() as (node, stream, server), httpx.AsyncClient() as client:
+    async with feeding() as (node, stream, server), httpx2.AsyncClient() as client:
         log = Log()
         raws = kills(log, 4)
         node.say(*raws[:2])
@@ -109,7 +109,7 @@ async def test_live_events_and_heads_follow_what_was_stored() -> None:
 async def test_a_silent_log_has_comments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing is said a comment comes, which dispatches nothing."""
     monkeypatch.setattr(sse_format, "HEARTBEAT_S", 0.01)
-    async with feeding() as (_, _, server), httpx.AsyncClient() as client:
+    async with feeding() as (_, _, server), httpx2.AsyncClient() as client:
         async with client.stream("GET", server.url + PATH) as answer:
             body = b""
             async for piece in answer.aiter_raw():
@@ -146,7 +146,7 @@ async def test_too_many_readers_are_sent_away() -> None:
     """Beyond its limit a node answers 503, and serves again when one has left."""
     async with noded() as node:
         stream = EventStream(node.hub, max_readers=1)
-        async with served(*stream.routes()) as server, httpx.AsyncClient() as client:
+        async with served(*stream.routes()) as server, httpx2.AsyncClient() as client:
             async with client.stream("GET", server.url + PATH) as first:
                 assert first.status_code == 200
                 assert (await get(server)).status_code == 503
@@ -167,7 +167,7 @@ async def test_a_stream_does_not_outlive_its_token_for_long(
 
 async def test_a_node_that_stops_ends_its_streams_properly() -> None:
     """Readers get a proper end at once, and newcomers are sent to another node."""
-    async with feeding() as (node, stream, server), httpx.AsyncClient() as client:
+    async with feeding() as (node, stream, server), httpx2.AsyncClient() as client:
         async with client.stream("GET", server.url + PATH) as answer:
             node.hub.stop_serving()
             await answer.aread()

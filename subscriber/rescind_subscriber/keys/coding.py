@@ -6,7 +6,7 @@ servers of static files do: a key set that is stored compressed is a good key se
 
 import zlib
 
-import httpcore
+import httpcore2
 
 from rescind_subscriber.errors import KeysUnavailable
 
@@ -14,7 +14,7 @@ _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate
 """RFC 9110 §8.4.1, as `zlib.decompressobj` wants them."""
 
 
-def decoded(answer: httpcore.Response, max_bytes: int) -> httpcore.Response:
+def decoded(answer: httpcore2.Response, max_bytes: int) -> httpcore2.Response:
     """Return the answer without its content coding; raises `KeysUnavailable`.
 
     `max_bytes`: of the content, decoded; a small answer can decode to a very large one.
@@ -31,7 +31,7 @@ def decoded(answer: httpcore.Response, max_bytes: int) -> httpcore.Response:
         raise KeysUnavailable(f"answers in the content coding {', '.join(named)[:40]!r}, unasked")
     headers = [pair for pair in answer.headers if pair[0].lower() != b"content-encoding"]
     content = _inflate(answer.content, window, max_bytes)
-    plain = httpcore.Response(answer.status, headers=headers, content=content)
+    plain = httpcore2.Response(answer.status, headers=headers, content=content)
     plain.read()
     return plain
 

@@ -1,14 +1,14 @@
 """Fetches one document over HTTPS: no redirect, no proxy, no private address, in 10 s, 256 KiB.
 
-The transport of the keeper of keys (RFC-002 §8.4). httpcore and not httpx: the connection itself is
-bounded, which httpx offers no place for, and all that it adds is what must not happen here.
+The transport of the keeper of keys (RFC-002 §8.4). httpcore2 and not httpx2: the connection itself
+is bounded, which httpx2 offers no place for, and all that it adds is what must not happen here.
 """
 
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpcore
+import httpcore2
 
 from rescind_subscriber.errors import KeysUnavailable, SourceRefused
 from rescind_subscriber.keys import coding
@@ -57,7 +57,7 @@ class Fetcher:
             raise KeysUnavailable(f"answers HTTP {answer.status}")
         return answer.content
 
-    def ask(self, url: str, headers: Mapping[bytes | str, bytes | str]) -> httpcore.Response:
+    def ask(self, url: str, headers: Mapping[bytes | str, bytes | str]) -> httpcore2.Response:
         """Return the whole answer, whatever its status, its content without a content coding.
 
         Raises `KeysUnavailable`.
@@ -67,17 +67,17 @@ class Fetcher:
         budget = Budget(self._max_seconds, self._max_bytes)
         backend = BoundedBackend(self._allowed, budget)
         try:
-            with httpcore.ConnectionPool(ssl_context=self._tls, network_backend=backend) as pool:
+            with httpcore2.ConnectionPool(ssl_context=self._tls, network_backend=backend) as pool:
                 plain = {"Accept-Encoding": "identity", **headers, "Connection": "close"}
                 return coding.decoded(pool.request("GET", url, headers=plain), self._max_bytes)
         except Forbidden as error:
             raise KeysUnavailable(
                 f"has no public address; private ones are used if `{self._private_setting}` is set"
             ) from error
-        except (httpcore.LocalProtocolError, TypeError):
+        except (httpcore2.LocalProtocolError, TypeError):
             # Nothing was sent. The error quotes the header, in which there may be a token.
             raise KeysUnavailable("is asked for in words that no request can carry") from None
-        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as error:
+        except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError) as error:
             raise KeysUnavailable(str(error) or type(error).__name__) from error
-        except (httpcore.UnsupportedProtocol, ValueError) as error:
+        except (httpcore2.UnsupportedProtocol, ValueError) as error:
             raise KeysUnavailable(f"is no address to fetch from: {error}") from error

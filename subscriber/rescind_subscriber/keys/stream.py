@@ -1,6 +1,6 @@
 """A connection that goes only where it may, and no longer than it may.
 
-httpcore's own backend with three bounds: the address that is connected to is the one that was
+httpcore2's own backend with three bounds: the address that is connected to is the one that was
 judged, every read and write counts against one deadline, and so many bytes come in at most. A
 server that drips a byte a second, or answers without end, holds nothing up.
 """
@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import httpcore
+import httpcore2
 
 Allowed = Callable[[str], bool]
 """Whether an IP address may be connected to."""
 
 
-class Forbidden(httpcore.ConnectError):
+class Forbidden(httpcore2.ConnectError):
     """The name resolves to no address that may be connected to."""
 
 
@@ -29,23 +29,23 @@ class Budget:
         self._incoming = incoming
 
     def seconds(self) -> float:
-        """Return what is left; raises `httpcore.ReadTimeout` if nothing is."""
+        """Return what is left; raises `httpcore2.ReadTimeout` if nothing is."""
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise httpcore.ReadTimeout("took too long")
+            raise httpcore2.ReadTimeout("took too long")
         return left
 
     def take(self, count: int) -> None:
-        """Count bytes that came in; raises `httpcore.ReadError` beyond the limit."""
+        """Count bytes that came in; raises `httpcore2.ReadError` beyond the limit."""
         self._incoming -= count
         if self._incoming < 0:
-            raise httpcore.ReadError("answers with too many bytes")
+            raise httpcore2.ReadError("answers with too many bytes")
 
 
-class BoundedStream(httpcore.NetworkStream):
+class BoundedStream(httpcore2.NetworkStream):
     """A stream within a budget."""
 
-    def __init__(self, inner: httpcore.NetworkStream, budget: Budget) -> None:
+    def __init__(self, inner: httpcore2.NetworkStream, budget: Budget) -> None:
         self._inner = inner
         self._budget = budget
 
@@ -68,7 +68,7 @@ class BoundedStream(httpcore.NetworkStream):
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ARG002 - ours
-    ) -> httpcore.NetworkStream:
+    ) -> httpcore2.NetworkStream:
         """Go on under TLS, within the budget."""
         inner = self._inner.start_tls(ssl_context, server_hostname, self._budget.seconds())
         return BoundedStream(inner, self._budget)
@@ -78,11 +78,11 @@ class BoundedStream(httpcore.NetworkStream):
         return self._inner.get_extra_info(info)
 
 
-class BoundedBackend(httpcore.NetworkBackend):
+class BoundedBackend(httpcore2.NetworkBackend):
     """Connects within a budget, to addresses that are allowed."""
 
     def __init__(self, allowed: Allowed, budget: Budget) -> None:
-        self._inner = httpcore.SyncBackend()
+        self._inner = httpcore2.SyncBackend()
         self._allowed = allowed
         self._budget = budget
 
@@ -92,8 +92,8 @@ class BoundedBackend(httpcore.NetworkBackend):
         port: int,
         timeout: float | None = None,  # noqa: ARG002 - the budget's
         local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.NetworkStream:
         """Connect to the first address of `host` that answers; `Forbidden` if none is allowed."""
         addresses = [each for each in _resolve(host, port) if self._allowed(each)]
         if not addresses:
@@ -104,16 +104,16 @@ class BoundedBackend(httpcore.NetworkBackend):
                 inner = self._inner.connect_tcp(
                     address, port, self._budget.seconds(), local_address, socket_options
                 )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 trouble = error
             else:
                 return BoundedStream(inner, self._budget)
-        raise httpcore.ConnectError(str(trouble)) from trouble
+        raise httpcore2.ConnectError(str(trouble)) from trouble
 
 
 def _resolve(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise httpcore.ConnectError("its name does not resolve") from error
+        raise httpcore2.ConnectError("its name does not resolve") from error
     return list(dict.fromkeys(str(each[4][0]) for each in found))

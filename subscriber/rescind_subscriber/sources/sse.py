@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
-import httpx
+import httpx2
 
 from rescind_protocol.errors import Malformed, RescindError
 from rescind_subscriber.errors import Rewound, SourceUnavailable
@@ -44,7 +44,7 @@ class SseSource:
         self._options = options
         self._feed: Feed | None = None
         self._told = ""  # the reason last told to the feed; "" while linked
-        self._client: httpx.AsyncClient | None = None
+        self._client: httpx2.AsyncClient | None = None
         self._keeper = Keeper(self._follow, on_up=self._up, on_down=self._down, name=name)
 
     def __repr__(self) -> str:
@@ -111,7 +111,7 @@ class SseSource:
     @asynccontextmanager
     async def _asked(
         self, query: dict[str, str], headers: dict[str, str]
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[httpx2.Response]:
         """Give an answer that is a stream of events; raises our errors only."""
         client, where = self._client, f"{self.name} at {self._options.shown}"
         if client is None:
@@ -124,7 +124,7 @@ class SseSource:
                 answer = await client.send(request, stream=True)
         except TimeoutError as error:
             raise SourceUnavailable(f"{where}: no answer in {ANSWER_WITHIN_S:g} s") from error
-        except (httpx.HTTPError, OSError, RuntimeError) as error:
+        except (httpx2.HTTPError, OSError, RuntimeError) as error:
             raise mapped(error, where) from error
         try:
             wrong = judged(answer.status_code, where, cursor=bool(headers)) or _typed(answer, where)
@@ -134,12 +134,12 @@ class SseSource:
         finally:
             await answer.aclose()
 
-    async def _pieces(self, answer: httpx.Response) -> AsyncIterator[bytes]:
+    async def _pieces(self, answer: httpx2.Response) -> AsyncIterator[bytes]:
         where = f"{self.name} at {self._options.shown}"
         try:
             async for piece in answer.aiter_raw():
                 yield piece
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             raise mapped(error, where) from error
 
     def _parsed(self, parser: SseParser, piece: bytes) -> list[tuple[str, bytes, str]]:
@@ -177,7 +177,7 @@ def _resume(after: Cursor | None, name: str) -> dict[str, str]:
     return {"Last-Event-ID": at}
 
 
-def _typed(answer: httpx.Response, where: str) -> RescindError | None:
+def _typed(answer: httpx2.Response, where: str) -> RescindError | None:
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == CONTENT_TYPE:
         return None

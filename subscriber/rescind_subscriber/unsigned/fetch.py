@@ -6,7 +6,7 @@ import stat
 from hashlib import sha256
 from pathlib import Path
 
-import httpcore
+import httpcore2
 import msgspec
 
 from rescind_protocol import bundles
@@ -83,7 +83,7 @@ def _from_file(path: Path, tag: str) -> Answer:
     return Answer(tag) if now == tag else Answer(now, raw)
 
 
-def _read(got: httpcore.Response) -> Answer:
+def _read(got: httpcore2.Response) -> Answer:
     said = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in got.headers}
     tag = said.get("etag", "").strip()
     return Answer(tag if _TAG.fullmatch(tag) else "", got.content)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -77,7 +77,7 @@ def test_every_answer_is_documented(
 )
 def test_the_statuses_are_reached(node: dict[str, Any], path: str, status: int) -> None:
     """Those that a request can bring about, each with one sentence."""
-    answer = httpx.get(node["url"] + path, headers=headers_of(node))
+    answer = httpx2.get(node["url"] + path, headers=headers_of(node))
     assert answer.status_code == status, answer.text
     assert status == 200 or answer.json()["error"]
 
@@ -85,11 +85,11 @@ def test_the_statuses_are_reached(node: dict[str, Any], path: str, status: int) 
 @pytest.mark.parametrize("path", [f"/v1/bundles/{FABRIC}", EVENTS])
 def test_nobody_reads_without_a_token(node: dict[str, Any], path: str) -> None:
     """401, and 429 for whoever goes on; both are documented, and a good token is heard still."""
-    answers = [httpx.get(node["url"] + path) for _ in range(MOST + 1)]
+    answers = [httpx2.get(node["url"] + path) for _ in range(MOST + 1)]
     assert {each.status_code for each in answers} <= {401, 429}
     assert (answers[-1].status_code, answers[-1].json()["code"]) == (429, "TOO_MANY_FAILURES")
     query = {"follow": "false"}
-    assert httpx.get(node["url"] + path, params=query, headers=headers_of(node)).is_success
+    assert httpx2.get(node["url"] + path, params=query, headers=headers_of(node)).is_success
     found = schemathesis.openapi.from_url(f"{node['url']}/openapi.json").raw_schema["paths"]
     for each in (BUNDLE, EVENTS):
         assert {"401", "403", "429", "503"} <= set(found[each]["get"]["responses"])

@@ -12,7 +12,7 @@ import rescind
 NAMES: list[str] = vars(rescind)["__all__"]
 HEAVY = (
     *("nats", "redis", "mcp", "starlette", "sqlite3", "nacl", "cryptography", "msgspec", "rich"),
-    *("litestar", "uvicorn", "httpx", "rescind_registry"),
+    *("litestar", "uvicorn", "httpx2", "rescind_registry"),
 )
 
 

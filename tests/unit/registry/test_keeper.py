@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
+import httpx2
 import pytest
 
 from rescind.testing.badges import ISSUER
@@ -38,10 +38,17 @@ def holder(tmp_path: Path) -> Iterator[Holder]:
 
 def client_of(holder: Holder, **more: Any) -> RegistryClient:
     """Return a client whose requests go to the registry's handlers."""
-    handlers = httpx.MockTransport(holder.client._transport.handle_request)
+    handlers = httpx2.MockTransport(lambda request: served(holder, request))
     said: dict[str, Any] = {"issuer": ISSUER, "transport": handlers, **more}
     clock = holder.bench.node.clock
     return RegistryClient(URL, DID, key_of(DID), clock=clock, **said)
+
+
+def served(holder: Holder, request: httpx2.Request) -> httpx2.Response:
+    """Answer as the registry's handlers do; Litestar's client for tests is of httpx."""
+    path, sent = request.url.raw_path.decode(), dict(request.headers)
+    got = holder.client.request(request.method, path, content=request.read(), headers=sent)
+    return httpx2.Response(got.status_code, headers=dict(got.headers), content=got.content)
 
 
 class Watched:
@@ -108,47 +115,39 @@ def test_a_wrong_clock_is_no_refusal(holder: Holder) -> None:
 def test_it_signs_nothing_for_a_stranger(holder: Holder, change: dict[str, str]) -> None:
     """A registry that hands another's challenge on gets no proof of it."""
     asked: list[str] = []
-    honest = holder.client._transport
 
-    def relay(request: httpx.Request) -> httpx.Response:
+    def relay(request: httpx2.Request) -> httpx2.Response:
         asked.append(request.url.path)
-        answer = honest.handle_request(request)
-        return httpx.Response(200, json={**_json(answer), **change})
+        return httpx2.Response(200, json={**served(holder, request).json(), **change})
 
-    client = client_of(holder, transport=httpx.MockTransport(relay))
+    client = client_of(holder, transport=httpx2.MockTransport(relay))
     assert isinstance(client.fetch(), Unavailable)
     assert [each.rpartition("/")[2] for each in asked] == ["challenge"]
-
-
-def _json(answer: httpx.Response) -> dict[str, Any]:
-    answer.read()
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        httpx.Response(200, content=b"<html>"),
-        httpx.Response(200, content=b"x" * 100_000),
-        httpx.Response(302, headers={"Location": "http://127.0.0.1:1/"}),
-        httpx.Response(502),
-        httpx.Response(400, content=b"<html>400 Bad Request</html>"),
-        httpx.Response(401, json={"error": "sign in", "code": "TOKEN_INVALID"}),
-        httpx.Response(403, content=b"<html>403 Forbidden</html>"),
-        httpx.Response(403, json={"error": "blocked by the gateway"}),
-        httpx.Response(403, json={"error": "x", "code": "AGENT_UNKNOWN"}),
-        httpx.Response(403, json={"code": 403, "message": "RBAC: access denied"}),
-        httpx.Response(404, content=b"404 page not found"),
-        httpx.Response(404, json={"error": "there is no path", "code": "NOT_FOUND"}),
-        httpx.Response(410),
-        httpx.Response(503, json={"error": "x", "code": "AGENT_DISABLED"}),
-        httpx.Response(429, headers={"Retry-After": "soon"}),
+        httpx2.Response(200, content=b"<html>"),
+        httpx2.Response(200, content=b"x" * 100_000),
+        httpx2.Response(302, headers={"Location": "http://127.0.0.1:1/"}),
+        httpx2.Response(502),
+        httpx2.Response(400, content=b"<html>400 Bad Request</html>"),
+        httpx2.Response(401, json={"error": "sign in", "code": "TOKEN_INVALID"}),
+        httpx2.Response(403, content=b"<html>403 Forbidden</html>"),
+        httpx2.Response(403, json={"error": "blocked by the gateway"}),
+        httpx2.Response(403, json={"error": "x", "code": "AGENT_UNKNOWN"}),
+        httpx2.Response(403, json={"code": 403, "message": "RBAC: access denied"}),
+        httpx2.Response(404, content=b"404 page not found"),
+        httpx2.Response(404, json={"error": "there is no path", "code": "NOT_FOUND"}),
+        httpx2.Response(410),
+        httpx2.Response(503, json={"error": "x", "code": "AGENT_DISABLED"}),
+        httpx2.Response(429, headers={"Retry-After": "soon"}),
     ],
 )
-def test_whatever_else_is_answered_is_weather(holder: Holder, answer: httpx.Response) -> None:
+def test_whatever_else_is_answered_is_weather(holder: Holder, answer: httpx2.Response) -> None:
     """The badge in hand is kept, and it asks again."""
-    client = client_of(holder, transport=httpx.MockTransport(lambda _: answer))
+    client = client_of(holder, transport=httpx2.MockTransport(lambda _: answer))
     assert isinstance(client.fetch(), Unavailable)
 
 
@@ -160,26 +159,26 @@ def test_only_what_the_registry_says_by_name_is_final(
     holder: Holder, status: int, code: str
 ) -> None:
     """The negative control: the same statuses, with the registry's own names for why."""
-    answer = httpx.Response(status, json={"error": "no", "code": code})
-    client = client_of(holder, transport=httpx.MockTransport(lambda _: answer))
+    answer = httpx2.Response(status, json={"error": "no", "code": code})
+    client = client_of(holder, transport=httpx2.MockTransport(lambda _: answer))
     assert isinstance(client.fetch(), Refused)
 
 
 def test_nobody_there_is_weather(holder: Holder) -> None:
     """As any outage."""
 
-    def fail(_: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused")
+    def fail(_: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused")
 
-    answer = client_of(holder, transport=httpx.MockTransport(fail)).fetch()
+    answer = client_of(holder, transport=httpx2.MockTransport(fail)).fetch()
     assert answer == Unavailable("the registry does not answer: ConnectError")
 
 
 def test_a_packed_answer_is_not_unpacked(holder: Holder) -> None:
     """Nobody asked for one, and a kilobyte of it would fill the memory."""
     pieces = iter([gzip.compress(b"0" * 1024 * 1024)])
-    packed = httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=pieces)
-    answer = client_of(holder, transport=httpx.MockTransport(lambda _: packed)).fetch()
+    packed = httpx2.Response(200, headers={"Content-Encoding": "gzip"}, content=pieces)
+    answer = client_of(holder, transport=httpx2.MockTransport(lambda _: packed)).fetch()
     assert answer == Unavailable("the registry answered in a coding that was not asked for")
     assert next(pieces, None) is not None
 
