@@ -10,10 +10,13 @@ help: ## list the targets
 
 setup: .venv/ready ## make .venv from the lock (a no-op when nothing changed)
 
-.venv/ready: requirements/dev.txt pyproject.toml scripts/setup.sh
+.venv/ready: requirements/dev.txt pyproject.toml scripts/setup.sh scripts/common.sh
 	@scripts/setup.sh
 
-demo: setup ## watch a kill reach every guard, with real servers (under a minute)
+.venv/demo-ready: requirements/demo.txt pyproject.toml scripts/setup.sh scripts/common.sh
+	@scripts/setup.sh demo
+
+demo: .venv/demo-ready ## watch a kill reach every guard, with real servers (under a minute)
 	@.venv/bin/rescind demo
 
 test: setup ## run all tests: unit and property without a network, beside integration (TIMES=1)
