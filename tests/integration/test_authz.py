@@ -47,7 +47,9 @@ def asking(guard: Any, folder: Path) -> Iterator[httpx2.Client]:
             yield client
 
 
-def envoy(client: httpx2.Client, badge: TestBadge | None, path: str = "/orders/7") -> httpx2.Response:
+def envoy(
+    client: httpx2.Client, badge: TestBadge | None, path: str = "/orders/7"
+) -> httpx2.Response:
     """Ask as Envoy does."""
     headers = {"X-Capiscio-Badge": badge.token} if badge else {}
     return client.post(f"/envoy{path}", headers=headers)

@@ -108,7 +108,15 @@ def test_on_a_full_disk(clone: Path, tmp_path: Path) -> None:
     script = (
         'cp -r "$1/." "$2" && cd "$2" && { scripts/setup.sh demo; code=$?; ls -a; exit $code; }'
     )
-    within = [*small_disk(disk, 4_000_000), "bash", "-c", script, "bash", clone, disk]
+    within: list[str | Path] = [
+        *small_disk(disk, 4_000_000),
+        "bash",
+        "-c",
+        script,
+        "bash",
+        clone,
+        disk,
+    ]
     done = set_up(clone, before=within)
     assert sentence(done).startswith("the disk is full: ")
     assert ".venv" not in done.stdout.splitlines()
@@ -146,7 +154,7 @@ def test_what_pip_says_is_put_in_a_sentence(tmp_path: Path, pip_says: str, sente
     """Each of pip's ways to fail has a sentence of its own."""
     log = tmp_path / "log"
     log.write_text(f"WARNING: something\n{pip_says}\n", "utf-8")
-    command = ["bash", "-c", NEED, "bash", log]
+    command = ["bash", "-c", NEED, "bash", str(log)]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert said.startswith(sentence)
     assert len(said.splitlines()) == 1

@@ -77,7 +77,11 @@ class Fetcher:
         except (httpcore2.LocalProtocolError, TypeError):
             # Nothing was sent. The error quotes the header, in which there may be a token.
             raise KeysUnavailable("is asked for in words that no request can carry") from None
-        except (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError) as error:
+        except (
+            httpcore2.NetworkError,
+            httpcore2.TimeoutException,
+            httpcore2.ProtocolError,
+        ) as error:
             raise KeysUnavailable(str(error) or type(error).__name__) from error
         except (httpcore2.UnsupportedProtocol, ValueError) as error:
             raise KeysUnavailable(f"is no address to fetch from: {error}") from error
