@@ -29,6 +29,7 @@ from rescind_subscriber.trust_file import TrustKept
 
 if TYPE_CHECKING:
     from rescind_subscriber.keys.keeper import KeyKeeper
+    from rescind_subscriber.nats_link import NatsOptions
     from rescind_subscriber.redis_address import RedisOptions
 
 MAX_JWKS_BYTES = 1024 * 1024
@@ -114,6 +115,34 @@ def make_sources(loaded: Loaded) -> Sequence[Source]:
     from rescind import following  # noqa: PLC0415 - it needs what is here
 
     return following.make(loaded)
+
+
+def nats_options(loaded: Loaded, who: str, *, inbox: str, name: str) -> "NatsOptions":
+    """Return how `nats`, `publisher_nats` or `system_nats` connects; what it lacks is of `nats`."""
+    from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415 - NATS only when used
+
+    settings = loaded.settings
+    setting = f"{who}_url" if getattr(settings, f"{who}_url") else "nats_url"
+
+    def file(what: str) -> Path | None:
+        said = getattr(settings, f"{who}_{what}", None)
+        # Its own address has its own user: whom the subscribers are says nothing of it.
+        if said is None and setting == "nats_url":
+            said = getattr(settings, f"nats_{what}")
+        return loaded.path(said) if said else None
+
+    ca_file = settings.nats_ca_file
+    return NatsOptions(
+        url=getattr(settings, setting),
+        inbox_prefix=inbox,
+        name=name,
+        ca_file=loaded.path(ca_file) if ca_file else None,
+        cert_file=file("cert_file"),
+        key_file=file("key_file"),
+        creds_file=file("creds_file"),
+        nkey_file=file("nkey_file"),
+        fresh=lambda: loaded.latest(setting),
+    )
 
 
 def redis_options(url: str | None, setting: str, *, name: str) -> "RedisOptions | None":

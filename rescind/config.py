@@ -10,7 +10,7 @@ import difflib
 import logging
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from pathlib import Path
 from types import NoneType, UnionType
@@ -32,6 +32,8 @@ from rescind_protocol.limits import (
 log = logging.getLogger("rescind")
 
 PREFIX = "RESCIND_"
+FILE_SUFFIX = "_FILE"
+MAX_SECRET_BYTES = 64 * 1024
 FILE_NAME = "rescind.toml"
 WEB = "web"
 """As an issuer's value: its keys are fetched."""
@@ -80,6 +82,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     nats_url: Address = "nats://127.0.0.1:4222"
     """Where subscribers connect: one or more addresses, with user and password or token."""
+    nats_ca_file: File | None = None
+    """Certificates (PEM) that may have signed the NATS servers'; TLS is insisted on, as by `tls://`."""
+    nats_cert_file: File | None = None
+    """Client certificate (PEM) for NATS."""
+    nats_key_file: File | None = None
+    """Private key of that certificate (0600)."""
+    nats_creds_file: File | None = None
+    """Credentials file of a NATS user (JWT and seed), in place of user and password."""
+    nats_nkey_file: File | None = None
+    """Seed file of a NATS user by nkey."""
     redis_url: Address | None = None
     """A Redis or Valkey to follow beside NATS, with user and password. Without: NATS alone."""
     sources: tuple[str, ...] = ()
@@ -170,6 +182,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Id of this host's publisher in the trust file."""
     publisher_nats_url: Address | None = None
     """Where the publisher connects; `nats_url` if not given."""
+    publisher_nats_cert_file: File | None = None
+    """The publisher's client certificate, where it is not that of the subscribers."""
+    publisher_nats_key_file: File | None = None
+    """Private key of that certificate (0600)."""
+    publisher_nats_creds_file: File | None = None
+    """The publisher's credentials file."""
+    publisher_nats_nkey_file: File | None = None
+    """The publisher's seed file."""
     system_nats_url: Address | None = None
     """System account, to check how the server stores; not needed to work."""
     publisher_redis_url: Address | None = None
@@ -227,6 +247,18 @@ class Loaded(msgspec.Struct, frozen=True):
     """The folder, absolute."""
     doubts: tuple[str, ...] = ()
     """Sentences: variables that look like a setting, and are none."""
+    again: Callable[[], "Loaded"] | None = None
+    """Reads the settings as they are written now."""
+
+    def latest(self, name: str) -> str | None:
+        """Return a setting as it is written now, None where it cannot be read: for a rotation."""
+        if self.again is None:
+            return None
+        try:
+            value: str | None = getattr(self.again().settings, name)
+        except BadConfig:
+            return None
+        return value
 
     def path(self, value: str) -> Path:
         """Resolve a path of the settings."""
@@ -276,6 +308,8 @@ def _mark(hint: Any) -> Is | None:
 
 
 _KINDS = _kinds()
+_IN_FILES = [name for name, kind in _KINDS.items() if kind.whole in (Is.ADDRESS, Is.SECRET)]
+"""Settings that a file may hold: `RESCIND_<NAME>_FILE` names it."""
 
 
 def shown(settings: Settings) -> dict[str, object]:
@@ -304,12 +338,20 @@ def _text(mark: Is | None, value: object) -> object:
 
 def default_home(env: Mapping[str, str]) -> Path:
     """Return the fabric's folder (XDG Base Directory: state)."""
-    base = env.get("XDG_STATE_HOME") or Path(env.get("HOME", "~")).expanduser() / ".local/state"
+    try:
+        base = env.get("XDG_STATE_HOME") or Path(env.get("HOME", "~")).expanduser() / ".local/state"
+    except RuntimeError as error:  # a container's user without an entry in /etc/passwd
+        raise BadConfig(
+            f"this user has no home directory: name the fabric's folder, {PREFIX}HOME=/path"
+        ) from error
     return Path(base) / "rescind"
 
 
 def load(
-    overrides: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
+    overrides: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    *,
+    quietly: bool = False,
 ) -> Loaded:
     """Read the settings; raises `BadConfig` naming the setting, where it stands, and a remedy."""
     env = os.environ if env is None else env
@@ -333,9 +375,13 @@ def load(
     except msgspec.ValidationError as error:
         raise BadConfig(_explain(str(error), origins)) from error
     doubts = _doubts(env)
-    for doubt in doubts:
+    for doubt in doubts if not quietly else ():
         log.warning("%s", doubt)
-    return Loaded(settings, origins, file, home, doubts)
+
+    def again() -> Loaded:  # whose repr, unlike a partial's, shows nothing of what it closes over
+        return load(given, env, quietly=True)
+
+    return Loaded(settings, origins, file, home, doubts, again)
 
 
 def _find_file(env: Mapping[str, str], home: Path) -> Path | None:
@@ -389,6 +435,12 @@ def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
         for name in Settings.__struct_fields__
         if PREFIX + name.upper() in env
     }
+    for name in _IN_FILES:
+        variable = PREFIX + name.upper()
+        if (path := env.get(variable + FILE_SUFFIX)) and name in values:
+            raise BadConfig(f"{variable} and {variable}{FILE_SUFFIX} are both set: leave one out")
+        if path:
+            values[name] = _read_secret(Path(path), variable + FILE_SUFFIX)
     for name, said in values.items():
         if _KINDS[name].container is tuple:
             values[name] = tuple(filter(None, map(str.strip, said.split(","))))
@@ -400,9 +452,20 @@ def _read_environment(env: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
+def _read_secret(path: Path, variable: str) -> str:
+    """Return what a file says, as Docker and Kubernetes mount secrets; raises `BadConfig`."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_SECRET_BYTES).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise BadConfig(f"{variable} names {path}, which cannot be read: {why}") from error
+
+
 def _doubts(env: Mapping[str, str]) -> tuple[str, ...]:
     """Only what resembles a setting: Kubernetes, too, sets `RESCIND_...` for a service's name."""
     known = [PREFIX + name.upper() for name in Settings.__struct_fields__]
+    known += [PREFIX + name.upper() + FILE_SUFFIX for name in _IN_FILES]
     known += [PREFIX + "CONFIG", *(f"{PREFIX}NATS_{user}_PASSWORD" for user in _NATS_USERS)]
     near = {
         name: difflib.get_close_matches(name, known, 1, _RESEMBLES)

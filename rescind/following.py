@@ -46,12 +46,11 @@ def _maker(name: str) -> Callable[[Loaded], Source]:
 
 
 def _nats(loaded: Loaded) -> Source:
-    from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415 - NATS only when used
-    from rescind_subscriber.sources.nats import NatsSource  # noqa: PLC0415
+    from rescind_subscriber.sources.nats import NatsSource  # noqa: PLC0415 - NATS only when used
 
     settings = loaded.settings
     name = f"rescind {settings.name}"
-    options = NatsOptions(url=settings.nats_url, inbox_prefix="_INBOX_sub", name=name)
+    options = compose.nats_options(loaded, "nats", inbox="_INBOX_sub", name=name)
     return NatsSource(settings.fabric, options)
 
 

@@ -25,6 +25,7 @@ from rescind_subscriber.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from rescind.monitor import Health
+    from rescind_subscriber.nats_link import NatsOptions
     from rescind_subscriber.redis_address import RedisOptions
 
 PUBLISHER_INBOX = "_INBOX_pub"
@@ -134,16 +135,15 @@ def publisher_config(loaded: Loaded) -> PublisherConfig:
     )
 
 
-def _url(loaded: Loaded) -> str:
-    return loaded.settings.publisher_nats_url or loaded.settings.nats_url
+def _nats(loaded: Loaded, name: str) -> "NatsOptions":
+    return compose.nats_options(loaded, "publisher_nats", inbox=PUBLISHER_INBOX, name=name)
 
 
 def _sources(loaded: Loaded) -> Sequence[Source]:
-    from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415 - NATS only when used
-    from rescind_subscriber.sources.nats import NatsSource  # noqa: PLC0415
+    from rescind_subscriber.sources.nats import NatsSource  # noqa: PLC0415 - NATS only when used
 
     name = f"rescind on {socket.gethostname()}"
-    options = NatsOptions(url=_url(loaded), inbox_prefix=PUBLISHER_INBOX, name=name)
+    options = _nats(loaded, name)
     redis = compose.redis_sources(loaded, _redis(loaded, name))
     return [NatsSource(loaded.settings.fabric, options), *redis]
 
@@ -157,16 +157,11 @@ def _redis(loaded: Loaded, name: str) -> "RedisOptions | None":
 
 def _sinks(loaded: Loaded) -> Sequence[Sink]:
     from rescind_publisher.sinks.nats import NatsSink  # noqa: PLC0415
-    from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415
 
     settings = loaded.settings
-    options = NatsOptions(
-        url=_url(loaded),
-        inbox_prefix=PUBLISHER_INBOX,
-        name=f"rescind publisher {settings.publisher}",
-    )
+    options = _nats(loaded, f"rescind publisher {settings.publisher}")
     system = (
-        NatsOptions(url=settings.system_nats_url, inbox_prefix=SYSTEM_INBOX)
+        compose.nats_options(loaded, "system_nats", inbox=SYSTEM_INBOX, name="rescind system")
         if settings.system_nats_url
         else None
     )
@@ -188,13 +183,8 @@ def _redis_sinks(loaded: Loaded) -> Sequence[Sink]:
 
 def _listeners(loaded: Loaded) -> Sequence[Listener]:
     from rescind_publisher.listeners.nats import NatsListener  # noqa: PLC0415
-    from rescind_subscriber.nats_link import NatsOptions  # noqa: PLC0415
 
-    options = NatsOptions(
-        url=_url(loaded),
-        inbox_prefix=PUBLISHER_INBOX,
-        name=f"rescind reports to {loaded.settings.publisher}",
-    )
+    options = _nats(loaded, f"rescind reports to {loaded.settings.publisher}")
     redis = _redis(loaded, options.name)
     return [NatsListener(loaded.settings.fabric, options), *_redis_listeners(loaded, redis)]
 

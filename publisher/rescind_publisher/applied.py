@@ -76,17 +76,22 @@ class Applied(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(found)
 
     def __str__(self) -> str:
+        return self.sentence()
+
+    def sentence(self, *, ends: bool = False) -> str:
+        """Say it of a kill, or, with `ends`, of what ends one: no call passes before that."""
         if not self.known:
             since = f"in the {_duration(self.listening_for_s * _MS_PER_S)} that were listened"
             why = [self.problem] if self.problem else []
             return "; ".join(
                 [f"nobody has said that it is applied: no subscriber was heard {since}", *why]
             )
-        said = [f"dead in {self.done}/{self.known}{self._after()}"]
+        verb = "ended in" if ends else "dead in"
+        said = [f"{verb} {self.done}/{self.known}{self._after()}"]
         if self.missing:
             more = self.known - self.done - len(self.missing)
             said.append(f"not yet: {_names(self.missing, more)}")
-        if self.done:
+        if self.done and not ends:
             said.append(self._exposure())
         return "; ".join([*said, *self.doubts])
 

@@ -86,6 +86,8 @@ class AsyncKillSwitch:
         reason_admin: str | None = None,
         actor: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        wait_s: float = 0.0,
+        told: Told | None = None,
     ) -> Receipt:
         """See `KillSwitch.reinstate`."""
         return await asyncio.to_thread(
@@ -96,6 +98,8 @@ class AsyncKillSwitch:
             reason_admin=reason_admin,
             actor=actor,
             timeout_s=timeout_s,
+            wait_s=wait_s,
+            told=told,
         )
 
     async def retract(
@@ -106,6 +110,8 @@ class AsyncKillSwitch:
         reason_admin: str | None = None,
         actor: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        wait_s: float = 0.0,
+        told: Told | None = None,
     ) -> Receipt:
         """See `KillSwitch.retract`."""
         return await asyncio.to_thread(
@@ -115,4 +121,6 @@ class AsyncKillSwitch:
             reason_admin=reason_admin,
             actor=actor,
             timeout_s=timeout_s,
+            wait_s=wait_s,
+            told=told,
         )

@@ -80,7 +80,9 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
             line += f"; already in force as {_named(self.in_force)}"
         if self.new_badges_from is not None:
             line += f"; badges issued after {_utc(self.new_badges_from)} pass"
-        said_by_subscribers = [str(self.applied)] if self.applied is not None else []
+        said_by_subscribers = (
+            [self.applied.sentence(ends=bool(self.ended))] if self.applied is not None else []
+        )
         return "; ".join([line, *said_by_subscribers, *self.warnings])
 
     def _why(self) -> str:
@@ -96,7 +98,10 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
         plain["ended"] = [str(each) for each in self.ended]
         plain["in_force"] = [str(each) for each in self.in_force]
         if self.applied is not None:
-            plain["applied"] |= {"complete": self.applied.complete, "message": str(self.applied)}
+            plain["applied"] |= {
+                "complete": self.applied.complete,
+                "message": self.applied.sentence(ends=bool(self.ended)),
+            }
         return plain | {"pending": list(self.pending), "message": str(self)}
 
 

@@ -77,7 +77,8 @@ class EndRequest(_Request, frozen=True, tag="end"):
     by: Reason | None = None
     where: Reason | None = None
     timeout_s: Timeout = 2.0
-    wait_s: ClassVar[float] = 0.0
+    wait_s: Timeout = 0.0
+    """As of a kill."""
 
 
 class RetireRequest(_Request, frozen=True, tag="retire"):

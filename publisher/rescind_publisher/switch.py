@@ -159,6 +159,8 @@ class KillSwitch:
         reason_admin: str | None = None,
         actor: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        wait_s: float = 0.0,
+        told: Told | None = None,
     ) -> Receipt:
         """End every live kill of `target`; badges issued up to `floor` (now + 60 s) stay dead.
 
@@ -173,7 +175,9 @@ class KillSwitch:
                 reason_admin=reason_admin,
                 actor=actor or default_actor(),
                 timeout_s=timeout_s,
-            )
+                wait_s=wait_s,
+            ),
+            told,
         )
 
     def retire(
@@ -210,6 +214,8 @@ class KillSwitch:
         reason_admin: str | None = None,
         actor: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        wait_s: float = 0.0,
+        told: Told | None = None,
     ) -> Receipt:
         """Take every live kill of `target` back as a mistake: every badge it killed lives again."""
         return self._engine.submit(
@@ -220,5 +226,7 @@ class KillSwitch:
                 reason_admin=reason_admin,
                 actor=actor or default_actor(),
                 timeout_s=timeout_s,
-            )
+                wait_s=wait_s,
+            ),
+            told,
         )

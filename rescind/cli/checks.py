@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -50,13 +51,17 @@ def run(loaded: Loaded, *, wait_s: float) -> Iterator[Line]:
     yield from _lists(loaded)
     yield _line("publisher settings", lambda: _publisher(loaded))
     yield from _keys(loaded)
-    for who, url, inbox in _addresses(loaded):
-        yield _line(f"NATS as {who}", lambda url=url, inbox=inbox: _reach(url, inbox))  # type: ignore[misc]  # bound now
+    for who, _, inbox in _addresses(loaded):
+        name = "subscriber" if who == "nats" else who.removesuffix("_nats")
+        yield _line(f"NATS as {name}", partial(_reach, loaded, who, inbox))
     if loaded.settings.system_nats_url:
-        yield _line("NATS fsync", lambda: _sync(str(loaded.settings.system_nats_url)))
+        yield _line("NATS fsync", lambda: _sync(loaded))
     for what, look in redis_checks.checks(loaded):
         yield _line(what, look)
-    if trust.ok:
+    if publishes_only(loaded):
+        detail = "not looked for: only the publisher has an address here (nats_url is not set)"
+        yield Line("fresh view", ok=True, detail=detail)
+    elif trust.ok:
         yield _line("fresh view", lambda: _fresh(loaded, wait_s))
 
 
@@ -159,18 +164,24 @@ def _key(loaded: Loaded, value: str) -> str:
     return f"thumbprint {read_private(loaded.path(value)).kid}"
 
 
+def publishes_only(loaded: Loaded) -> bool:
+    """Whether no guard is to run by these settings: the publisher alone has an address."""
+    given = {"nats_url", "redis_url", "sources"} & set(loaded.origins)
+    return not given and bool(loaded.settings.publisher_nats_url)
+
+
 def _addresses(loaded: Loaded) -> list[tuple[str, str, str]]:
     settings = loaded.settings
-    found = [("subscriber", settings.nats_url, SUBSCRIBER_INBOX)]
+    found = [] if publishes_only(loaded) else [("nats", settings.nats_url, SUBSCRIBER_INBOX)]
     if settings.publisher_nats_url:
-        found.append(("publisher", settings.publisher_nats_url, PUBLISHER_INBOX))
+        found.append(("publisher_nats", settings.publisher_nats_url, PUBLISHER_INBOX))
     if settings.system_nats_url:
-        found.append(("system", settings.system_nats_url, SYSTEM_INBOX))
+        found.append(("system_nats", settings.system_nats_url, SYSTEM_INBOX))
     return found
 
 
-def _reach(url: str, inbox: str) -> str:
-    options = NatsOptions(url=url, inbox_prefix=inbox, name="rescind config check")
+def _reach(loaded: Loaded, who: str, inbox: str) -> str:
+    options = compose.nats_options(loaded, who, inbox=inbox, name="rescind config check")
     return asyncio.run(_version(options))
 
 
@@ -183,8 +194,9 @@ async def _version(options: NatsOptions) -> str:
     return f"{options.shown}, server {version.major}.{version.minor}.{version.patch}"
 
 
-def _sync(url: str) -> str:
-    state = asyncio.run(storage_sync(NatsOptions(url=url, inbox_prefix=SYSTEM_INBOX)))
+def _sync(loaded: Loaded) -> str:
+    options = compose.nats_options(loaded, "system_nats", inbox=SYSTEM_INBOX, name="rescind check")
+    state = asyncio.run(storage_sync(options))
     if state != "always":
         raise RescindError(
             "the server acks before it has written to disk: set `sync_interval: always` in its "

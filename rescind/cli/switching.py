@@ -133,7 +133,14 @@ def present_warned(out: Out, verb: str, receipt: Receipt, doer: Doer) -> int:
 
 def _applied_line(receipt: Receipt) -> Part | None:
     applied = receipt.applied
-    return None if applied is None else (str(applied), "" if applied.complete else "yellow")
+    return (
+        None
+        if applied is None
+        else (
+            applied.sentence(ends=bool(receipt.ended)),
+            "" if applied.complete else "yellow",
+        )
+    )
 
 
 def applied_code(receipt: Receipt) -> int:

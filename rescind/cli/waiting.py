@@ -34,6 +34,15 @@ def span(_: click.Context, __: click.Parameter, value: str | None) -> float:
     return seconds
 
 
+wait_option = click.option(
+    "--wait",
+    "wait_s",
+    callback=span,
+    metavar="DURATION",
+    help="Wait so long, as in 2s, for the subscribers to apply it, and say who has.",
+)
+
+
 @contextmanager
 def progress(out: Out, *, wanted: bool) -> Iterator[Told | None]:
     """Give what to tell of the way to a receipt: a bar on standard error if it is a terminal."""

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
+from msgspec import structs
 from nats import errors
 
 from rescind_protocol import redact
@@ -40,7 +41,10 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `url` is one or more addresses with a comma between them, `nats://` or `tls://`, with
     `user:password@` or `token@` if that is how the server knows us; or `creds_file` (JWT) or
-    `nkey_file` (seed). `tls` passes a context through and insists on TLS.
+    `nkey_file` (seed). `tls` passes a context through and insists on TLS, and so do `ca_file`,
+    `cert_file` and `key_file` (PEM). All files are read at each connection: what was rotated holds
+    from the next one on. `fresh` returns the addresses as they are written now: where the server
+    refuses the credentials of `url`, which may be old, they are tried with these.
     """
 
     url: str
@@ -49,6 +53,31 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
     tls: ssl.SSLContext | None = None
     creds_file: Path | None = None
     nkey_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    fresh: Callable[[], str | None] | None = None
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether a connection without TLS is refused."""
+        files = (self.ca_file, self.cert_file, self.key_file)
+        schemes = any(url.startswith("tls://") for url in self.urls)
+        return schemes or self.tls is not None or any(files)
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return what TLS is spoken with; raises `PermissionError` and its like for bad files."""
+        if self.tls is not None or not any((self.ca_file, self.cert_file, self.key_file)):
+            return self.tls
+        try:
+            made = ssl.create_default_context(cafile=self.ca_file)
+            if self.cert_file is not None:
+                made.load_cert_chain(self.cert_file, self.key_file)
+        except ssl.SSLError as error:
+            raise PermissionError(
+                f"CA, client certificate or key are not PEM, or do not fit: {error}"
+            ) from error
+        return made
 
     @property
     def shown(self) -> str:
@@ -82,7 +111,8 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def _identity(self) -> dict[str, Any]:
-        arguments: dict[str, Any] = {"tls": self.tls} if self.tls is not None else {}
+        context = self.context()
+        arguments: dict[str, Any] = {"tls": context} if context is not None else {}
         if self.creds_file is not None:
             return arguments | {"user_credentials": str(self.creds_file)}
         if self.nkey_file is not None:
@@ -95,10 +125,23 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
         return arguments | ({"token": unquote(first.username)} if first.username else {})
 
 
+class _Unauthorized(SourceRefused):
+    """The server does not know these credentials."""
+
+
 async def connect(options: NatsOptions, on_problem: Callable[[str], None]) -> LeanClient:
     """Return a new connection, or raise `SourceRefused` or `SourceUnavailable`."""
-    wants_tls = options.tls is not None or any(url.startswith("tls://") for url in options.urls)
-    client = LeanClient(tls_required=wants_tls)
+    try:
+        return await _connect(options, on_problem)
+    except _Unauthorized:
+        written = options.fresh() if options.fresh is not None else None
+        if written is None or written == options.url:
+            raise
+    return await _connect(structs.replace(options, url=written), on_problem)
+
+
+async def _connect(options: NatsOptions, on_problem: Callable[[str], None]) -> LeanClient:
+    client = LeanClient(tls_required=options.wants_tls)
     last: list[Exception] = []
 
     async def noticed(error: Exception) -> None:
@@ -134,7 +177,7 @@ def _mapped(error: BaseException, options: NatsOptions) -> SourceRefused | Sourc
     where = f"NATS at {options.shown}"
     text = str(error) or type(error).__name__
     if "authorization violation" in text.lower() or isinstance(error, errors.AuthorizationError):
-        return SourceRefused(f"{where} refused our credentials: check user, password or key")
+        return _Unauthorized(f"{where} refused our credentials: check user, password or key")
     if isinstance(error, errors.SecureConnRequiredError):
         return SourceRefused(f"{where} offers no TLS, which these settings insist on")
     if isinstance(error, ssl.SSLCertVerificationError):

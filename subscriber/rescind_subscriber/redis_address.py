@@ -4,6 +4,9 @@
     redis+sentinel://user:password@s1:26379,s2:26379/master-name
     redis+cluster://user:password@n1:6379,n2:6379
 
+A Sentinel that wants a password is given it as `?sentinel_password=`, with `sentinel_user=` where
+it has users; ours before the @ are the servers'.
+
 `?ssl_ca_certs=`, `ssl_certfile=` and `ssl_keyfile=` name files for TLS. A certificate is always
 verified, its host name too. No I/O here, and no Redis library.
 """
@@ -19,6 +22,7 @@ from rescind_subscriber.errors import SourceRefused
 PORT = 6379
 SENTINEL_PORT = 26379
 TLS_FILES = redact.SHOWN_OPTIONS
+SENTINEL_OPTIONS = ("sentinel_user", "sentinel_password")
 _MAX_PORT = 65_535
 _ENCODE = "special characters in its user and password are to be percent-encoded"
 
@@ -50,6 +54,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     master: str = ""
     """Name of the master that the sentinels watch."""
     tls_files: dict[str, str] = {}
+    sentinel_user: str | None = None
+    sentinel_password: str | None = None
 
     @property
     def shown(self) -> str:
@@ -127,8 +133,9 @@ def _place(
 ) -> Place:
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
     files = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    if any(name not in TLS_FILES for name in files):
-        raise _Unusable(f"it has an unknown option; there are {', '.join(TLS_FILES)}")
+    known = (*TLS_FILES, *SENTINEL_OPTIONS) if kind == "sentinel" else TLS_FILES
+    if any(name not in known for name in files):
+        raise _Unusable(f"it has an unknown option; there are {', '.join(known)}")
     name = unquote(parts.path.strip("/")) if not addresses[0].path else ""
     if kind == "sentinel" and not name:
         raise _Unusable("redis+sentinel:// needs the master's name as its path")
@@ -142,5 +149,7 @@ def _place(
         password=unquote(password) or None,
         db=int(name) if name and kind != "sentinel" else 0,
         master=name if kind == "sentinel" else "",
-        tls_files=files,
+        tls_files={name: files[name] for name in TLS_FILES if name in files},
+        sentinel_user=files.get("sentinel_user"),
+        sentinel_password=files.get("sentinel_password"),
     )

@@ -25,6 +25,12 @@ FIRST_ATTEMPT_S = 3.0
 """All addresses, TCP, TLS and log-in together."""
 
 
+_SENTINEL_ADVICE = (
+    "it wants a password of its own: give it in the address, ?sentinel_password=… (and "
+    "sentinel_user=… where it has users)"
+)
+
+
 def _ignore(_channel: bytes, _message: bytes) -> None:
     """Do nothing with a push."""
 
@@ -57,8 +63,14 @@ async def _resolve(place: Place, slot_key: str) -> Address:
 async def _ask(place: Place, address: Address, slot_key: str) -> Address:
     sentinel = place.kind == "sentinel"
     # A sentinel has users of its own; ours are the servers'.
-    asked = structs.replace(place, user=None, password=None, db=0) if sentinel else place
-    wire = Wire(await _connect(asked, address, "rescind"), f"Redis at {address}", _ignore)
+    user, password = place.sentinel_user, place.sentinel_password
+    asked = structs.replace(place, user=user, password=password, db=0) if sentinel else place
+    try:
+        wire = Wire(await _connect(asked, address, "rescind"), f"Redis at {address}", _ignore)
+    except SourceRefused as error:
+        if not sentinel:
+            raise
+        raise SourceRefused(f"Sentinel at {address}: {_SENTINEL_ADVICE} ({error})") from error
     try:
         if sentinel:
             found = await wire.request("SENTINEL", "GET-MASTER-ADDR-BY-NAME", place.master)

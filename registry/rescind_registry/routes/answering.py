@@ -73,7 +73,7 @@ def refusals(*more: int, own: bool = False, public: bool = False) -> dict[int, R
 
 def accepted(shape: type) -> dict[int, ResponseSpec]:
     """Return the documentation of what is accepted, and pending."""
-    said = "accepted and on this host's disk; no broker has it yet, so no guard knows of it"
+    said = "accepted and on this host's disk; no broker has said yet that it has it"
     return {acts.PENDING: ResponseSpec(shape, description=said, generate_examples=False)}
 
 

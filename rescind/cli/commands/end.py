@@ -7,6 +7,7 @@ import click
 from rescind.cli.common import Session, common, moment, timeout
 from rescind.cli.reasons import explained
 from rescind.cli.targets import SYNTAX, TargetCommand, read_targets, target_arguments
+from rescind.cli.waiting import progress, wait_option
 from rescind_protocol.targets import Target
 
 REINSTATE = f"""End every kill of a target. Badges issued before stay dead; new ones pass.
@@ -31,6 +32,7 @@ After a real incident use `rescind reinstate`: badges of before stay dead then.
 )
 @explained()
 @timeout(2, "How long to wait for the brokers.")
+@wait_option
 @common
 def reinstate(
     session: Session,
@@ -42,13 +44,14 @@ def reinstate(
     reason_admin: str | None,
     actor: str | None,
     timeout_s: float,
+    wait_s: float,
 ) -> int:
     """Parse, find the floor, reinstate, present."""
     from rescind.cli.switching import present_warned, switching  # noqa: PLC0415 - help needs none
 
     target = read_targets(kind, words).one
     at = int(floor.timestamp()) if floor else _local_floor(session, target, timeout_s)
-    with switching(session) as (switch, doer):
+    with switching(session) as (switch, doer), progress(session.out, wanted=wait_s > 0) as told:
         receipt = switch.reinstate(
             target,
             floor=at,
@@ -56,6 +59,8 @@ def reinstate(
             reason_admin=reason_admin,
             actor=actor,
             timeout_s=timeout_s,
+            wait_s=wait_s,
+            told=told,
         )
     return present_warned(session.out, "reinstated", receipt, doer)
 
@@ -88,6 +93,7 @@ def _local_floor(session: Session, target: Target, timeout_s: float) -> int | No
 @target_arguments
 @explained()
 @timeout(2, "How long to wait for the brokers.")
+@wait_option
 @common
 def retract(
     session: Session,
@@ -98,13 +104,20 @@ def retract(
     reason_admin: str | None,
     actor: str | None,
     timeout_s: float,
+    wait_s: float,
 ) -> int:
     """Parse, retract, present."""
     from rescind.cli.switching import present_warned, switching  # noqa: PLC0415 - help needs none
 
     target = read_targets(kind, words).one
-    with switching(session) as (switch, doer):
+    with switching(session) as (switch, doer), progress(session.out, wanted=wait_s > 0) as told:
         receipt = switch.retract(
-            target, reason=reason, reason_admin=reason_admin, actor=actor, timeout_s=timeout_s
+            target,
+            reason=reason,
+            reason_admin=reason_admin,
+            actor=actor,
+            timeout_s=timeout_s,
+            wait_s=wait_s,
+            told=told,
         )
     return present_warned(session.out, "retracted", receipt, doer)

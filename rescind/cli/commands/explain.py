@@ -7,7 +7,7 @@ import click
 
 from rescind.cli.common import Session, common, read_token, timeout
 from rescind.cli.out import Out, plain
-from rescind.errors import EXIT_FAILED, EXIT_OK
+from rescind.errors import EXIT_CANNOT_TELL, EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
     from rescind_guard.decision import Decision
@@ -34,6 +34,7 @@ def explain(session: Session, *, tool: str | None, timeout_s: float) -> int:
     """  # noqa: D301 - click's own mark, a backspace
     from rescind import compose, listing, policies  # noqa: PLC0415 - help needs none
     from rescind.cli.following import following, wait_fresh  # noqa: PLC0415
+    from rescind_guard.codes import Outcome  # noqa: PLC0415
     from rescind_guard.explain import Explanation  # noqa: PLC0415
     from rescind_subscriber.errors import SourceUnavailable  # noqa: PLC0415
 
@@ -62,6 +63,8 @@ def explain(session: Session, *, tool: str | None, timeout_s: float) -> int:
         decision = guard.check(token, tool=tool)
     session.out.document(_document(decision, steps))
     _show(session.out, decision, steps)
+    if decision.outcome is Outcome.CANNOT_TELL:
+        return EXIT_CANNOT_TELL
     return EXIT_OK if decision else EXIT_FAILED
 
 

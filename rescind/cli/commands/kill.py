@@ -17,7 +17,7 @@ from rescind.cli.targets import (
     read_targets,
     target_arguments,
 )
-from rescind.cli.waiting import progress, span
+from rescind.cli.waiting import progress, wait_option
 from rescind.errors import EXIT_FAILED, EXIT_PENDING
 from rescind_protocol.limits import MAX_REASON_CHARS
 from rescind_protocol.targets import Kind, Target
@@ -67,7 +67,10 @@ silent for as long as the publisher has listened is not known.
 @admin_option
 @click.option("--reason-user", callback=limited(MAX_REASON_CHARS), help="Shown to the caller.")
 @click.option(
-    "--expires", callback=until, metavar="WHEN", help="10m, 2h, 3d, or a time with its zone."
+    "--expires",
+    callback=until,
+    metavar="WHEN",
+    help="10m, 2h, 3d, or a time with its zone; guards end it up to 60 s later.",
 )
 @click.option(
     "--issued-before",
@@ -85,13 +88,7 @@ silent for as long as the publisher has listened is not known.
 @actor_option
 @click.option("--yes", is_flag=True, help="Do not ask, for key, issuer and everyone.")
 @timeout(2, "How long to wait for the brokers.")
-@click.option(
-    "--wait",
-    "wait_s",
-    callback=span,
-    metavar="DURATION",
-    help="Wait so long, as in 2s, for the subscribers to apply it, and say who has.",
-)
+@wait_option
 @common
 def kill(
     session: Session,

@@ -1,5 +1,6 @@
 """`rescind status`."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from rescind.cli.targets import KINDS, SYNTAX, Named, TargetCommand, read_target
 from rescind.errors import EXIT_CANNOT_TELL, EXIT_FAILED, EXIT_OK
 from rescind_protocol import targets
 from rescind_protocol.errors import RescindError
+from rescind_protocol.limits import SKEW_S
 from rescind_protocol.targets import Target
 
 if TYPE_CHECKING:
@@ -112,13 +114,19 @@ def _show_kill(out: Out, kill: dict[str, Any], target: str) -> None:
         ("effect", kill["effect"] if kill["effect"] != "use" else None),
         ("by", f"{kill.get('actor', 'nobody named')}, publisher {kill.get('publisher', '?')}"),
         ("since", utc(kill["since"])),
-        ("until", utc(until) if until else "reinstated"),
+        ("until", _until(until) if until else "reinstated"),
         ("only badges", f"issued up to {utc(before)}" if before is not None else None),
         ("reason", kill["reason"] if kill["reason"] != "unspecified" else None),
         ("for admins", kill.get("reason_admin")),
         ("for callers", kill.get("reason_user")),
         ("id", kill["id"]),
     )
+
+
+def _until(until: int) -> str:
+    """Say when it ends, and that guards hold it longer: they cannot know whose clock is right."""
+    over = ", which is past" if until < time.time() else ""
+    return f"{utc(until)}{over}; guards hold it up to {SKEW_S} s longer, for clocks that differ"
 
 
 # --- the fabric ---
