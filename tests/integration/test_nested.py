@@ -1,7 +1,7 @@
 """A guard behind a guard: the inner one checks what the outer one took out, and both bind."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import fastmcp
@@ -178,3 +178,66 @@ async def test_an_mcp_server_in_a_guarded_application(make: Any, fabric: Fabric)
                 assert SECRET in str(total)
                 with pytest.raises(MCPError, match="'refund' is not allowed"):
                     await client.call_tool("refund", {})
+
+
+async def test_a_tool_that_is_called_by_another_is_judged_by_its_own_name(fabric: Fabric) -> None:
+    """A tool that calls what it is told to call opens nothing that is denied."""
+    server = fastmcp.FastMCP("orders")
+    server.tool(name="refund")(lambda: SECRET)
+
+    @server.tool(name="call")
+    async def call(name: str) -> str:
+        return str(await server.call_tool(name, {}))
+
+    guarding_fastmcp.install(server, fabric.guard(policy=Rules(denied=["refund"])))
+    meta = {"capiscio_caller_badge": fabric.badge().token}
+    async with fastmcp.Client(server) as client:
+        with pytest.raises(Exception, match="refund"):
+            await client.call_tool("call", {"name": "refund"}, meta=meta)
+    with pytest.raises(MCPError, match="no badge"):
+        await server.call_tool("refund", {})
+
+
+def parent_and_child(parent: Guard | None, child: Guard) -> fastmcp.FastMCP:
+    """A guarded server that is mounted in another, with a guard or without."""
+    inner, outer = fastmcp.FastMCP("child"), fastmcp.FastMCP("parent")
+    inner.tool(name="total")(lambda: SECRET)
+    inner.tool(name="refund")(lambda: SECRET)
+    inner.resource("orders://7")(lambda: SECRET)
+    inner.prompt(name="summary")(lambda: SECRET)
+    guarding_fastmcp.install(inner, child)
+    outer.mount(inner, namespace="c")
+    if parent is not None:
+        guarding_fastmcp.install(outer, parent)
+    return outer
+
+
+async def _answers(server: Any, badge: str | None) -> list[str]:
+    """Return what can be had of a parent: its child's tools, resource and prompt."""
+    meta = {"capiscio_caller_badge": badge} if badge else None
+    got = []
+    async with fastmcp.Client(server) as client:
+        for name, ask in (
+            ("total", lambda: client.call_tool("c_total", {}, meta=meta)),
+            ("refund", lambda: client.call_tool("c_refund", {}, meta=meta)),
+            ("resource", lambda: client.read_resource("orders://c/7", meta=meta)),
+            ("prompt", lambda: client.get_prompt("c_summary", {}, meta=meta)),
+        ):
+            with suppress(Exception):
+                got += [name] if SECRET in str(await ask()) else []
+    return got
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+async def test_a_guarded_server_mounted_in_another(guarded: bool, fabric: Fabric) -> None:  # noqa: FBT001
+    """Its guard binds whether or not the parent has one: by its own names, to the same badge."""
+    rules = Rules(denied=["refund"])
+    server = parent_and_child(fabric.guard() if guarded else None, fabric.guard(policy=rules))
+    badge = fabric.badge()
+    assert await _answers(server, None) == []
+    assert await _answers(server, badge.token) == ["total", "resource", "prompt"]
+    if guarded:
+        strict = parent_and_child(fabric.guard(policy=Rules(denied=["c_total"])), fabric.guard())
+        assert await _answers(strict, badge.token) == ["refund", "resource", "prompt"]
+    fabric.kill(badge)
+    assert await _answers(server, badge.token) == []

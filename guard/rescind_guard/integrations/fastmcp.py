@@ -4,6 +4,10 @@ Under each of its servers is one of the official `mcp` package, with the same mi
 stands there, before fastmcp's own: its `Middleware.on_request` does not see every message, and what
 it raises may become text that a model reads.
 
+A server that is mounted in another is called by that one, past the guard under it. So one of
+fastmcp's own middleware stands in it as well: a call that this guard has not let pass is checked
+there, with the badge that the other server was called with. Where the other has a guard, both bind.
+
 Needs `rescind[fastmcp]`; importing this module without it raises `CannotGuard`.
 """
 
@@ -12,10 +16,11 @@ from typing import Any
 from rescind_guard.integrations import mcp, mcp_streams
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.errors import CannotGuard
-from rescind_guard.integrations.mcp import Checks
+from rescind_guard.integrations.mcp import Checks, GuardMiddleware
 
 try:
     from fastmcp import FastMCP
+    from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
     from mcp.server.lowlevel import Server
 except ImportError as missing:
     raise CannotGuard(
@@ -31,7 +36,34 @@ def server_under(server: Any) -> Any:
     return under
 
 
+class GuardCalls(Middleware):
+    """Checks what is called in a server and did not come through the guard under it."""
+
+    def __init__(self, outer: GuardMiddleware) -> None:
+        self._outer = outer
+
+    async def __call__(self, context: MiddlewareContext[Any], call_next: CallNext[Any, Any]) -> Any:
+        """Pass a call on that was let pass under this very name, or is now. Raises `MCPError`."""
+        if context.method not in mcp.EXEMPT_REQUESTS and context.type == "request":
+            is_call = context.method == "tools/call"
+            tool = context.message.name if is_call else None
+            before = mcp.passed()
+            if before is None or before.by is not self._outer or before.tool != tool:
+                own = context.fastmcp_context
+                ctx = own.request_context if own is not None else None
+                self._outer.judge(
+                    tool,
+                    context.message.arguments if is_call else None,
+                    request=getattr(ctx, "request", None),
+                    meta=getattr(ctx, "meta", None),
+                )
+        return await call_next(context)
+
+
 def install(server: Any, guard: Checks, *, bearer: Bearer = "badge") -> None:
     """Put `guard` in front of `server`; raises as `rescind_guard.integrations.mcp.install` does."""
-    sessions = mcp.install(server_under(server), guard, bearer=bearer)
+    under = server_under(server)
+    sessions = mcp.install(under, guard, bearer=bearer)
+    outer = next(each for each in under.middleware if isinstance(each, GuardMiddleware))
+    server.middleware.insert(0, GuardCalls(outer))
     mcp_streams.cover(server, "http_app", guard, sessions, bearer=bearer)

@@ -21,6 +21,7 @@ Needs `rescind[mcp]`; importing this module without it raises `CannotGuard`.
 import copy
 import logging
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
@@ -145,6 +146,27 @@ def install(
     return sessions
 
 
+class Passed:
+    """What a guard has let pass in this task, for a guard of a server that is called from there."""
+
+    __slots__ = ("badge", "by", "hops", "tool")
+
+    def __init__(self, by: object, tool: str | None, badge: str | None, hops: str | None) -> None:
+        self.by, self.tool, self.badge, self.hops = by, tool, badge, hops
+
+    def __repr__(self) -> str:
+        return "<Passed>"  # never the badge
+
+
+_PASSED: ContextVar[Passed | None] = ContextVar("rescind_passed", default=None)
+"""Set while one message is handled, in the task that handles it."""
+
+
+def passed() -> Passed | None:
+    """Return what was let pass last, None outside of any message."""
+    return _PASSED.get()
+
+
 class GuardMiddleware(ServerMiddleware[Any]):
     """Checks each message of an MCP server; the module's docstring has the rules.
 
@@ -172,7 +194,7 @@ class GuardMiddleware(ServerMiddleware[Any]):
     async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
         """Admit the message, run the rest of the chain, look again. Raises `MCPError`."""
         try:
-            badge, hops = self._carried(ctx)
+            badge, hops = self._carried(ctx.request, ctx.params)
             decision = self._admit(ctx, badge, hops)
         except MCPError as refused:
             if ctx.request_id is not None:
@@ -184,10 +206,28 @@ class GuardMiddleware(ServerMiddleware[Any]):
         if (held := mcp_challenge.held_by(ctx.request)) is not None:
             await held.release()
         self._note(ctx, decision)
-        ctx = without_badge(ctx, bearer=self._bearer)
-        if decision is None:
-            return await call_next(ctx)
-        return await self._watched(ctx, call_next, decision, (badge, hops))
+        passed = _PASSED.set(Passed(self, _tool_called(ctx), badge, hops))
+        try:
+            ctx = without_badge(ctx, bearer=self._bearer)
+            if decision is None:
+                return await call_next(ctx)
+            return await self._watched(ctx, call_next, decision, (badge, hops))
+        finally:
+            _PASSED.reset(passed)
+
+    def judge(self, tool: str | None, params: object, *, request: Any, meta: Any) -> None:
+        """Check what another server asks of this one, in its task; raises `MCPError`.
+
+        The badge is the one that the guard of the other server let pass; without a guard there, the
+        one that came with its message, which `request` and `meta` are of.
+        """
+        before = passed()
+        if before is not None:
+            badge, hops = before.badge, before.hops
+        else:
+            badge, hops = self._carried(request, {"_meta": meta})
+        guard = self._guard
+        self._demand(lambda: guard.check(badge, tool=tool, params=params, badge_map=hops))
 
     async def _answer(self, ctx: Ctx, refused: MCPError) -> None:
         """Answer 401 over HTTP where it is the bearer that is missing or invalid."""
@@ -197,7 +237,8 @@ class GuardMiddleware(ServerMiddleware[Any]):
         code = Code(refused.data["code"])
         missing = code is Code.TOOL_AUTH_MISSING and self._bearer == "badge"
         if missing or (
-            http.is_about_badge(code) and carriage.has_bearer(_headers(ctx), bearer=self._bearer)
+            http.is_about_badge(code)
+            and carriage.has_bearer(_headers(ctx.request), bearer=self._bearer)
         ):
             await held.challenge(ctx.request_id, code, refused.error)
         else:
@@ -214,7 +255,7 @@ class GuardMiddleware(ServerMiddleware[Any]):
         """Remember who called in an HTTP session: its GET streams are theirs."""
         if decision is None or self._sessions is None:
             return
-        for name, said in _headers(ctx):
+        for name, said in _headers(ctx.request):
             if name.lower() == mcp_streams.SESSION_HEADER:
                 self._sessions.note(said, decision)
 
@@ -222,12 +263,14 @@ class GuardMiddleware(ServerMiddleware[Any]):
         params = (ctx.params or {}).get("arguments")
         return self._guard.check(badge, tool=_tool_called(ctx), params=params, badge_map=hops)
 
-    def _carried(self, ctx: Ctx) -> tuple[str | None, str | None]:
-        """Return the badge of `ctx` and the hops behind it; two are refused in every mode."""
-        headers = _headers(ctx)
+    def _carried(
+        self, request: Any, params: Mapping[str, Any] | None
+    ) -> tuple[str | None, str | None]:
+        """Return the badge of a message and the hops behind it; two are refused in every mode."""
+        headers = _headers(request)
         try:
             header = carriage.header_badge(headers, bearer=self._bearer)
-            badge = carriage.one_badge(header, carriage.meta_badge(ctx.params))
+            badge = carriage.one_badge(header, carriage.meta_badge(params))
             return badge, carriage.header_map(headers)
         except BadCarriage as bad:
             raise MCPError(DENIED, str(bad), {"code": bad.code}) from None
@@ -273,9 +316,9 @@ def _is_exempt(ctx: Ctx) -> bool:
     return ctx.method in (EXEMPT_NOTIFICATIONS if ctx.request_id is None else EXEMPT_REQUESTS)
 
 
-def _headers(ctx: Ctx) -> list[tuple[str, str]]:
-    headers = getattr(ctx.request, "headers", None) or {}
-    outer = proven.headers(getattr(ctx.request, "scope", None) or {})
+def _headers(request: Any) -> list[tuple[str, str]]:
+    headers = getattr(request, "headers", None) or {}
+    outer = proven.headers(getattr(request, "scope", None) or {})
     return [*headers.items(), *outer]
 
 
