@@ -217,12 +217,13 @@ async def _answers(server: Any, badge: str | None) -> list[str]:
     meta = {"capiscio_caller_badge": badge} if badge else None
     got = []
     async with fastmcp.Client(server) as client:
-        for name, ask in (
+        asks: list[tuple[str, Any]] = [
             ("total", lambda: client.call_tool("c_total", {}, meta=meta)),
             ("refund", lambda: client.call_tool("c_refund", {}, meta=meta)),
             ("resource", lambda: client.read_resource("orders://c/7", meta=meta)),
             ("prompt", lambda: client.get_prompt("c_summary", {}, meta=meta)),
-        ):
+        ]
+        for name, ask in asks:
             with suppress(Exception):
                 got += [name] if SECRET in str(await ask()) else []
     return got
