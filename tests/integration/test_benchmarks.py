@@ -24,15 +24,21 @@ def run(*arguments: str) -> Any:
     return json.loads(answer.stdout)
 
 
+@pytest.fixture(scope="module")
+def everything() -> Any:
+    """Give what `all` prints: each part is run in a process of its own, as by its own command."""
+    return run("all")
+
+
 def check_spread(found: dict[str, float]) -> None:
     """Assert that this is a median with a 99th percentile."""
     assert set(found) == {"p50", "p99"}
     assert 0 < found["p50"] <= found["p99"]
 
 
-def test_guard() -> None:
+def test_guard(everything: Any) -> None:
     """Four kinds of check, each with its percentiles and as many samples as it should have."""
-    found = run("guard")
+    found = everything["guard"]
     for name in ("cached_us", "cold_us", "floor_verify_us", "pyjwt_us"):
         check_spread(found[name])
     assert isinstance(found["cold_minus_floor_us"], float)
@@ -53,18 +59,18 @@ def test_kill(subscribers: int) -> None:
     assert found["event_bytes"] > 500
 
 
-def test_storm() -> None:
+def test_storm(everything: Any) -> None:
     """A kill of a crowded target beside one in an empty fabric, and one that is in force."""
-    found = run("storm")
+    found = everything["storm"]
     assert found["kills"] > 0
     assert found["samples"] > 0
     assert min(found[f"{name}_p50_ms"] for name in ("crowded", "empty", "repeat")) > 0
     assert found["ratio_p50"] > 0
 
 
-def test_view() -> None:
+def test_view(everything: Any) -> None:
     """The event, its signature's share, pauses with and without a writer, every alternative."""
-    found = run("view")
+    found = everything["view"]
     for name in ("apply_us", "event_us", "event_floor_us"):
         check_spread(found[name])
     difference = found["event_us"]["p50"] - found["event_floor_us"]["p50"]
@@ -78,26 +84,26 @@ def test_view() -> None:
         assert 0 < pause["without_writer_ms"] <= pause["worst_without_ms"]
 
 
-def test_start() -> None:
+def test_start(everything: Any) -> None:
     """Import, server and subscriber have their percentiles; the snapshot holds what it should."""
-    found = run("start")
+    found = everything["start"]
     for name in ("import_ms", "python_ms", "server_ms", "subscriber_ms"):
         check_spread(found[name])
     assert found["revocations"] == 500
     assert found["snapshot_bytes"] > 500 * 16
 
 
-def test_reports() -> None:
+def test_reports(everything: Any) -> None:
     """Every reporter is counted, with and without the spread."""
-    found = run("reports")
+    found = everything["reports"]
     assert found["reporters"] == found["spread"]["heard"] == found["at_once"]["heard"]
     assert found["spread"]["peak_per_s"] > 0
     assert found["report_bytes"] > 100
 
 
-def test_bundle() -> None:
+def test_bundle(everything: Any) -> None:
     """Every kill arrives by a delta, and none of them is larger than the whole."""
-    found = run("bundle")
+    found = everything["bundle"]
     assert found["samples"] == 5
     for name in ("build_ms", "not_modified_ms", "kill_ms"):
         check_spread(found[name])
@@ -106,9 +112,9 @@ def test_bundle() -> None:
     assert found["signed_build_ms"] > 0
 
 
-def test_readers() -> None:
+def test_readers(everything: Any) -> None:
     """Every reader's time of every kill is there, and what a reader costs."""
-    found = run("readers")
+    found = everything["readers"]
     assert found["readers"] == 20
     assert found["samples"] == 20 * 3
     for name in ("each_ms", "last_ms"):
@@ -117,9 +123,9 @@ def test_readers() -> None:
     assert isinstance(found["kib_each"], float)
 
 
-def test_channels() -> None:
+def test_channels(everything: Any) -> None:
     """Every channel has its percentiles and as many samples, all in one run."""
-    found = run("channels")
+    found = everything["channels"]
     bundles = {"bundle-long-poll", "bundle-poll"}
     names = {"nats", "redis", "sse", "grpc", *bundles}
     assert set(found["deny_ms"]) == set(found["samples"]) == names
@@ -128,11 +134,10 @@ def test_channels() -> None:
         check_spread(spread)
 
 
-def test_all_is_one_document() -> None:
+def test_all_is_one_document(everything: Any) -> None:
     """`all --json` holds every benchmark under its command, and the machine."""
-    found = run("all")
     parts = {"guard", "kill --subscribers 2", "storm", "view", "start", "reports", "bundle"}
-    assert set(found) == {
+    assert set(everything) == {
         *("machine", "readers", "channels", "authz", "online", "memory"),
         *parts,
     }
@@ -161,17 +166,17 @@ def test_verdicts() -> None:
     assert not Row("what", 1.1).verdict
 
 
-def test_authz() -> None:
+def test_authz(everything: Any) -> None:
     """A proxy's question is answered, and set beside an empty handler."""
-    found = run("authz")
+    found = everything["authz"]
     assert found["rounds"] == 1
     assert found["known_share"] > 0
     assert found["new_share"] > 0
 
 
-def test_online() -> None:
+def test_online(everything: Any) -> None:
     """Each of the three questions has its share, and the ratios are of one run."""
-    found = run("online")
+    found = everything["online"]
     for name in ("online", "keys", "badge", "agent", "cold", "cached"):
         check_spread(found[f"{name}_us"])
     assert found["online_us"]["p50"] > max(found[f"{x}_us"]["p50"] for x in ("keys", "agent"))
@@ -180,9 +185,9 @@ def test_online() -> None:
     assert found["samples"] == 5
 
 
-def test_memory() -> None:
+def test_memory(everything: Any) -> None:
     """Every check and every kill is counted; the memory is that of a process."""
-    found = run("memory")
+    found = everything["memory"]
     assert found["checks"] == 20_000
     assert found["new_badges"] == 20_000 / 50 + found["kills"]
     assert found["denied"] == found["kills"] > 0
