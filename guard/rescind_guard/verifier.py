@@ -15,6 +15,12 @@ from rescind_guard.parsing import Badge
 _FAULTS_OF_FORM = frozenset({Code.BADGE_MALFORMED, Code.BADGE_CLAIMS_INVALID})
 
 
+NO_BADGE = (
+    "no badge was given: send it in the header X-Capiscio-Badge, or in _meta.capiscio_caller_badge "
+    "of an MCP message"
+)
+
+
 class Verifier:
     """Reads badges and verifies them by the keys of trusted issuers. Any thread may call it."""
 
@@ -33,7 +39,7 @@ class Verifier:
     def read(self, token: str | None) -> Badge:
         """Parse (2); raises `Refused`."""
         if token is None:
-            raise Refused(Code.TOOL_AUTH_MISSING, "no badge was given")
+            raise Refused(Code.TOOL_AUTH_MISSING, NO_BADGE)
         if not isinstance(token, str):
             raise Refused(Code.BADGE_MALFORMED, "badge is malformed: it is not text")
         return parsing.read(token, lenient=self._lenient, keyless=self._keyless)

@@ -134,7 +134,19 @@ class Follower:
             found["unreadable"] = self.reconciler.unreadable
         if self.reconciler.joined.rebuilding:
             found["rebuild"] = "what was held is void in part; it is built anew, and not proven yet"
+        if self._holds_too_little():
+            found["start"] = (
+                f"heads name events that {' and '.join(self.sources)} no longer holds: it has the "
+                "newest ones only; follow a source beside it that has all (bundle, nats, redis)"
+            )
         return found | self.silent(self._config.lagging_after_s)
+
+    def _holds_too_little(self) -> bool:
+        """Whether a first start cannot end: all was read, events are missing, nobody has more."""
+        if self.reconciler.ever_fresh or not self.reconciler.missing:
+            return False
+        more = any(isinstance(source, SnapshotStore) for source in self.sources.values())
+        return not more and self._read_once >= set(self.sources)
 
     def silent(self, longer_than_s: float) -> dict[str, str]:
         """Return a sentence for each required publisher that was not heard for so long.

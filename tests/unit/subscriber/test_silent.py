@@ -8,7 +8,7 @@ from rescind_subscriber.config import SubscriberConfig
 from rescind_subscriber.metrics import HEAD_AGE, families
 from rescind_subscriber.status import Status, status_of
 from tests.fakes.fabric import PUBLISHER, SECOND, Log, make_trust, next_trust
-from tests.fakes.following import Followed, following
+from tests.fakes.following import Followed, following, kills
 from tests.fakes.source import ScriptedSource
 from tests.fakes.waiting import until
 
@@ -65,3 +65,17 @@ async def test_one_that_falls_silent_is_named_while_all_is_fresh_still() -> None
         now = status(at)
     assert now.seconds_until_stale > 0
     assert "the last is 4 s old" in now.trouble[f"publisher {TWO}"]
+
+
+async def test_a_source_that_holds_too_little_is_said() -> None:
+    """A cold start on the newest events alone is never fresh, and it says why."""
+    source, log = ScriptedSource(), Log(PUBLISHER, ONE)
+    kills(log, 2)
+    async with following(source) as at:
+        await until(at.follower.reads.read)
+        source.head(log)
+        await until(lambda: "start" in at.follower.trouble)
+        assert "no longer holds" in at.follower.trouble["start"]
+        source.stored = list(log.raws)
+        source.head(log, time_s=at.clock.wall() + 1)
+        await until(lambda: not at.follower.trouble)
