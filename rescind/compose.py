@@ -195,6 +195,7 @@ def make_subscriber(
             stale_after_s=settings.stale_after_s,
             reports=keep,
             reads_all=reads_all,
+            reasons=not keep,
         ),
         state_dir=loaded.home / home.SUBSCRIBERS if keep else None,
         loop=loop,

@@ -6,7 +6,9 @@ table, which is immutable. Whatever is done here costs the same however many kil
 
 from collections.abc import Iterable
 
-from rescind_protocol import killset, renames
+import msgspec
+
+from rescind_protocol import killset, places, renames
 from rescind_protocol.changes import Kill, Reinstate, Revocation, RevocationId
 from rescind_protocol.events import Event
 from rescind_protocol.expiry import Expiry
@@ -49,7 +51,7 @@ class InForce:
 
     def _effect(self, event: Event) -> None:
         """Kills first: a reinstatement in the same event may name them."""
-        edit, moves = TableEdit(self.table), renames.of_event(event)
+        edit, moves = TableEdit(self.table), self._moves(event)
         self._meet_names(edit, event)
         for index, change in event.changes:
             if isinstance(change, Kill) and index not in moves:
@@ -65,6 +67,9 @@ class InForce:
         self.named.drop(event.log, event.seq)
         self.table = edit.done()
 
+    def _moves(self, event: Event) -> dict[int, Rename]:
+        return renames.of_event(event)
+
     def _effect_of_fork(self, event: Event) -> None:
         """Over-block: the kills of both branches count, the second one's reinstatements do not."""
         edit = TableEdit(self.table)
@@ -75,7 +80,17 @@ class InForce:
 
     def _kill(self, edit: TableEdit, name: RevocationId, kill: Kill, at: int) -> None:
         if self._lives(name, kill):
-            self._add(edit, kill.target.digest, Revocation(name, kill, at))
+            self._add(edit, kill.target.digest, Revocation(name, self._kept(kill), at))
+
+    def _kept(self, kill: Kill) -> Kill:
+        """Return what this state keeps of a kill."""
+        return kill
+
+    def _lean(self, revocation: Revocation) -> Revocation:
+        kept = self._kept(revocation.kill)
+        if kept is revocation.kill:
+            return revocation
+        return Revocation(revocation.id, kept, revocation.at, revocation.was)
 
     def _lives(self, name: RevocationId, kill: Kill) -> bool:
         """Whether a kill is in force when it comes: not named before, not expired."""
@@ -92,7 +107,7 @@ class InForce:
             if kills is old.revocations:
                 return
             edit.put(target, entry(kills, old.floors))
-        self.live.add(revocation.id)
+        self.live.add(revocation)
         self._note(target, revocation)
 
     def _note(self, target: bytes, revocation: Revocation) -> None:
@@ -112,6 +127,7 @@ class InForce:
         What they add to the sums is looked at when somebody asks for these.
         """
         counts: dict[str, int] = {}
+        added = 0
         for revocation in revocations:
             log = revocation.id.log
             target = revocation.kill.target.digest
@@ -120,10 +136,11 @@ class InForce:
                 self._add(edit, target, revocation)
                 continue
             leaf[target] = alone(revocation)
-            counts[log] = counts.get(log, 0) + 1
-            self.live.note(revocation.id)
+            counts[log] = counts.get(log, 0) + places.of(revocation.kill)
+            added += 1
+            self.live.note(revocation)
             self._note(target, revocation)
-        edit.grow(sum(counts.values()))
+        edit.grow(added)
         for log, count in counts.items():
             self.live.add_counted(log, count)
 
@@ -142,7 +159,7 @@ class InForce:
         for revocation in gone:
             old = edit.get(target) or _NOTHING
             edit.put(target, entry(killset.without(old.revocations, revocation), old.floors))
-            self.live.drop(revocation.id)
+            self.live.drop(revocation)
             if revocation.was:
                 self._aliases.drop(target, revocation.was, revocation.id)
 
@@ -218,7 +235,7 @@ class InForce:
             if each.id not in move.names:
                 self._add_known_as(edit, each, names)
         if not (over or again):
-            self._add_known_as(edit, Revocation(move.id, kill, at), names)
+            self._add_known_as(edit, Revocation(move.id, self._kept(kill), at), names)
         for name in move.names:
             if not self.seen(name):
                 self.named.add(Name(name, target))
@@ -281,6 +298,9 @@ class InForce:
 
     def _merge_kills(self, edit: TableEdit, image: Image) -> None:
         """Join in what another state has in force; at a start there is nothing to compare."""
+        image = msgspec.structs.replace(
+            image, revocations=tuple(map(self._lean, image.revocations))
+        )
         if self.table.size == 0 and not (self.named or self.forked or self._has_seen_any()):
             self._add_all(edit, image.revocations)
             return

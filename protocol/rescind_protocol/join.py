@@ -15,9 +15,10 @@
 One `Replica` belongs to one writer. Readers get its `table`, which is immutable.
 """
 
+import sys
 from collections.abc import Iterable
 
-from rescind_protocol import cuts, killset
+from rescind_protocol import cuts, places
 from rescind_protocol.changes import Kill, RevocationId
 from rescind_protocol.cuts import Branch, ByRoot, Cuts, Retired
 from rescind_protocol.digests import Digests
@@ -33,7 +34,7 @@ from rescind_protocol.positions import START
 from rescind_protocol.rights import LOG_PREFIX_CHARS
 from rescind_protocol.table import ALIVE, TableEdit
 
-__all__ = ["FLOOR_LIFE_S", "Outcome", "Replica"]
+__all__ = ["FLOOR_LIFE_S", "Outcome", "Replica", "ViewReplica"]
 
 
 class Replica(InForce):
@@ -233,13 +234,11 @@ class Replica(InForce):
         for kills to come: if it had to wait for room, events out of order would wait for each
         other for ever, of a key that never held more than its quota.
         """
-        held = self.live.held(event.log)
-        if held + len(event.changes) <= event.quota and all(
-            isinstance(change, Kill) for _, change in event.changes
-        ):
+        held, said = self.live.held(event.log), [change for _, change in event.changes]
+        kills = [change for change in said if isinstance(change, Kill)]
+        fits = places.fit(event.quota, held, kills)
+        if fits and len(kills) == len(said):
             return False
-        said = [change for _, change in event.changes]
-        kills = sum(isinstance(change, Kill) for change in said)
         names = sum(
             not self.seen(name)
             for change in said
@@ -248,24 +247,21 @@ class Replica(InForce):
         )
         if names > 0 and len(self.named) + names > event.quota:
             return True
-        room = max(0, event.quota - held)
-        return kills > room and self._new_kills(event) > room
+        return not (fits or places.fit(event.quota, held, self._new_kills(event)))
 
-    def _new_kills(self, event: Event) -> int:
-        """Count its kills that would be held: not ended or expired by now, nor held already.
+    def _new_kills(self, event: Event) -> list[Kill]:
+        """Return its kills that would be held: not ended or expired by now, nor held already.
 
         Those held are known from an image that has not seen the event.
         """
-        return sum(
-            isinstance(change, Kill)
-            and self._lives(name, change)
-            and not (
-                (old := self.table.get(change.target.digest)) is not None
-                and killset.find(old.revocations, name)
-            )
+        return [
+            change
             for index, change in event.changes
             for name in (RevocationId(event.log, event.seq, index),)
-        )
+            if isinstance(change, Kill)
+            and self._lives(name, change)
+            and not self.find(change.target.digest, name)
+        ]
 
     # --- the horizon ---
 
@@ -354,3 +350,24 @@ class Replica(InForce):
         for log in self.horizons:
             self._purge(log, self.horizons[log])
         self._judge({*image.vector, *image.above})
+
+
+class ViewReplica(Replica):
+    """The state behind a view: without the words for admins, which fill a fleet's memory.
+
+    `reason_admin` and `actor` stay in the log, in the publisher's own state and in audit trails.
+    Words that many kills have in common are kept once.
+    """
+
+    def _kept(self, kill: Kill) -> Kill:
+        if kill.reason_admin is None and kill.actor is None:
+            return kill
+        reason_user = kill.reason_user
+        return Kill(
+            target=kill.target,
+            effect=kill.effect,
+            issued_before=kill.issued_before,
+            expires_at=kill.expires_at,
+            reason=sys.intern(kill.reason),
+            reason_user=None if reason_user is None else sys.intern(reason_user),
+        )

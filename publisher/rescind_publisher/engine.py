@@ -320,7 +320,9 @@ class Publisher:
         check_rights(plan, self._signer, approved=self._voice.approver is not None)
         if plan.retires:
             return plan, self._ledger.retire(plan.retires, hand.committed)
-        return plan, self._ledger.accept(plan.changes, hand.committed, found=hand.found)
+        share = order.share if isinstance(order, KillRequest) else None
+        made = self._ledger.accept(plan.changes, hand.committed, found=hand.found, share=share)
+        return plan, made
 
     def _move(self) -> None:
         """Say the kills of old logs again in the current one, where they are too many (blocks)."""

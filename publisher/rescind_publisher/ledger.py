@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from rescind_protocol import events
+from rescind_protocol import events, places
 from rescind_protocol.changes import Change, Kill, Retire, Retract, Revocation, RevocationId
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
@@ -24,11 +24,11 @@ from rescind_protocol.join import Replica
 from rescind_protocol.positions import START
 from rescind_protocol.targets import Target
 from rescind_protocol.trust import LOG_PREFIX_CHARS, Trust
-from rescind_publisher import chain, copies, moving, repeats
+from rescind_publisher import chain, copies, moving, quota, repeats
 from rescind_publisher.chain import Chain, Numbered, Standing, Voice
 from rescind_publisher.clock import Count, Horizon, Measured, checked
 from rescind_publisher.elsewhere import Elsewhere
-from rescind_publisher.errors import QuotaExceeded, SpoolFailed
+from rescind_publisher.errors import SpoolFailed
 from rescind_publisher.follower import Captured
 from rescind_publisher.sinks.base import Record
 from rescind_publisher.spool import Marks
@@ -124,7 +124,7 @@ class Ledger:
 
     @property
     def live_count(self) -> int:
-        """Live revocations that this key holds."""
+        """Places of its quota that this key holds."""
         with self._lock:
             return self._held()
 
@@ -140,18 +140,20 @@ class Ledger:
         hand_over: HandOver,
         *,
         found: Found | None = None,
+        share: int | None = None,
     ) -> list[Numbered]:
         """Commit changes as events, and return the events in which they stand (I1).
 
         A kill that one in force covers stands in that one's event, of which only such kills are
         returned; nothing is signed for it. `found` hears of those events before the new ones are
-        handed over. Raises `QuotaExceeded`, `ClockWrong`, `TooLarge` or `SpoolFailed`: nothing was
-        accepted.
+        handed over. `share`: whoever asks may hold one in so many of the places. Raises
+        `QuotaExceeded`, `ClockWrong`, `TooLarge` or `SpoolFailed`: nothing was accepted.
         """
         with self._lock:
             self._join()
             fresh, living = repeats.split(changes, self._cover)
-            self._check_quota(fresh)
+            live, doubted = self._replica.live, self._doubted
+            quota.check(fresh, live, self._voice, doubted=doubted, share=share)
             old = repeats.events_of(living, self._spool.read, self._voice)
             if found is not None:
                 found(old)
@@ -205,7 +207,7 @@ class Ledger:
             # start may find kills there that count. They have a place in the quota until then.
             self._chain = Chain(self._voice)
             said = (change for each in made for _, change in each.event.changes)
-            self._doubted += sum(isinstance(change, Kill) for change in said)
+            self._doubted += sum(places.of(c) for c in said if isinstance(c, Kill))
             raise
         try:
             hand_over(made)
@@ -229,19 +231,6 @@ class Ledger:
         """Let own state follow what was accepted, where no kill waits for it."""
         with self._lock:
             self._join()
-
-    def _check_quota(self, changes: tuple[Change, ...]) -> None:
-        """As strict as the subscribers are: an event they refuse would leave its log uncovered.
-
-        Taking kills back is never refused: it makes room.
-        """
-        held, more = self._held(), sum(isinstance(change, Kill) for change in changes)
-        if more and held + self._doubted + more > self._voice.quota:
-            doubt = f", and {self._doubted} may lie on the disk" if self._doubted else ""
-            raise QuotaExceeded(
-                f"this key holds {held} of {self._voice.quota} revocations{doubt}; "
-                f"{more} more are beyond its quota in the trust file"
-            )
 
     def _note_position(self, log: str) -> None:
         new = log not in self._positions
@@ -397,9 +386,14 @@ class Ledger:
         return len(self._positions) - len(self._closed) > moving.CROWDED
 
     def move(
-        self, followed: Captured | None, permit: moving.Permit, hand_over: HandOver
+        self,
+        followed: Captured | None,
+        permit: moving.Permit,
+        hand_over: HandOver,
+        *,
+        old_logs: int | None = None,
     ) -> list[Numbered]:
-        """Say the kills of old logs again in the current one, if there are too many of these.
+        """Say the kills of old logs again in the current one, if there are more than `old_logs`.
 
         `followed` is what all publishers have said, by which those that others have ended are told.
         Without, nothing is moved unless heads are about to become too large. Raises as `accept`.
@@ -409,7 +403,8 @@ class Ledger:
         with self._lock:
             self._join()
             room = self._voice.quota - self._held() - self._doubted
-            some = moving.chosen(moving.in_force(self._replica.table), self.log, room)
+            live = moving.in_force(self._replica.table)
+            some = moving.chosen(live, self.log, room, old_logs)
             batches = list(chain.bundles(moving.groups(some, followed, permit)))
             if not batches:
                 return []

@@ -45,17 +45,20 @@ def in_force(table: Table) -> dict[str, list[Revocation]]:
     return found
 
 
-def chosen(live: Mapping[str, list[Revocation]], current: str, room: int) -> list[Revocation]:
+def chosen(
+    live: Mapping[str, list[Revocation]], current: str, room: int, old_logs: int | None = None
+) -> list[Revocation]:
     """Return the kills to move: of old logs the smallest first, until few enough are left.
 
     `room` is how many more kills the key may hold.
     """
     old = sorted((found for log, found in live.items() if log != current and found), key=len)
-    if len(old) <= OLD_LOGS:
+    most, leave = (OLD_LOGS, LEAVE) if old_logs is None else (old_logs, old_logs // 2)
+    if len(old) <= most:
         return []
     budget = min(AT_ONCE, room)
     some: list[Revocation] = []
-    for found in old[: len(old) - LEAVE]:
+    for found in old[: len(old) - leave]:
         if len(some) + len(found) > budget:
             break
         some += found

@@ -52,7 +52,7 @@ class KillSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     reason_admin: Reason | None = None
 
 
-class KillRequest(_Request, frozen=True, tag="kill"):
+class KillRequest(_Request, frozen=True, tag="kill", omit_defaults=True):
     """Kill some targets at once: all of them are accepted, or none."""
 
     kills: Annotated[tuple[KillSpec, ...], Meta(min_length=1, max_length=MAX_KILLS)]
@@ -62,6 +62,8 @@ class KillRequest(_Request, frozen=True, tag="kill"):
     timeout_s: Timeout = 2.0
     wait_s: Timeout = 0.0
     """How long to wait for the subscribers to say that they have applied it."""
+    share: Annotated[int, Meta(ge=1)] | None = None
+    """`actor` may hold one in so many of the key's places; None: all of them."""
 
 
 class EndRequest(_Request, frozen=True, tag="end"):

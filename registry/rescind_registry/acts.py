@@ -25,12 +25,15 @@ from rescind_registry.errors import AgentUnknown
 from rescind_registry.floors import floor_of
 from rescind_registry.issuing import Minted
 from rescind_registry.node import Node
-from rescind_registry.tokens import Token
+from rescind_registry.tokens import Scope, Token
 
 _log = logging.getLogger(__name__)
 
 SEEN_WITHIN_S = 2.0
 _POLL_S = 0.005
+TOKEN_SHARE = 4
+"""A token that is no admin's may hold one in so many of the publisher's places: stolen, it must not
+take the switch from the others."""
 MAX_DOUBTS = 10
 """Agents of one kill that are looked up by likeness."""
 MAX_CANDIDATES = 5000
@@ -52,7 +55,13 @@ class Caller(msgspec.Struct, frozen=True):
 def kill(node: Node, caller: Caller, specs: tuple[KillSpec, ...], wait_s: float = 0.0) -> Receipt:
     """Kill or suspend; raises what the publisher raises."""
     known = tuple(_with_exp(node, spec) for spec in specs)
-    order = KillRequest(kills=known, actor=caller.actor, where=caller.address, wait_s=wait_s)
+    order = KillRequest(
+        kills=known,
+        actor=caller.actor,
+        where=caller.address,
+        wait_s=wait_s,
+        share=None if Scope.ADMIN in caller.token.scopes else TOKEN_SHARE,
+    )
     receipt = node.engine.submit(order)  # which writes it down
     _wait_seen(node, receipt, specs[-1].target)
     return _doubted(node, receipt, specs)

@@ -28,6 +28,8 @@ class SubscriberConfig(msgspec.Struct, frozen=True, kw_only=True):
     report_every_s: float = 30.0
     """Between two signs of life, jittered by a quarter."""
 
+    reasons: bool = False
+    """Whether `reason_admin` and `actor` of kills are kept, for whoever shows them to people."""
     reads_all: bool = False
     """Whether every stored event is read, those too that a broker's snapshot has: for whoever asks
     for the digest of an old one, which no snapshot names."""

@@ -24,6 +24,7 @@ from rescind_guard.view import View
 from rescind_protocol.clock import Clock
 from rescind_protocol.errors import Malformed
 from rescind_protocol.image import Image
+from rescind_protocol.join import Replica
 from rescind_protocol.trust import Trust
 from rescind_subscriber.capture import Captured
 from rescind_subscriber.checkpoint import Checkpoint, CheckpointFile
@@ -70,6 +71,8 @@ class Follower:
     ) -> None:
         self.faults = faults or Faults(clock)
         self.reconciler = Reconciler(trust, view, clock, self.faults)
+        if config.reasons:
+            self.reconciler.replica = Replica(trust.cut)
         self.sources = {source.name: source for source in sources}
         if len(self.sources) < len(sources):
             raise Malformed("two sources have one name: give each its own")

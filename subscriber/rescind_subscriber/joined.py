@@ -13,7 +13,7 @@ from rescind_protocol.errors import RescindError, TrustBroken, TrustGap
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
 from rescind_protocol.image import Image
-from rescind_protocol.join import Outcome, Replica
+from rescind_protocol.join import Outcome, Replica, ViewReplica
 from rescind_protocol.trust import Trust
 from rescind_subscriber.faults import Fault, Faults
 from rescind_subscriber.memory import positions_of
@@ -28,7 +28,7 @@ class Joined:
     def __init__(self, trust: Trust, counts: Counter, faults: Faults) -> None:
         self.trust = trust
         """Whom we go by now."""
-        self.serving = Replica(trust.cut)
+        self.serving: Replica = ViewReplica(trust.cut)
         """The state that the view shows."""
         self.read_by = trust.version
         """The version of the trust by which it came about."""

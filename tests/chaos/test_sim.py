@@ -11,7 +11,10 @@ import pytest
 
 from rescind.testing.signatures import known_signatures
 from rescind.testing.sim import Parts, Schedule, Step, Verdict, What, plan, run
+from rescind.testing.sim.cast import victims
 from rescind.testing.sim.simulation import Simulation
+from rescind_protocol import places
+from rescind_protocol.changes import Kill
 from rescind_subscriber.reconcile import Reconciler
 from tests.chaos import command
 from tests.chaos.shrink import describe, shrink
@@ -46,7 +49,7 @@ def test_without_a_protection_its_fault_is_found(without: str, figure: str) -> N
 
 def test_every_protection_can_be_taken_out() -> None:
     """What the command offers is what the design names."""
-    assert tuple(WITHOUT) == ("I2", "I4", "I7", "fence", "msgid")
+    assert tuple(WITHOUT) == ("rename", "repeat", "I2", "I4", "I7", "fence", "msgid")
 
 
 def test_every_fault_happens_in_the_fixed_set() -> None:
@@ -180,6 +183,41 @@ def test_a_broker_that_lost_or_lied_is_mended_by_the_publisher(
     assert any(
         sum(raw is not None for raw in broker.store) >= 3 for broker in simulation.world.brokers
     )
+
+
+def test_a_storm_of_10_000_kills_of_one_target_is_no_fault() -> None:
+    """Each longer than the one before, so that none covers the next; then all are ended."""
+    end = Step(50, What.RETRACT)
+    quick = {"quota": 20_000, "subscribers": 1, "offsets_s": (0.0, 30.0), "length_s": 100.0}
+    played = msgspec.structs.replace(schedule(end), **quick)
+    simulation = Simulation(played, parts_without(None))
+    world, target = simulation.world, victims(0)[0]
+    until = int(world.time.now) + 10_000
+    storm = [Kill(target=target, expires_at=until + n) for n in range(10_000)]
+
+    def say() -> None:
+        assert world.publishers[0].say(*storm)
+
+    world.time.after(1.0, say)
+    verdict = simulation.verdict()
+    assert (verdict.kills, verdict.violations) == (10_000, 0), verdict.notes[:3]
+    assert all(len(each.view.published.table) == 0 for each in world.subscribers)
+
+
+@pytest.mark.parametrize("reserve", [True, False])
+def test_a_full_quota_leaves_room_for_an_agent(
+    monkeypatch: pytest.MonkeyPatch, *, reserve: bool
+) -> None:
+    """Sessions that nobody has fill it; the agent's kill is accepted. Control: no reserve."""
+    if not reserve:
+        monkeypatch.setattr(places, "_RESERVES", {})
+    played = msgspec.structs.replace(schedule(Step(1, What.FLOOD, amount=0.5)), quota=40)
+    simulation = Simulation(played, parts_without(None))
+    verdict = simulation.verdict()
+    assert verdict.violations == 0, verdict.notes[:3]
+    assert verdict.kills == 40 + reserve
+    for each in simulation.world.subscribers:
+        assert (each.view.published.table.get(victims(0)[0].digest) is not None) is reserve
 
 
 def test_the_command_prints_one_object_last(capsys: pytest.CaptureFixture[str]) -> None:

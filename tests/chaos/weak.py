@@ -12,8 +12,11 @@ from rescind.testing.sim.lanes import Lane
 from rescind_protocol.changes import Kill, Reinstate, Revocation, RevocationId
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
-from rescind_protocol.join import Replica
+from rescind_protocol.join import Replica, ViewReplica
+from rescind_protocol.renames import Rename
 from rescind_protocol.table import TableEdit, entry
+from rescind_protocol.targets import Target
+from rescind_publisher.ledger import Ledger
 from rescind_publisher.sinks.base import Record
 from rescind_subscriber.checkpoint import Checkpoint
 from rescind_subscriber.newest import Proof
@@ -125,7 +128,25 @@ class BelievedAcks(Lane):
         """Believe that what was acknowledged is there."""
 
 
+class NoRename(ViewReplica):
+    """A move is a new kill and an end of the old one, as a first draft had it."""
+
+    def _moves(self, event: Event) -> dict[int, Rename]:
+        del event
+        return {}
+
+
+class BoldLedger(Ledger):
+    """A repeated kill relies on the living one, whoever else may have ended that."""
+
+    def _ends_alone(self, target: Target) -> bool:
+        del target
+        return True
+
+
 WITHOUT = {
+    "rename": Parts(replica=NoRename),
+    "repeat": Parts(ledger=BoldLedger),
     "I2": Parts(replica=LastWriterWins),
     "I4": Parts(reconciler=ReceiptTime),
     "I7": Parts(recall=forget),
@@ -134,6 +155,8 @@ WITHOUT = {
 }
 
 SHOWS = {
+    "rename": "stuck_dead",
+    "repeat": "lost",
     "I2": "lost",
     "I4": "false_fresh",
     "I7": "resurrected",

@@ -4,6 +4,7 @@
 - resurrected: a guard allows what it once denied as revoked, and nobody has ended that. What a
   guard does not remember, for its disk was lost, it may allow with a warning, never as fresh
 - false fresh: a decision claims to be fresh later than accepted + limit + 60 s, without the kill
+- stuck dead: a kill is in force in a view after healing, though one of its ids was ended
 - diverged: two views differ after healing, by a single byte, or from what was accepted
 """
 
@@ -15,6 +16,7 @@ import msgspec
 from rescind.testing.badges import TestBadge
 from rescind_guard import Code, View
 from rescind_guard.decision import Decision
+from rescind_protocol import renames
 from rescind_protocol.changes import Effect, Kill, Reinstate, Revocation, RevocationId
 from rescind_protocol.limits import BADGE_KILL_MARGIN_S, SKEW_S
 from rescind_protocol.table import Table
@@ -35,6 +37,8 @@ class Verdict(msgspec.Struct):
     resurrected: int = 0
     false_fresh: int = 0
     diverged: int = 0
+    stuck_dead: int = 0
+    """Kills that were ended and are in force: what was reinstated does not live again."""
     stuck: int = 0
     """Subscribers that were not fresh again long after everything was healed."""
     broken: int = 0
@@ -53,7 +57,10 @@ class Verdict(msgspec.Struct):
         self.notes += other.notes
 
 
-VIOLATIONS = ("lost", "resurrected", "false_fresh", "diverged", "stuck", "broken")
+VIOLATIONS = (
+    *("lost", "resurrected", "false_fresh", "diverged"),
+    *("stuck_dead", "stuck", "broken"),
+)
 FIGURES = ("schedules", "kills", *VIOLATIONS)
 
 
@@ -115,6 +122,10 @@ class Checker:
         self._limit_s = limit_s
         self._by_target: dict[bytes, list[Accepted]] = {}
         self._ended: set[RevocationId] = set()
+        self._class: dict[RevocationId, set[RevocationId]] = {}
+        """Of a kill that was moved: all ids by which it goes or went."""
+        self._moved: set[RevocationId] = set()
+        """Ids by which a kill does not go any more."""
         self._doubted: set[RevocationId] = set()
         self._floors: dict[tuple[bytes, str], int] = {}
         self._horizons: dict[str, int] = {}
@@ -128,7 +139,12 @@ class Checker:
         """Take note of events that a spool has committed."""
         for each in made:
             event = each.event
+            moves = renames.of_event(event)
+            for move in moves.values():
+                self._rename(move)
             for index, change in event.changes:
+                if index - 1 in moves:
+                    continue
                 if isinstance(change, Kill):
                     name = RevocationId(event.log, event.seq, index)
                     accepted = Accepted(Revocation(name, change, event.at), now)
@@ -141,6 +157,20 @@ class Checker:
                 if isinstance(change, Reinstate):
                     place = (change.target.digest, event.log)
                     self._floors[place] = max(change.floor, self._floors.get(place, 0))
+
+    def _rename(self, move: renames.Rename) -> None:
+        ids = {move.id, *move.names}
+        for name in list(ids):
+            ids |= self._class.get(name, {name})
+        self._class.update(dict.fromkeys(ids, ids))
+        self._moved.update(move.names)
+
+    def answered(self, ids: Iterable[RevocationId], now: float) -> None:
+        """Take note of what a request was answered with: a kill that was ended is no answer."""
+        for name in ids:
+            if name in self.kills and self._was_ended(name):
+                self.verdict.lost += 1
+                self._note(f"a kill was answered with {name}, which was ended", now)
 
     def doubted(self, made: Iterable[Numbered]) -> None:
         """Take note of events whose commit failed and that lie there: they may be said later.
@@ -163,7 +193,10 @@ class Checker:
         return expired or self._may_be_ended(name)
 
     def _may_be_ended(self, name: RevocationId) -> bool:
-        return name in self._ended or name in self._doubted
+        return self._was_ended(name) or not self._doubted.isdisjoint(self._class.get(name, {name}))
+
+    def _was_ended(self, name: RevocationId) -> bool:
+        return not self._ended.isdisjoint(self._class.get(name, {name}))
 
     # --- decisions ---
 
@@ -248,7 +281,7 @@ class Checker:
         """Compare a view with what was accepted, once everything has healed."""
         live = {r.id for _, entry in table.items() for r in entry.revocations}
         for name in self.kills:
-            if name not in live and not self.over(name):
+            if name not in live and name not in self._moved and not self.over(name):
                 self.verdict.lost += 1
                 self._note(f"{guard} has lost {name}", now)
         for (target, log), floor in self._floors.items():
@@ -256,8 +289,8 @@ class Checker:
             if entry is None or dict(entry.floors).get(log, 0) < floor:
                 self.verdict.lost += 1
                 self._note(f"{guard} has lost the floor of {log}", now)
-        for name in sorted(live & self._ended):
-            self.verdict.diverged += 1
+        for name in sorted(filter(self._was_ended, live)):
+            self.verdict.stuck_dead += 1
             self._note(f"{guard} still has {name}, which was ended", now)
 
     def compare(self, tables: dict[str, Table], now: float) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from rescind.testing.sim.brokers import FencedBroker, StreamBroker
 from rescind.testing.sim.lanes import Lane
-from rescind_protocol.join import Replica
+from rescind_protocol.join import Replica, ViewReplica
+from rescind_publisher.ledger import Ledger
 from rescind_subscriber.checkpoint import Checkpoint, decode
 from rescind_subscriber.reconcile import Reconciler
 
@@ -17,7 +18,9 @@ from rescind_subscriber.reconcile import Reconciler
 class Parts:
     """The real ones, unless another is given."""
 
-    replica: Callable[[], Replica] = Replica
+    ledger: type[Ledger] = Ledger
+    """What is in force already, and what others have ended."""
+    replica: Callable[[], Replica] = ViewReplica
     """The join (I2)."""
     reconciler: type[Reconciler] = Reconciler
     """Freshness by signed time (I4)."""

@@ -16,7 +16,11 @@ JUMPS_S = (-5000.0, -400.0, -90.0, 90.0, 400.0, 5000.0)
 TOGETHER = 0.1
 """Share of the schedules in which two faults that need each other come together."""
 
-_WORK = (What.KILL,) * 6 + (What.KILL_MANY, What.REINSTATE, What.RETRACT, What.RETRACT)
+_WORK: tuple[What, ...] = (
+    *(What.KILL,) * 6,
+    *(What.KILL_MANY, What.REINSTATE, What.RETRACT, What.RETRACT),
+    *(What.REPEAT, What.FLOOD, What.MOVE, What.MOVE),
+)
 _FAULTS = tuple(what for what in What if what not in _WORK)
 
 
@@ -31,6 +35,8 @@ def plan(seed: int) -> Schedule:
     steps += [_fault(random, length_s) for _ in range(random.randint(0, 6))]
     if random.random() < TOGETHER:
         steps += _held_up(random, length_s)
+    if random.random() < TOGETHER:
+        steps += _crossing(random, length_s)
     return Schedule(
         seed=seed,
         publishers=publishers,
@@ -84,6 +90,17 @@ def _held_up(random: Random, length_s: float) -> list[Step]:
         *(Step(at, What.LATE_HEADS, broker, lasts_s=lasts_s, amount=amount) for broker in (0, 1)),
         Step(at, What.SUBSCRIBER_CLOCK, who, lasts_s=lasts_s, amount=-late_s),
     ]
+
+
+def _crossing(random: Random, length_s: float) -> list[Step]:
+    """A kill, and later at one moment its end by another publisher and a move or a repeat of it."""
+    at, other = round(length_s * random.random() ** 2 / 2, 1), random.randrange(VICTIMS)
+    later = round(at + random.uniform(1, length_s / 4), 1)
+    end = Step(later, What.RETRACT, 1, other)
+    kill = Step(at, What.KILL, 0, other, amount=0.5)
+    if random.random() < 0.5:  # noqa: PLR2004 - either
+        return [kill, Step(later, What.MOVE, 0), end]
+    return [kill, end, Step(later, What.KILL, 0, other, amount=0.5)]
 
 
 def _share(random: Random) -> float:

@@ -9,12 +9,14 @@ from rescind.testing.sim.brokers import StreamBroker
 from rescind.testing.sim.lanes import Lane
 from rescind.testing.sim.network import Network
 from rescind.testing.spool import MemorySpool
-from rescind_protocol.changes import Change
+from rescind_protocol.changes import Change, RevocationId
 from rescind_protocol.trust import Trust
+from rescind_publisher import repeats
 from rescind_publisher.chain import Numbered, Voice
 from rescind_publisher.errors import ClockWrong, QuotaExceeded, SpoolFailed
 from rescind_publisher.ledger import Ledger
 from rescind_publisher.sinks.base import Record
+from rescind_subscriber.capture import Captured
 
 
 class Publisher:
@@ -32,6 +34,9 @@ class Publisher:
         random: Random,
         heartbeat_s: float,
         lane: type[Lane],
+        ledger: type[Ledger],
+        answered: Callable[[tuple[RevocationId, ...]], None],
+        beside: Callable[[], Captured | None],
         committed: Callable[[list[Numbered]], None],
         doubted: Callable[[list[Numbered]], None],
     ) -> None:
@@ -47,7 +52,8 @@ class Publisher:
         self._voice = Voice(key_of(name), name, FABRIC, quota, key_of("approver"), random.randbytes)
         self._trust, self._brokers = trust, tuple(brokers)
         self._time, self._network, self._lane = time, network, lane
-        self._heartbeat_s = heartbeat_s
+        self._heartbeat_s, self._ledger_type = heartbeat_s, ledger
+        self._answered, self._beside = answered, beside
         self.start()
 
     def start(self) -> None:
@@ -55,7 +61,7 @@ class Publisher:
         if self.up:
             return
         self.up = True
-        self.ledger = Ledger(self.spool, self._voice, self._trust, self.clock)
+        self.ledger = self._ledger_type(self.spool, self._voice, self._trust, self.clock)
         self.lanes = [self._open(broker) for broker in self._brokers]
         self._beat(self.ledger)
 
@@ -83,10 +89,21 @@ class Publisher:
     def say(self, *changes: Change) -> bool:
         """Accept changes, unless the spool fails or there is no room; return whether it did."""
         try:
-            self.ledger.accept(changes, self._hand_over)
+            made = self.ledger.accept(changes, self._hand_over)
         except (SpoolFailed, QuotaExceeded):
             return False
+        self._answered(repeats.ids_of(changes, made))
         return True
+
+    def move(self) -> None:
+        """Say the kills of old logs again in a new one, as after many starts."""
+        self.kill_process()
+        self.start()
+        followed = self._beside()
+        try:
+            self.ledger.move(followed, lambda _: True, self._hand_over, old_logs=0)
+        except SpoolFailed:
+            return
 
     def _hand_over(self, made: list[Numbered]) -> None:
         for told, lane in enumerate(self.lanes):
@@ -113,6 +130,9 @@ class Publisher:
         self._time.after(self._heartbeat_s, self._beat, run)
 
     def _keep(self) -> None:
+        followed = self._beside()
+        if followed is not None:
+            self.ledger.heed(followed)
         self.ledger.save(mark for lane in self.lanes for mark in lane.marks())
         drained = [
             log

@@ -15,6 +15,13 @@ class What(StrEnum):
     REINSTATE = "reinstate"
     RETRACT = "retract"
     """Publisher `who` ends the kills of target `other` that it knows of."""
+    REPEAT = "repeat"
+    """Publisher `who` kills target `other` again and again, in a request and in others."""
+    FLOOD = "flood"
+    """Publisher `who` kills sessions that nobody has until its quota is full, then target `other`.
+    """
+    MOVE = "move"
+    """Publisher `who` starts anew, and moves its old kills to the new log."""
 
     CUT = "cut"
     """Nothing passes between hosts `who` and `other`, whichever they are."""

@@ -18,6 +18,7 @@ from rescind_guard import Guard, View
 from rescind_guard.freshness import Rule
 from rescind_protocol.errors import Malformed
 from rescind_protocol.trust import Trust
+from rescind_subscriber.capture import Captured
 from rescind_subscriber.checkpoint import Checkpoint, encode
 from rescind_subscriber.memory import positions_of
 from rescind_subscriber.pace import Rescan
@@ -68,7 +69,7 @@ class Subscriber:
         self._brokers = {broker.name: broker for broker in brokers}
         self._time, self._network = time, network
         self._rule, self._heartbeat_s = Rule(stale_after_s=limit_s), heartbeat_s
-        self._rescan_s = RESCAN_SHARE * limit_s
+        self._limit_s, self._rescan_s = limit_s, RESCAN_SHARE * limit_s
         self._on_save = on_save
         self._waiting: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self.start(Disk.EMPTY)
@@ -114,6 +115,14 @@ class Subscriber:
             return self._parts.recall(raw)
         except Malformed:
             return None
+
+    def captured(self) -> Captured | None:
+        """Return what is followed here, for a publisher on this host, if it is proven fresh."""
+        age_s = self.view.published.age_s(self.clock.wall(), self.clock.boot())
+        if not self.up or self.asleep or self.blocked or age_s > self._limit_s:
+            return None
+        replica, joined = self.reconciler.replica, self.reconciler.joined
+        return Captured(positions_of(replica), replica.table, {}, joined.read_by)
 
     def kill_process(self) -> None:
         """SIGKILL."""

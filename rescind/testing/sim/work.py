@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from rescind.testing.clock import START
 from rescind.testing.sim.cast import AGE_S, TTL_S, victims
 from rescind.testing.sim.publishers import Publisher
 from rescind.testing.sim.schedule import Step, What
 from rescind.testing.sim.world import World
+from rescind_protocol import targets
 from rescind_protocol.changes import Kill, Revocation
 from rescind_protocol.limits import BADGE_KILL_MARGIN_S
 from rescind_protocol.targets import Kind, Target
@@ -15,6 +18,11 @@ from rescind_publisher.errors import BadRequest, NothingLive
 from rescind_publisher.requests import EndRequest
 
 MANY = 3
+REPEATS = 4
+FLOODED = 100
+"""Quotas below this are filled; a greater one would take a schedule's time."""
+FLOOD_S = 30
+"""How long the kills last that fill a quota."""
 _BRIEF = 0.15
 _CUT = 0.85
 
@@ -70,10 +78,31 @@ def _live(world: World, publisher: Publisher, target: Target) -> set[Revocation]
     return {*publisher.ledger.live(target), *(found.revocations if found else ())}
 
 
+def _repeat(world: World, publisher: Publisher, step: Step, target: Target) -> None:
+    for n in range(REPEATS):
+        kill = _made(world, publisher, step, target)
+        publisher.say(*(msgspec.structs.replace(kill, actor=f"rule {n}") for n in range(n + 1)))
+
+
+def _flood(world: World, publisher: Publisher, step: Step, target: Target) -> None:
+    full = not world.schedule.quota < FLOODED
+    for n in range(0 if full else world.schedule.quota):
+        until = int(publisher.clock.wall() + FLOOD_S)
+        publisher.say(Kill(target=targets.session(f"nobody-{step.at}-{n}"), expires_at=until))
+    publisher.say(_made(world, publisher, step, target))
+
+
+def _move(_: World, publisher: Publisher, __: Step, ___: Target) -> None:
+    publisher.move()
+
+
 _WORK: dict[What, Callable[[World, Publisher, Step, Target], None]] = {
     What.KILL: _kill,
     What.KILL_MANY: _kill_many,
     What.REINSTATE: _end,
     What.RETRACT: _end,
+    What.REPEAT: _repeat,
+    What.FLOOD: _flood,
+    What.MOVE: _move,
 }
 WORK = frozenset(_WORK)

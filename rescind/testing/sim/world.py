@@ -1,5 +1,6 @@
 """Everything that takes part in one run, put together from a schedule."""
 
+from functools import partial
 from random import Random
 
 from rescind.testing.clock import HostClock, Time
@@ -12,7 +13,9 @@ from rescind.testing.sim.parts import Parts
 from rescind.testing.sim.publishers import Publisher
 from rescind.testing.sim.schedule import Schedule
 from rescind.testing.sim.subscribers import Disk, Subscriber
+from rescind_protocol.changes import RevocationId
 from rescind_publisher.chain import Numbered
+from rescind_subscriber.capture import Captured
 
 
 class World:
@@ -29,6 +32,7 @@ class World:
         self.brokers = [
             self._broker(f"b{n}", kind, parts) for n, kind in enumerate(schedule.brokers)
         ]
+        self.subscribers: list[Subscriber] = []
         self.publishers = [self._publisher(n, name, parts) for n, name in enumerate(names)]
         self.subscribers = [self._subscriber(n, parts) for n in range(schedule.subscribers)]
 
@@ -47,6 +51,9 @@ class World:
             random=self.random,
             heartbeat_s=self.schedule.heartbeat_s,
             lane=parts.lane,
+            ledger=parts.ledger,
+            answered=self._answered,
+            beside=partial(self._beside, number),
             committed=self._committed,
             doubted=self.checker.doubted,
         )
@@ -73,6 +80,14 @@ class World:
     def right_s(self, subscriber: Subscriber) -> float:
         """How far off a subscriber's clock is when nothing is wrong."""
         return self.offset_s(self.schedule.publishers + self.subscribers.index(subscriber))
+
+    def _beside(self, number: int) -> Captured | None:
+        """What the subscriber on a publisher's host has heard of the others; None: not yet."""
+        each = self.subscribers
+        return each[number % len(each)].captured() if each else None
+
+    def _answered(self, ids: tuple[RevocationId, ...]) -> None:
+        self.checker.answered(ids, self.time.now)
 
     def _committed(self, made: list[Numbered]) -> None:
         self.checker.accepted(made, self.time.now)

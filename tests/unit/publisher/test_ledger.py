@@ -299,7 +299,7 @@ def test_what_may_lie_on_the_disk_has_a_place_in_the_quota(
         patch.setattr(bench.spool, "append", fail_late)
         with pytest.raises(SpoolFailed):
             bench.say(Kill(target=target(2)))
-    with pytest.raises(QuotaExceeded, match="holds 1 of 2 revocations, and 1 may lie on the disk"):
+    with pytest.raises(QuotaExceeded, match="holds 1 of 2 places, and 1 may lie on the disk"):
         bench.say(Kill(target=target(3)))
     bench.reopen()
     assert bench.ledger.live_count == 2
@@ -410,3 +410,23 @@ def test_records_are_read_back_for_the_drain(bench: Bench) -> None:
     bench.say(Kill(target=target(1)))
     made = bench.handed[0]
     assert bench.ledger.read(bench.ledger.log, 0, 9) == [Record(made.event.log, 1, made.raw)]
+
+
+def test_whoever_asks_has_a_share_of_the_places_and_no_more(tmp_path: Path) -> None:
+    """A stolen API token fills its quarter, not the quota; what it ends makes room again."""
+    bench = Bench(tmp_path, msgspec.structs.replace(VOICE, quota=20))
+
+    def ask(number: int, actor: str) -> None:
+        kill = Kill(target=target(number), actor=actor)
+        made = bench.ledger.accept((kill,), bench.handed.extend, share=4)
+        ids.append(RevocationId(made[0].event.log, made[0].event.seq, 0))
+
+    ids: list[RevocationId] = []
+    for number in range(5):
+        ask(number, "stolen (1)")
+    with pytest.raises(QuotaExceeded, match=r"stolen \(1\) holds 5 of the 5 places"):
+        ask(5, "stolen (1)")
+    ask(5, "ci (2)")
+    bench.say(Retract(target=target(0), names=(ids[0],)))
+    ask(6, "stolen (1)")
+    bench.spool.close()

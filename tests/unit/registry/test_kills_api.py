@@ -14,6 +14,7 @@ from rescind_guard.didkey import from_public
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
 from rescind_protocol.trust import TWO_KEY_KINDS
+from rescind_registry.acts import TOKEN_SHARE
 from rescind_registry.bodies import MAX_TARGETS
 from rescind_registry.tokens import Scope
 from tests.fakes.holder import DID, enrol
@@ -95,6 +96,14 @@ def test_a_wide_kill_needs_an_admin_s_token(
     assert bool(api.bench.orders) is not wide
 
 
+def test_a_token_that_is_no_admin_s_has_a_share_of_the_places(api: Api) -> None:
+    """Stolen, it must not take the switch from the others."""
+    api.kill(AGENT)
+    api.admin = api.bench.token(Scope.KILL)
+    api.kill({"kind": "session", "id": "s1"})
+    assert [getattr(order, "share", 0) for order in api.bench.orders] == [None, TOKEN_SHARE]
+
+
 def test_many_at_once_are_one_request(api: Api) -> None:
     """All of them are in force."""
     named = [{"kind": "agent", "id": f"did:web:a{n}.example"} for n in range(500)]
@@ -129,9 +138,8 @@ def test_a_kill_ends_when_it_was_asked_to(api: Api) -> None:
 def test_who_asked_and_why_stand_in_the_event(api: Api) -> None:
     """The token's name, never the token."""
     api.kill(AGENT, reason="incident", reason_admin="INC-412", reason_user="ask security")
-    entry = api.bench.node.look.entry(targets.agent(DID))
-    assert entry
-    kill = next(iter(entry.revocations)).kill
+    (said,) = api.bench.fabric._ledger.live(targets.agent(DID))
+    kill = said.kill
     assert kill.actor
     assert kill.actor.startswith("test (")
     assert (kill.reason, kill.reason_admin) == ("incident", "INC-412")
