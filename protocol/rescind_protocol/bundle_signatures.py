@@ -30,12 +30,23 @@ MAX_KEYS = 8
 """One that signs, one that will, and some room."""
 MAX_SIGNATURE_BYTES = 512 * 1024
 """For 1024 files of long names."""
+MAX_SHOWN_CHARS = 40
+"""Of a scope that somebody else wrote, in a sentence."""
 STRUCTURED = ("data.json", ".manifest")
 _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----")
 _SHA256 = "SHA-256"
 
 PublicKey = rsa.RSAPublicKey | bytes
 """An RSA key, or a point of P-256."""
+
+
+class OtherScope(Untrusted):
+    """The signature holds, for another use than was asked for."""
+
+    def __init__(self, sentence: str, given: str) -> None:
+        super().__init__(sentence)
+        self.given = given
+        """What it is signed for, as it can be shown."""
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -78,12 +89,7 @@ def _read_key(block: bytes) -> PublicKey:
 
 def verify(members: Mapping[str, bytes], keys: Sequence[PublicKey], *, scope: str) -> Statement:
     """Return what was signed about these files; raises `Untrusted`, `Malformed`."""
-    token = jws.read(
-        _token(members),
-        limit=MAX_SIGNATURE_BYTES,
-        algorithms=(RS256, es256.ALGORITHM),
-        signature_bytes=None,
-    )
+    token = read(members)
     if not any(_verifies(token, key) for key in keys):
         raise Untrusted("the bundle's signature does not verify by a key that is given")
     claims = check_json(token.payload)
@@ -91,9 +97,24 @@ def verify(members: Mapping[str, bytes], keys: Sequence[PublicKey], *, scope: st
         raise Malformed("the bundle's signature has an end or a beginning, which is not kept here")
     said = to_type(claims, Statement)
     if said.scope != scope:
-        raise Untrusted(f"the bundle is signed for the scope {said.scope[:40]!r}, not {scope!r}")
+        given = repr(said.scope[:MAX_SHOWN_CHARS])
+        raise OtherScope(
+            f"the bundle is signed for {f'the scope {given}' if said.scope else 'no scope'}, not "
+            f"{repr(scope) if scope else 'for none'}",
+            given,
+        )
     _check_files(members, said)
     return said
+
+
+def read(members: Mapping[str, bytes]) -> jws.Jws:
+    """Return the one signature of a bundle, unverified; raises `Untrusted`, `Malformed`."""
+    return jws.read(
+        _token(members),
+        limit=MAX_SIGNATURE_BYTES,
+        algorithms=(RS256, es256.ALGORITHM),
+        signature_bytes=None,
+    )
 
 
 def _token(members: Mapping[str, bytes]) -> bytes:

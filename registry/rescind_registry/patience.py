@@ -7,9 +7,12 @@ as long as it likes: streams and long polls have said all of their request at th
 
 import asyncio
 import resource
+from typing import Literal
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from rescind_subscriber.libraries import changed, warn_unknown
 
 READ_WITHIN_S = 30.0
 """For one request; the largest body there may be (8 MiB) at 2.3 Mbit/s."""
@@ -30,6 +33,28 @@ def most_connections() -> int:
     if files == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return min(MAX_CONNECTIONS, max(1, files - RESERVED_FILES))
+
+
+def unknown_part() -> str:
+    """Return what `Patience` builds on and uvicorn has otherwise; "" if it is all known."""
+    methods = {
+        "connection_made": ["self", "transport"],
+        "data_received": ["self", "data"],
+        "connection_lost": ["self", "exc"],
+    }
+    kept = {"conn", "loop", "transport", "limit_concurrency", "connections"}
+    gone = kept - set(H11Protocol.__init__.__code__.co_names)
+    return changed(H11Protocol, methods) or ", ".join(sorted(gone))
+
+
+def http_protocol() -> "type[Patience] | Literal['h11']":
+    """Return what serves HTTP: with patience, or uvicorn's own where its insides are not known."""
+    part = unknown_part()
+    if not part:
+        return Patience
+    instead = "its own protocol serves, which waits for a request without end"
+    warn_unknown("uvicorn", part, instead)
+    return "h11"
 
 
 class Patience(H11Protocol):

@@ -12,7 +12,7 @@ from litestar import Litestar
 
 from rescind_registry.config import RegistryConfig
 from rescind_registry.errors import BadRegistryConfig
-from rescind_registry.patience import Patience, most_connections
+from rescind_registry.patience import http_protocol, most_connections
 
 BACKLOG = 2048
 UNREAD_MS = 20_000
@@ -84,7 +84,7 @@ def listen(config: RegistryConfig) -> socket.socket:
 def _settings(app: Litestar, config: RegistryConfig) -> uvicorn.Config:
     settings = uvicorn.Config(
         app,
-        http=Patience,
+        http=http_protocol(),
         ws="none",
         limit_concurrency=most_connections(),
         lifespan="on",

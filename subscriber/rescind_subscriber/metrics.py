@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import inf
 
 from rescind_guard.exposition import Family, Metric, one
+from rescind_subscriber import libraries
 from rescind_subscriber.faults import Fault
 from rescind_subscriber.states import State
 from rescind_subscriber.status import Status
@@ -70,7 +71,14 @@ LIST_FETCHES = Metric(
     "outcome",
 )
 
+LIBRARY_UNKNOWN = Metric(
+    "rescind_library_unknown",
+    "1 while a library's version is not known here, and its public interface serves instead.",
+    "library",
+)
+
 METRICS = (
+    LIBRARY_UNKNOWN,
     STATE,
     SECONDS_UNTIL_STALE,
     PROOF_AGE,
@@ -118,6 +126,7 @@ def families(now: Status) -> list[Family]:
         Family(SNAPSHOTS, now.snapshots),
         one(TARGETS, now.targets),
         one(SWAPS, now.generation),
+        Family(LIBRARY_UNKNOWN, libraries.unknown()),
     ]
 
 

@@ -14,11 +14,11 @@
   server's INFO and would send it in clear.
 - A frame beyond our limits ends the connection; the library would buffer whatever is announced.
 
-`check_library` refuses a version of nats-py whose insides are not the ones this was written for.
+Where nats-py's insides are not the ones that this was written for (`unknown_part`), `PlainClient`
+serves instead.
 """
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from nats import errors
 from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import Parser
 
-from rescind_subscriber.errors import SourceRefused
+from rescind_subscriber.libraries import changed
 from rescind_subscriber.nats_writer import SharedWriter
 
 Handler = Callable[[str, bytes, bytes], None]
@@ -225,8 +225,8 @@ def message_frame(start: bytes, headers: bytes, payload: bytes) -> bytes:
     return b"%b%d %d\r\n%b%b\r\n" % (start, size, size + len(payload), headers, payload)
 
 
-def check_library() -> None:
-    """Raise `SourceRefused` if nats-py's insides are not the ones that `LeanClient` changes."""
+def unknown_part() -> str:
+    """Return what `LeanClient` changes and nats-py has otherwise; "" if it is all known."""
     known = {
         "_process_msg": ["self", "sid", "subject", "reply", "data", "headers"],
         "_flush_pending": ["self", "force_flush"],
@@ -235,9 +235,4 @@ def check_library() -> None:
         "_send_ping": ["self", "future"],
         "_close": ["self", "status", "do_cbs"],
     }
-    for name, parameters in known.items():
-        method = getattr(Client, name, None)
-        if method is None or list(inspect.signature(method).parameters) != parameters:
-            raise SourceRefused(
-                "this version of nats-py is not one that rescind knows: install nats-py 2.16"
-            )
+    return changed(Client, known)

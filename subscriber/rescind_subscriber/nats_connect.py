@@ -17,7 +17,9 @@ from nats import errors
 
 from rescind_protocol import redact
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
-from rescind_subscriber.nats_client import LeanClient
+from rescind_subscriber.libraries import warn_unknown
+from rescind_subscriber.nats_client import LeanClient, unknown_part
+from rescind_subscriber.nats_plain import PlainClient
 
 MIN_SERVER = (2, 11)
 """Batched direct get (ADR-31, server 2.11)."""
@@ -29,6 +31,8 @@ ONE_ROUND = 0.5
 0 is "for ever", and 1 would be two rounds with a fixed wait in between, the same for everybody."""
 FIRST_ATTEMPT_S = 3.0
 """All addresses, TCP, TLS and log-in together."""
+
+Connected = LeanClient | PlainClient
 
 _UNUSABLE = (
     *(errors.InvalidUserCredentialsError, FileNotFoundError, PermissionError),
@@ -125,11 +129,20 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
         return arguments | ({"token": unquote(first.username)} if first.username else {})
 
 
+def _new_client(*, tls_required: bool) -> Connected:
+    """Return a client that is not connected yet: the lean one where nats-py's insides are known."""
+    part = unknown_part()
+    if not part:
+        return LeanClient(tls_required=tls_required)
+    warn_unknown("nats-py", part, "its public interface is used, and kills take longer")
+    return PlainClient(tls_required=tls_required)
+
+
 class _Unauthorized(SourceRefused):
     """The server does not know these credentials."""
 
 
-async def connect(options: NatsOptions, on_problem: Callable[[str], None]) -> LeanClient:
+async def connect(options: NatsOptions, on_problem: Callable[[str], None]) -> Connected:
     """Return a new connection, or raise `SourceRefused` or `SourceUnavailable`."""
     try:
         return await _connect(options, on_problem)
@@ -140,8 +153,8 @@ async def connect(options: NatsOptions, on_problem: Callable[[str], None]) -> Le
     return await _connect(structs.replace(options, url=written), on_problem)
 
 
-async def _connect(options: NatsOptions, on_problem: Callable[[str], None]) -> LeanClient:
-    client = LeanClient(tls_required=options.wants_tls)
+async def _connect(options: NatsOptions, on_problem: Callable[[str], None]) -> Connected:
+    client = _new_client(tls_required=options.wants_tls)
     last: list[Exception] = []
 
     async def noticed(error: Exception) -> None:
@@ -163,7 +176,7 @@ async def _connect(options: NatsOptions, on_problem: Callable[[str], None]) -> L
     return client
 
 
-def _check_version(client: LeanClient, options: NatsOptions) -> None:
+def _check_version(client: Connected, options: NatsOptions) -> None:
     version = client.connected_server_version
     if (version.major, version.minor) < MIN_SERVER:
         raise SourceRefused(

@@ -22,12 +22,10 @@ from nats import errors
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
 from rescind_subscriber.nats_client import (
     Handler,
-    LeanClient,
-    check_library,
     message_frame,
     message_start,
 )
-from rescind_subscriber.nats_connect import NatsOptions, connect
+from rescind_subscriber.nats_connect import Connected, NatsOptions, connect
 from rescind_subscriber.pace import Redial
 from rescind_subscriber.tasks import jitter
 
@@ -65,7 +63,7 @@ class Question(NamedTuple):
 
     inbox: str
     answer: asyncio.Future[Reply]
-    client: LeanClient
+    client: Connected
 
 
 class Armed(NamedTuple):
@@ -103,7 +101,7 @@ class Link:
         self._redial = Redial(spread_s)
         self._up_at = inf
         """When the present connection began to serve, on the loop's clock."""
-        self._client: LeanClient | None = None
+        self._client: Connected | None = None
         self._runner: asyncio.Task[None] | None = None
         self._inbox = ""
         self._waiting: dict[str, Plain] = {}
@@ -124,7 +122,6 @@ class Link:
 
     async def start(self) -> None:
         """Make the first attempt, then go on for ever; raises `SourceRefused`, never weather."""
-        check_library()
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._runner = asyncio.create_task(self._run(first), name=f"nats {self.options.shown}")
         try:
@@ -252,7 +249,7 @@ class Link:
         why = lost.result() if lost.done() else f"no answer within {timeout_s:g} s"
         raise SourceUnavailable(f"NATS at {self.options.shown}: {why}")
 
-    def _up(self) -> LeanClient:
+    def _up(self) -> Connected:
         if self._client is None:
             raise SourceUnavailable(f"not connected to NATS at {self.options.shown}")
         return self._client

@@ -16,8 +16,10 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 
 from rescind_subscriber.errors import SourceRefused, SourceUnavailable
+from rescind_subscriber.libraries import warn_unknown
 from rescind_subscriber.redis_address import Address, Place
 from rescind_subscriber.redis_errors import mapped
+from rescind_subscriber.redis_plain import open_plain, unknown_part
 from rescind_subscriber.redis_wire import OnPush, Wire
 
 CONNECT_TIMEOUT_S = 0.5
@@ -42,7 +44,7 @@ async def open_wire(
     try:
         async with asyncio.timeout(FIRST_ATTEMPT_S):
             address = await _resolve(place, slot_key)
-            return Wire(await _connect(place, address, name), f"Redis at {address}", on_push)
+            return await _open(place, address, name, on_push)
     except TimeoutError as error:
         raise SourceUnavailable(f"Redis at {place.shown}: no connection in time") from error
 
@@ -66,7 +68,7 @@ async def _ask(place: Place, address: Address, slot_key: str) -> Address:
     user, password = place.sentinel_user, place.sentinel_password
     asked = structs.replace(place, user=user, password=password, db=0) if sentinel else place
     try:
-        wire = Wire(await _connect(asked, address, "rescind"), f"Redis at {address}", _ignore)
+        wire = await _open(asked, address, "rescind", _ignore)
     except SourceRefused as error:
         if not sentinel:
             raise
@@ -89,6 +91,15 @@ def _owner(ranges: list[Any], slot: int, asked: Address) -> Address:
             # No host means: the one that was asked (Redis 7, CLUSTER SLOTS).
             return Address((primary[0] or b"").decode() or asked.host, primary[1])
     raise SourceUnavailable(f"Redis at {asked}: no server has slot {slot} of the cluster now")
+
+
+async def _open(place: Place, address: Address, name: str, on_push: OnPush) -> Wire:
+    """Return a wire; by redis-py's clients where its connections are not known."""
+    part = unknown_part()
+    if not part:
+        return Wire(await _connect(place, address, name), f"Redis at {address}", on_push)
+    warn_unknown("redis", part, "its clients are used, and events take longer")
+    return await open_plain(place, address, connect_s=CONNECT_TIMEOUT_S, name=name, on_push=on_push)
 
 
 async def _connect(place: Place, address: Address, name: str) -> AbstractConnection:

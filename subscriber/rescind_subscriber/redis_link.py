@@ -112,6 +112,8 @@ class RedisLink:
                     return
             except SourceUnavailable as error:
                 self._note_down(str(error))
+            except Exception as error:  # noqa: BLE001 - a bug above must not end the link quietly
+                self._note_down(f"internal error: {error!r}")
             if not first.done():
                 first.set_result(None)
             up_s = max(0.0, asyncio.get_running_loop().time() - self._up_at)

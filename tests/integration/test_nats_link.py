@@ -251,14 +251,6 @@ async def test_before_a_lost_connection_is_replaced_the_fleet_is_asked_for_its_s
     assert spreads[:3] == [1.0, 2.0, 3.0]
 
 
-async def test_an_unknown_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A nats-py whose insides have changed is refused instead of being half overridden."""
-    nats_client.check_library()
-    monkeypatch.delattr(Client, "_process_msg")
-    with pytest.raises(SourceRefused, match=r"nats-py 2\.16"):
-        nats_client.check_library()
-
-
 def test_secrets_are_not_shown() -> None:
     """Neither repr nor reason shows a password, a token or a second server's password."""
     given = NatsOptions(

@@ -17,6 +17,7 @@ from rescind_publisher.stream import wanted
 from rescind_subscriber import nats_connect, nats_reader
 from rescind_subscriber.errors import Rewound, SourceRefused, SourceUnavailable
 from rescind_subscriber.faults import Fault
+from rescind_subscriber.nats_client import LeanClient
 from rescind_subscriber.sources.base import Batch, Cursor
 from rescind_subscriber.sources.nats import NatsSource
 from tests.fakes.nats import (
@@ -286,7 +287,7 @@ async def test_frozen_server_with_a_full_socket_is_noticed(
     freeze(nats.pid)
     try:
         client = link._client
-        assert client is not None
+        assert isinstance(client, LeanClient)
         assert client._transport is not None
         for _ in range(64):
             client._transport.write(bytes(1024 * 1024))
@@ -386,7 +387,7 @@ async def test_a_stored_status_line_hides_nothing(source: NatsSource, publisher:
     So is one with a sequence of its own invention in its headers.
     """
     client = publisher.link._client
-    assert client is not None
+    assert isinstance(client, LeanClient)
     for line in (b"NATS/1.0 404 Message Not Found", b"NATS/1.0 204 EOB"):
         block = line + b"\r\nNats-Num-Pending: 0\r\n\r\n"
         frame = b"HPUB %s %d %d\r\n%s\r\n" % (LOG.encode(), len(block), len(block), block)

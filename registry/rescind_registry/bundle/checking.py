@@ -2,23 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
-import jwt
 import msgspec
 
-from rescind_protocol import bundles, events, snapshots
-from rescind_protocol.bundle_signatures import digest_of
+from rescind_protocol import bundle_signatures, bundles, events, snapshots
 from rescind_protocol.encoding import check_json
 from rescind_protocol.errors import Malformed, Untrusted
 from rescind_protocol.trust import Trust
 from rescind_registry.bundle.lines import printable
 from rescind_subscriber.bundle_reader import members_of, revision_of
 
-ALGORITHMS = ("RS256", "ES256")
-"""What OPA verifies of what we sign with."""
-MAX_SHOWN_CHARS = 40
-"""Of a scope that somebody else wrote, in a sentence."""
 SIGNED_FORM = (bundles.MANIFEST, bundles.SNAPSHOT, bundles.EVENTS, bundles.SIGNATURES)
 """What is read to verify by the trust file; OPA's signatures only to say whose bundle it is."""
 
@@ -94,57 +87,19 @@ def _counts(members: Mapping[str, bytes]) -> dict[str, int]:
 def _signature(members: Mapping[str, bytes]) -> str | None:
     if bundles.SIGNATURES not in members:
         return None
-    try:
-        header = jwt.get_unverified_header(_token(members))
-    except jwt.PyJWTError as error:
-        raise Malformed(f"the bundle's signature cannot be read: {error}") from error
-    return printable(f"{header.get('alg')} by {header.get('kid')}")
+    header = bundle_signatures.read(members).header
+    return printable(f"{header.alg} by {header.kid}")
 
 
-def _token(members: Mapping[str, bytes]) -> str:
-    """Return the one JWT, as OPA wants it."""
-    found = check_json(members.get(bundles.SIGNATURES, b"{}"))
-    tokens = found.get("signatures") if isinstance(found, dict) else None
-    if not isinstance(tokens, list) or len(tokens) != 1 or not isinstance(tokens[0], str):
-        raise Untrusted("the bundle is not signed: it needs exactly one signature")
-    return tokens[0]
-
-
-def verify_opa(raw: bytes, public_pem: str, *, scope: str) -> str:
+def verify_opa(raw: bytes, public_pem: bytes, *, scope: str) -> str:
     """Check what an OPA checks; return the revision. Raises `Untrusted`, `Malformed`."""
     members = open_bundle(raw)
+    keys = bundle_signatures.read_keys(public_pem)
     try:
-        claims: dict[str, Any] = jwt.decode(
-            _token(members), public_pem, algorithms=list(ALGORITHMS)
-        )
-    except (jwt.PyJWTError, ValueError, TypeError) as error:
-        raise Untrusted(f"the bundle's signature does not verify: {error}") from error
-    if (signed_for := claims.get("scope", "")) != scope:
-        given = repr(str(signed_for or "")[:MAX_SHOWN_CHARS])
-        raise Untrusted(
-            f"the bundle is signed for {f'the scope {given}' if signed_for else 'no scope'}, not "
-            f"{repr(scope) if scope else 'for none'}: give --scope {given} if that is its use"
-        )
-    said = _files(claims.get("files"))
-    found = {name for name in members if name != bundles.SIGNATURES}
-    if found != set(said):
-        raise Untrusted("the bundle has other files than those that were signed")
-    for name in found:
-        if said[name] != digest_of(name, members[name]):
-            raise Untrusted(f"{name} is not what was signed")
+        bundle_signatures.verify(members, keys, scope=scope)
+    except bundle_signatures.OtherScope as other:
+        raise Untrusted(f"{other}: give --scope {other.given} if that is its use") from None
     return revision_of(members)
-
-
-def _files(said: object) -> dict[str, str]:
-    """Return the SHA-256 that each file must have."""
-    if not isinstance(said, list):
-        return {}
-    files = [each for each in said if isinstance(each, dict)]
-    return {
-        str(each.get("name")): str(each.get("hash"))
-        for each in files
-        if each.get("algorithm") == "SHA-256"
-    }
 
 
 def verify_signed(raw: bytes, trust: Trust) -> Verified:

@@ -171,8 +171,7 @@ def verify(session: Session, *, file: Path, key: Path | None, scope: str) -> int
 
     raw = _read(file, MAX_FILE_BYTES)
     if key is not None:
-        pem = _read(key, MAX_PEM_BYTES).decode("utf-8", "replace")
-        revision = checking.verify_opa(raw, pem, scope=scope)
+        revision = checking.verify_opa(raw, _read(key, MAX_PEM_BYTES), scope=scope)
         session.out.document({"verified": True, "revision": revision})
         session.out.say(("verifies", "green"), f"  revision {revision}")
         return EXIT_OK
