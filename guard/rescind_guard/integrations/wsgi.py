@@ -4,7 +4,8 @@
 
 The rules are those of `asgi`, with two differences that threads make. The handler always runs to
 its end, and its answer is withheld when the badge was killed meanwhile. A response that streams
-ends with the next part that the application gives; an idle one cannot be interrupted.
+ends with the next part that the application gives; an idle one cannot be interrupted. A WebSocket
+is cut off, whatever its handler waits for: see `upgrades`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,10 +13,11 @@ from http import HTTPStatus
 from typing import Any
 
 from rescind_guard.decision import Decision
-from rescind_guard.integrations import asked, behind, carriage, cors, http, proven
+from rescind_guard.integrations import asked, behind, carriage, cors, http, proven, upgrades
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.exempt import Exemptions
 from rescind_guard.integrations.http import Guards, Header
+from rescind_guard.integrations.upgrades import Connection
 from rescind_protocol.errors import RescindError
 
 Environ = dict[str, Any]
@@ -62,8 +64,13 @@ class GuardWSGI:
         # Exempt is not immune: a good badge may be killed.
         if left.exempt and decision.claims is None:
             return self.app(clean, start_response)
-        answer = _Answer(self, decision, environ, start_response)
-        return answer.parts(self.app(clean, answer.start))
+        connection = upgrades.connection_of(clean) if upgrades.is_upgrade(clean) else None
+        if connection is None:
+            if upgrades.is_websocket(clean):
+                return self.refuse(upgrades.REFUSED, environ, start_response)
+            clean = upgrades.hidden(clean)
+        answer = _Answer(self, decision, environ, start_response, connection)
+        return answer.of(self.app, clean)
 
     def admit(
         self, environ: Environ, question: str | Decision | None = None
@@ -133,15 +140,46 @@ class _Answer:
     """The response of one admitted request: held back until its first part is looked at."""
 
     def __init__(
-        self, at: GuardWSGI, decision: Decision, environ: Environ, start: StartResponse
+        self,
+        at: GuardWSGI,
+        decision: Decision,
+        environ: Environ,
+        start: StartResponse,
+        connection: Connection | None,
     ) -> None:
         self._at, self._decision, self._environ, self._start = at, decision, environ, start
+        self._connection = connection
+        self._work = at.guard.watch(decision, lambda _: connection.end()) if connection else None
         self._held: tuple[Any, ...] | None = None
+        self._begun = False
         self._write: Write | None = None
+        """What the server gave to write with; some give nothing (granian)."""
+        self._found: Iterable[bytes] = ()
+
+    def of(self, app: App, environ: Environ) -> "_Answer":
+        """Run the application; what it returns is in this."""
+        try:
+            self._found = app(environ, self.start)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Let go of the response, as a server has to when it is done (PEP 3333)."""
+        found, self._found = self._found, ()
+        if self._work is not None:
+            self._work.close()
+        if self._connection is not None:
+            if self._held is None:  # it was taken over; nothing is to run on it unwatched
+                self._connection.end()
+            self._connection.close()
+        if hasattr(found, "close"):
+            found.close()
 
     def start(self, status: str, headers: list[Header], *exc: Any) -> Write:
         """Take what the application would start its response with."""
-        if self._write is not None:
+        if self._begun:
             return self._start(status, headers, *exc)
         self._held = (status, headers, *exc)
         return self.write
@@ -150,42 +188,44 @@ class _Answer:
         """Write as PEP 3333 has it for old applications; raises `CutOff`."""
         if (refusal := self._refusal()) is not None:
             raise CutOff(refusal.reason)
-        self._begin()(part)
+        self._begin()
+        if self._write is None:
+            raise CutOff("this server gives its applications nothing to write with")
+        self._write(part)
 
-    def parts(self, found: Iterable[bytes]) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes]:
         """Yield the parts of the body, or the refusal in place of the first."""
         try:
-            for part in found:
+            for part in self._found:
                 if (refusal := self._refusal()) is not None:
                     yield from self._withhold(refusal)
                     return
                 self._begin()
                 yield part
-            if self._write is None and (refusal := self._refusal()) is not None:
+            if not self._begun and (refusal := self._refusal()) is not None:
                 yield from self._withhold(refusal)
             elif self._held is not None:
                 self._begin()
         finally:
-            if hasattr(found, "close"):
-                found.close()
+            self.close()
 
     def _refusal(self) -> Decision | None:
         now = http.safely(lambda: self._at.guard.recheck(self._decision))
         return None if now else now
 
     def _withhold(self, refusal: Decision) -> list[bytes]:
-        if self._write is None:
+        if not self._begun:
             return self._at.refuse(refusal, self._environ, self._start)
         if _is_event_stream(self._held):
             return []  # events have no end to miss
         raise CutOff(refusal.reason)
 
-    def _begin(self) -> Write:
-        if self._write is None and self._held is not None:
-            self._write = self._start(*self._held)
-        if self._write is None:
+    def _begin(self) -> None:
+        if self._held is None:
             raise CutOff("the application gave a body before it started its response")
-        return self._write
+        if not self._begun:
+            self._begun = True
+            self._write = self._start(*self._held)
 
 
 def _is_event_stream(held: tuple[Any, ...] | None) -> bool:
