@@ -4,7 +4,7 @@ import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rescind import compose, config, leaving, listing, policies, recording
+from rescind import compose, config, hosts, leaving, listing, policies, recording
 from rescind_guard.exposition import Family
 from rescind_guard.policy import Policy, fault, trouble
 from rescind_guard.recorders import Recorder
@@ -50,7 +50,16 @@ class Sidecar:
         return f"<Sidecar {self.subscriber!r} {self.guard!r}>"
 
     def start(self) -> Self:
-        """Start following, in a thread; returns at once."""
+        """Start following, in a thread; returns at once. In a master of uWSGI its workers do.
+
+        `BadConfig` where no thread of ours would run.
+        """
+        hosts.check()
+        if hosts.later(self._start):
+            return self
+        return self._start()
+
+    def _start(self) -> Self:
         port = self.loaded.settings.metrics_port
         if port is not None and self.monitor is None:
             from rescind.monitor import Monitor  # noqa: PLC0415 - only when asked for

@@ -16,6 +16,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
+from rescind_guard import forks
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End, Work
 from rescind_protocol.errors import RescindError
@@ -76,6 +77,7 @@ class Admission:
         self._cancelled = False
 
     def __enter__(self) -> Decision:
+        forks.seen()
         decision = self._decision = self._guard.check(
             self._token, tool=self._tool, badge_map=self._badge_map
         )

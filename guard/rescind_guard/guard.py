@@ -18,6 +18,7 @@ A cached badge keeps the result of 2 to 4 for as long as the keys stay the same,
 while the view's generation and both deadlines hold. Policy runs on every call.
 """
 
+import logging
 from collections.abc import Collection
 from functools import partial
 from itertools import count
@@ -58,6 +59,10 @@ MAX_CACHED_CHARS = 4096
 """A longer token is verified each time: whoever mints long ones shall not fill our memory."""
 _ALLOW, _OK = Outcome.ALLOW, Code.OK  # an enum's member costs a look-up of its own
 NOT_CHECKED = "revocation is not checked"
+STALE_GRACE_S = 5.0
+"""After a start, before a call that passes on a view which is not fresh is logged."""
+STALE_SAID_EVERY_S = 600.0
+log = logging.getLogger(__name__)
 
 
 class Guard:
@@ -122,8 +127,10 @@ class Guard:
         self._recorder = None if recorder is None else careful(recorder)
         clock = clock or SystemClock()
         self._wall, self._boot = clock.wall, clock.boot
+        self._say_stale_at = self._boot() + STALE_GRACE_S
         self._cache = TokenCache(cached_badges)
         self.decisions = Counter()
+        self._view.counters.append(self.decisions)
         self._tick = count().__next__
         self._times = Times(CHECK_SECONDS)
 
@@ -364,12 +371,26 @@ class Guard:
         age = published.age_s(now, self._boot())
         if age < self._rule.stale_after_s:
             return ()
+        what = "was never synced" if age == inf else f"is {age:.0f} s old"
         if self._rule.needs_fresh(claims.level, tool):
-            what = "was never synced" if age == inf else f"is {age:.0f} s old"
             raise Refused(
                 Code.REVOCATION_CHECK_FAILED, f"cannot tell: the view of revocations {what}"
             )
+        self._say_stale(what, claims.level)
         return ("view of revocations is stale",)
+
+    def _say_stale(self, what: str, level: int) -> None:
+        """Log that badges pass on a view that is not fresh: once in a while, not at each start."""
+        boot = self._boot()
+        if boot >= self._say_stale_at:
+            self._say_stale_at = boot + STALE_SAID_EVERY_S
+            log.error(
+                "the view of revocations %s, and a badge of level %d passes as the freshness rule "
+                "has it: a newer kill is not known here. Is the subscriber running, and does it "
+                "hear its publishers? /readyz tells; mode 'strict' refuses such calls",
+                what,
+                level,
+            )
 
     def check_policy(self, claims: Claims, tool: str | None) -> policy.Ruling:
         """Ask the policy (9); raises `Refused`."""

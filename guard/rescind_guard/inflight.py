@@ -9,10 +9,10 @@ other. What the watcher sees stays: a kill that is forgotten later (I8) has ende
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from math import inf
 
+from rescind_guard import native
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
 
@@ -91,12 +91,14 @@ def tell(end: End, refusal: Decision) -> None:
 class InFlight:
     """All work under one view. Any thread may add and remove."""
 
-    __slots__ = ("_changed", "_thread", "_works")
+    __slots__ = ("_changed", "_run_id", "_thread", "_works")
 
     def __init__(self) -> None:
         self._works: dict[Work, None] = {}
-        self._changed = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._changed = native.Bell()
+        self._thread: native.Thread | None = None
+        self._run_id: object = None
+        """Of the thread that is to go on; any other ends."""
 
     def __len__(self) -> int:
         return len(self._works)
@@ -110,7 +112,7 @@ class InFlight:
             self._start()
         work.look()
         if work.timed:
-            self._changed.set()
+            self._changed.ring()
         return work
 
     def remove(self, work: Work) -> bool:
@@ -120,7 +122,7 @@ class InFlight:
     def changed(self) -> None:
         """Have everything looked at; for the view's writer, which does not wait for it."""
         if self._works:
-            self._changed.set()
+            self._changed.ring()
 
     def unwatched(self, end: End) -> Work:
         """Return work that nothing ends."""
@@ -128,21 +130,22 @@ class InFlight:
 
     def clear(self) -> None:
         """Forget everything: after a fork it is the parent's work."""
-        self._works, self._changed, self._thread = {}, threading.Event(), None
+        self._works, self._changed, self._thread = {}, native.Bell(), None
+        self._run_id = None
 
     def _start(self) -> None:
         # Two at once start two threads; both look, one of them is told to end the work.
-        self._thread = threading.Thread(target=self._run, name="rescind-inflight", daemon=True)
-        self._thread.start()
+        self._run_id = mine = object()
+        self._thread = native.start(lambda: self._run(mine), "rescind-inflight")
 
-    def _run(self) -> None:
+    def _run(self, mine: object) -> None:
         left_s = 0.0
-        while self._thread is threading.current_thread():
+        while self._run_id is mine:
             woken = self._changed.wait(min(left_s, LINGER_S))
-            self._changed.clear()
             if woken or left_s <= LINGER_S:
                 left_s = min((work.look() for work in list(self._works)), default=inf)
             elif not self._works:
                 self._thread = None  # first this, then the look: who adds does it the other way
                 if self._works:
                     self._start()
+                return

@@ -9,14 +9,14 @@ that passed are the guards' to write and the subscriber's to read. Unsigned list
 joined, in a field of their own that their keeper writes: nobody who reads the table meets them.
 """
 
-import threading
 from collections.abc import Iterable
 from math import inf
 from typing import NamedTuple
 
-from rescind_guard import unsigned
+from rescind_guard import native, unsigned
 from rescind_guard.errors import TwoWriters
 from rescind_guard.inflight import InFlight
+from rescind_guard.metrics import Counter
 from rescind_guard.passed import PassedCalls
 from rescind_guard.unsigned import UnsignedList
 from rescind_protocol.table import Table
@@ -42,7 +42,7 @@ class Published(NamedTuple):
 class View:
     """Holds the published tuple. Built empty and never synced, which is stale."""
 
-    __slots__ = ("_claimed", "inflight", "lists", "passed", "published")
+    __slots__ = ("_claimed", "counters", "inflight", "lists", "passed", "published")
 
     def __init__(self) -> None:
         self.published = Published(0, Table(), -inf, -inf)
@@ -52,11 +52,17 @@ class View:
         """What the guards of this view allowed last."""
         self.inflight = InFlight()
         """What was admitted and is not done yet."""
+        self.counters: list[Counter] = []
+        """What the guards of this view have decided so far."""
         self._claimed: dict[str, int] = {}
 
     def __repr__(self) -> str:
         at = self.published
         return f"<View generation {at.generation}, {len(at.table)} targets>"
+
+    def has_judged(self) -> bool:
+        """Whether a guard has decided on anything by this view."""
+        return any(each.read() for each in self.counters)
 
     @property
     def _writer(self) -> int | None:
@@ -65,7 +71,7 @@ class View:
 
     def claim(self) -> None:
         """Make the calling thread the one writer, for good or until `release`."""
-        thread = threading.get_ident()
+        thread = native.get_ident()
         # One atomic step: of two threads that claim at once, one is told of the other.
         if self._claimed.setdefault(_THREAD, thread) != thread:
             raise TwoWriters("this view has a writer already; one subscriber per view")
@@ -107,5 +113,5 @@ class View:
         return now
 
     def _check_writer(self) -> None:
-        if self._writer != threading.get_ident():
+        if self._writer != native.get_ident():
             raise TwoWriters("only the thread that claimed this view may write to it")

@@ -73,6 +73,9 @@ class ReportLoop:
         self._through = tuple(through)
         self._condition, self._clock, self._ended = condition, clock, ended
         self._woken = asyncio.Event()
+        self._judges: Callable[[], bool] | None = None
+        """Tells that this process serves after all; None while it is taken to."""
+        self._leaving = False
         self._waking: asyncio.TimerHandle | None = None
 
     # --- told by the reconciler and the sources ---
@@ -102,12 +105,36 @@ class ReportLoop:
 
     # --- the loop ---
 
+    def hush(self, judges: Callable[[], bool]) -> None:
+        """Take leave, and say nothing until this process has judged a call.
+
+        It has forked: it may be the master of those that serve, which nobody need wait for.
+        """
+        if self._judges is None and not judges():
+            self._judges = judges
+            self._leaving = True
+            self.step.called(self._clock.boot())
+            self._woken.set()
+
+    @property
+    def _silent(self) -> bool:
+        if self._judges is not None and self._judges():
+            self._judges = None
+            self.step.renewed(secrets.token_urlsafe(12))
+        return self._judges is not None
+
     async def run(self) -> None:
         """Report for ever."""
         while True:
             try:
                 await self._wait()
-                await self._send(self._make())
+                silent, leaving, self._leaving = self._silent, self._leaving, False
+                if leaving and silent:
+                    await self.goodbye()
+                else:
+                    raw = self._make()  # also where it is not sent: it says when the next is due
+                    if not silent:
+                        await self._send(raw)
             except Exception:
                 log.exception("a report failed")
                 self.counts.add("failed")

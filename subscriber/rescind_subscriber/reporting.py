@@ -107,6 +107,10 @@ class Reporting:
         self._told: deque[_Telling] = deque(maxlen=MAX_REPORT_EVENTS)
         self._moved: OrderedDict[str, None] = OrderedDict()
 
+    def renewed(self, run: str) -> None:
+        """Go on as another run: who has taken leave is heard no more under the old name."""
+        self._who = msgspec.structs.replace(self._who, run=run)
+
     # --- what happens ---
 
     def applied(self, applied: listeners.Applied, now: float) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
-from rescind_guard import forks
+from rescind_guard import forks, native
 from rescind_guard.exposition import Family
 from rescind_guard.freshness import SystemClock
 from rescind_guard.view import View
@@ -23,6 +23,7 @@ from rescind_protocol.clock import Clock
 from rescind_protocol.errors import RescindError
 from rescind_protocol.positions import Position
 from rescind_protocol.trust import Trust
+from rescind_subscriber import loops
 from rescind_subscriber.capture import Captured
 from rescind_subscriber.checkpoint import CheckpointFile
 from rescind_subscriber.config import SubscriberConfig
@@ -89,12 +90,12 @@ class Subscriber:
 
     def _reset(self) -> None:
         self._follower: Follower | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: native.Thread | None = None
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._stopping = threading.Event()
-        self._opened = threading.Event()
+        self._stopping = native.Flag()
+        self._opened = native.Flag()
         """Set when the local snapshot is in the view, or the thread has ended."""
         self._crash = ""
 
@@ -115,13 +116,12 @@ class Subscriber:
         self._opened.wait()
         return self
 
-    def _launch(self) -> None:
+    def _launch(self, *, forked: bool = False) -> None:
         if self._mode != "thread":
             raise RescindError('this subscriber runs on its caller\'s loop: use "async with"')
         if self._thread is None:
             self._follower = self._make_follower()
-            self._thread = threading.Thread(target=self._thread_main, name="rescind", daemon=True)
-            self._thread.start()
+            self._thread = native.start(self._thread_main, "rescind", early=forked)
 
     def stop(self) -> None:
         """Stop following and save the local snapshot; the view stays as it is, and ages."""
@@ -174,7 +174,7 @@ class Subscriber:
         stopping, opened = self._stopping, self._opened
         while not stopping.is_set():
             try:
-                asyncio.run(self._keep_following())
+                loops.run(self._keep_following())
             except BaseException as error:
                 log.critical("the subscriber's loop ended; it starts again", exc_info=True)
                 self._note_crash(error)
@@ -255,6 +255,14 @@ class Subscriber:
         self._crash = f"it crashed and starts again: {error!r}"
         self._faults.note(Fault.CRASHED, f"the subscriber: {self._crash}", level=logging.ERROR)
 
+    def forked(self) -> None:
+        """In the parent: one that has judged no call yet may be there for its children alone."""
+        loop, follower = self._loop, self._follower
+        reporting = follower.reporting if follower is not None else None
+        if loop is not None and reporting is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(reporting.hush, self.view.has_judged)
+
     def after_fork(self) -> None:
         """In the child: stale at once, with every kill known so far, and a thread of its own."""
         running, follower = self._thread is not None or self._task is not None, self._follower
@@ -273,7 +281,7 @@ class Subscriber:
         self._faults = Faults(self._clock)
         self._reset()
         if running and self._mode == "thread":
-            self._launch()  # without waiting: a fork must not hang
+            self._launch(forked=True)  # without waiting: a fork must not hang
 
     # --- questions, from any thread ---
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from rescind_guard import forks
 from rescind_guard.codes import CANNOT_TELL, Code, Outcome
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End, Work
@@ -111,6 +112,7 @@ def decide(
     guard: Guards, headers: Iterable[Header], *, tool: str | None, bearer: Bearer, exempt: bool
 ) -> Decision:
     """Decide on a request by its headers. Never raises: what breaks is "cannot tell"."""
+    forks.seen()
     pairs = list(headers)
     try:
         badge = carriage.header_badge(pairs, bearer=bearer)

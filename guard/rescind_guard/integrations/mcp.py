@@ -27,6 +27,7 @@ from functools import partial
 from importlib import metadata
 from typing import Any, NoReturn, Protocol
 
+from rescind_guard import forks
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End, Work
@@ -193,6 +194,7 @@ class GuardMiddleware(ServerMiddleware[Any]):
 
     async def __call__(self, ctx: Ctx, call_next: CallNext) -> HandlerResult:
         """Admit the message, run the rest of the chain, look again. Raises `MCPError`."""
+        forks.seen()
         try:
             badge, hops = self._carried(ctx.request, ctx.params)
             decision = self._admit(ctx, badge, hops)

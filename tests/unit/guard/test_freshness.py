@@ -10,6 +10,7 @@ from rescind_guard import Code, Guard, Mode, Outcome, Rule, View, freshness
 from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.errors import BadGuard
 from rescind_guard.freshness import TABLE, Call, Need, Row, needed
+from rescind_guard.guard import STALE_GRACE_S, STALE_SAID_EVERY_S
 from rescind_protocol import targets
 from rescind_protocol.limits import MAX_STALENESS_S, SKEW_S
 from tests.fakes.badges import AGENT, Issuer, Scene, own_badge, self_signed
@@ -291,3 +292,17 @@ def test_a_tool_that_is_no_text_is_judged_like_any_other() -> None:
     scene.clock.advance(MAX_STALENESS_S + 1)
     g = guard(scene, strict_tools=frozenset({"refund"}))
     assert cannot_tell(g, token, ["refund"])  # type: ignore[arg-type]
+
+
+def test_calls_that_pass_on_a_stale_view_are_logged_once_in_a_while(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first seconds of a start say nothing; after that one line, and another in ten minutes."""
+    scene = Scene()
+    g, token = Guard(View(), scene.issuers, clock=scene.clock), badge(scene, "1")
+    said: list[int] = []
+    for wait_s in (0, STALE_GRACE_S, 1, STALE_SAID_EVERY_S - 1):
+        scene.clock.advance(wait_s)
+        assert g.check(token)
+        said.append(sum("was never synced" in each.message for each in caplog.records))
+    assert said == [0, 1, 1, 2]

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from rescind_guard import Code, Guard, View
+from rescind_guard import Code, Guard, View, native
 from rescind_guard.cache import Kept, TokenCache
 from rescind_guard.errors import TwoWriters
 from rescind_guard.view import Published
@@ -72,15 +72,15 @@ def test_nobody_writes_unclaimed() -> None:
 def test_two_that_claim_at_once_are_not_both_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second claim in the middle of the first one's is the only one that holds."""
     view = View()
-    real = threading.get_ident
+    real = native.get_ident
     raised: list[BaseException] = []
 
     def while_another_claims() -> int:
-        monkeypatch.setattr(threading, "get_ident", real)
+        monkeypatch.setattr(native, "get_ident", real)
         raised.extend(together(view.claim))
         return real()
 
-    monkeypatch.setattr(threading, "get_ident", while_another_claims)
+    monkeypatch.setattr(native, "get_ident", while_another_claims)
     try:
         view.claim()
     except TwoWriters as error:
