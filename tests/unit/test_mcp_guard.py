@@ -1,5 +1,6 @@
 """The guard in an MCP server's middleware, with a real server and client in one process."""
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.server.context import HandlerResult
 from mcp.server.lowlevel import Server
+from mcp.server.session import ServerSession
 from mcp_types.methods import SPEC_CLIENT_METHODS, SPEC_CLIENT_NOTIFICATION_METHODS
 from starlette.requests import Request
 
@@ -29,6 +31,7 @@ from rescind_guard.integrations.mcp import (
     GuardMiddleware,
     install,
 )
+from rescind_guard.integrations.mcp_watch import WatchedSession
 from tests.fakes.guard import ALLOWED, INVALID, KILLED, UNSURE, ScriptedGuard
 from tests.fakes.orders import orders
 
@@ -414,3 +417,22 @@ async def test_the_guard_gets_the_parameters_for_its_evidence() -> None:
     await passes(guard, message("tools/call", meta="good", name="t", arguments={"a": 1}))
     await passes(guard, message("resources/read", meta="good", uri="x"))
     assert guard.params == [{"a": 1}, None]
+
+
+SENDERS = [
+    name
+    for name, _ in inspect.getmembers(ServerSession, inspect.isfunction)
+    if not name.startswith("_")
+]
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_nothing_leaves_by_any_public_method_of_a_session(name: str) -> None:
+    """Each looks first, whichever methods this version of mcp has."""
+
+    def refuse() -> None:
+        raise MCPError(DENIED, "killed")
+
+    session = object.__new__(ServerSession)
+    with pytest.raises(MCPError, match="killed"):
+        getattr(WatchedSession(session, refuse), name)()

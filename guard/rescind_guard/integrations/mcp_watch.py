@@ -6,8 +6,10 @@ subscription stream was open for days. Hence a look every `LOOK_EVERY_S`, whose 
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import anyio
@@ -80,16 +82,18 @@ class WatchedSession(ServerSession):
         self.__dict__.update(vars(session))
         self._look = look
 
-    async def send_request(self, *args: Any, **kwargs: Any) -> Any:
-        """Ask the client something."""
-        self._look()
-        return await super().send_request(*args, **kwargs)
 
-    async def report_progress(self, *args: Any, **kwargs: Any) -> None:
-        """Report progress."""
+def _looking(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def looked(self: WatchedSession, *args: Any, **kwargs: Any) -> Any:
         self._look()
-        await super().report_progress(*args, **kwargs)
+        return method(self, *args, **kwargs)
 
-    async def _notify(self, *args: Any, **kwargs: Any) -> None:  # carries all other notifications
-        self._look()
-        await super()._notify(*args, **kwargs)
+    return looked
+
+
+# Every public method, derived and not listed: what a later version of mcp adds looks too, and
+# nothing here depends on how one of them sends.
+for _name, _method in inspect.getmembers(ServerSession, inspect.isfunction):
+    if not _name.startswith("_"):
+        setattr(WatchedSession, _name, _looking(_method))
