@@ -242,7 +242,7 @@ async def test_without_the_guard_of_streams_it_would_be(
     """Negative control: the guard of messages alone lets the killed have its results again."""
 
     async def passing(self: GuardStreams, scope: Any, receive: Any, send: Any) -> None:
-        await self._app(scope, receive, send)
+        await self._app({**scope, mcp_streams.SESSION_KEY: None}, receive, send)
 
     monkeypatch.setattr(GuardStreams, "__call__", passing)
     here = Setting(make)
@@ -393,7 +393,7 @@ async def test_without_the_guard_of_streams_it_would_get_it(
     """Negative control."""
 
     async def passing(self: GuardStreams, scope: Any, receive: Any, send: Any) -> None:
-        await self._app(scope, receive, send)
+        await self._app({**scope, mcp_streams.SESSION_KEY: None}, receive, send)
 
     monkeypatch.setattr(GuardStreams, "__call__", passing)
     assert SECRET in await _killed_before_it_comes_back(Setting(of_mcp))

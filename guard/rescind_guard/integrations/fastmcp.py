@@ -13,7 +13,7 @@ Needs `rescind[fastmcp]`; importing this module without it raises `CannotGuard`.
 
 from typing import Any
 
-from rescind_guard.integrations import mcp, mcp_streams
+from rescind_guard.integrations import mcp, mcp_calls, mcp_older, mcp_streams
 from rescind_guard.integrations.carriage import Bearer
 from rescind_guard.integrations.errors import CannotGuard
 from rescind_guard.integrations.mcp import Checks, GuardMiddleware
@@ -21,6 +21,7 @@ from rescind_guard.integrations.mcp import Checks, GuardMiddleware
 try:
     from fastmcp import FastMCP
     from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+    from fastmcp.server.providers.addressing import parse_hashed_backend_name
     from mcp.server.lowlevel import Server
 except ImportError as missing:
     raise CannotGuard(
@@ -46,14 +47,14 @@ class GuardCalls(Middleware):
         """Pass a call on that was let pass under this very name, or is now. Raises `MCPError`."""
         if context.method not in mcp.EXEMPT_REQUESTS and context.type == "request":
             is_call = context.method == "tools/call"
-            tool = context.message.name if is_call else None
+            tool = _said(context.message, "name") if is_call else None
             before = mcp.passed()
             if before is None or before.by is not self._outer or before.tool != tool:
                 own = context.fastmcp_context
                 ctx = own.request_context if own is not None else None
                 self._outer.judge(
                     tool,
-                    context.message.arguments if is_call else None,
+                    _said(context.message, "arguments") if is_call else None,
                     request=getattr(ctx, "request", None),
                     meta=getattr(ctx, "meta", None),
                 )
@@ -66,4 +67,25 @@ def install(server: Any, guard: Checks, *, bearer: Bearer = "badge") -> None:
     sessions = mcp.install(under, guard, bearer=bearer)
     outer = next(each for each in under.middleware if isinstance(each, GuardMiddleware))
     server.middleware.insert(0, GuardCalls(outer))
-    mcp_streams.cover(server, "http_app", guard, sessions, bearer=bearer)
+    mcp_streams.cover(server, "http_app", _kind, guard, sessions, bearer=bearer)
+    mcp_calls.cover(FastMCP, _listed)
+
+
+def _said(message: Any, member: str) -> Any:
+    """Return a member of a message, which fastmcp hands over read or raw."""
+    return message.get(member) if isinstance(message, dict) else getattr(message, member)
+
+
+def _kind(app: Any) -> type:
+    """Return what goes in front of an application, by its transport."""
+    older = getattr(app.state, "transport_type", None) == "sse"
+    return mcp_older.GuardOlder if older else mcp_streams.GuardStreams
+
+
+async def _listed(server: Any, name: str) -> str | None:
+    """Return by what name a tool is listed that was called by its hash, None for any other."""
+    parsed = parse_hashed_backend_name(name)
+    if parsed is None or await server.get_tool(name) is not None:
+        return None
+    tool = await server.get_tool_by_hash(*parsed)
+    return None if tool is None else str(tool.name)

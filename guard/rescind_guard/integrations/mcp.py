@@ -31,9 +31,18 @@ from rescind_guard import forks
 from rescind_guard.codes import Code, Outcome
 from rescind_guard.decision import Decision
 from rescind_guard.inflight import End, Work
-from rescind_guard.integrations import carriage, http, mcp_challenge, mcp_streams, proven
+from rescind_guard.integrations import (
+    carriage,
+    http,
+    mcp_calls,
+    mcp_challenge,
+    mcp_older,
+    mcp_streams,
+    proven,
+)
 from rescind_guard.integrations.carriage import META_KEY, Bearer
 from rescind_guard.integrations.errors import AlreadyGuarded, BadCarriage, CannotGuard
+from rescind_guard.integrations.mcp_calls import Calls
 from rescind_guard.integrations.mcp_streams import Sessions
 
 
@@ -95,6 +104,12 @@ OPEN_STREAMS = frozenset({"subscriptions/listen"})
 """Requests that only listen, for days if need be: ended at once when their badge is killed. A tool
 is let run to its end: to stop half-way through its work could do more harm than its silence."""
 
+_UNCOVERED = (
+    "this server's HTTP transport was put together by hand, and its streams could not be ended if "
+    "a badge is killed: serve what streamable_http_app(), sse_app() or http_app() makes after "
+    "rescind.protect(server)"
+)
+
 Ctx = ServerRequestContext[Any, Any]
 
 
@@ -143,7 +158,11 @@ def install(
     place = next((i for i, is_builtin in enumerate(builtin) if not is_builtin), len(chain))
     sessions = Sessions(guard)
     chain.insert(place, GuardMiddleware(guard, bearer=bearer, sessions=sessions))
-    mcp_streams.cover(under, "streamable_http_app", guard, sessions, bearer=bearer)
+    put = partial(mcp_streams.cover, guard=guard, sessions=sessions, bearer=bearer)
+    put(under, "streamable_http_app", lambda _: mcp_streams.GuardStreams)
+    if hasattr(server, "sse_app"):
+        put(server, "sse_app", lambda _: mcp_older.GuardOlder)
+    mcp_calls.cover(MCPServer)
     return sessions
 
 
@@ -196,6 +215,7 @@ class GuardMiddleware(ServerMiddleware[Any]):
         """Admit the message, run the rest of the chain, look again. Raises `MCPError`."""
         forks.seen()
         try:
+            self._demand_ending(ctx)
             badge, hops = self._carried(ctx.request, ctx.params)
             decision = self._admit(ctx, badge, hops)
         except MCPError as refused:
@@ -231,6 +251,16 @@ class GuardMiddleware(ServerMiddleware[Any]):
         guard = self._guard
         self._demand(lambda: guard.check(badge, tool=tool, params=params, badge_map=hops))
 
+    def _demand_ending(self, ctx: Ctx) -> None:
+        """Refuse a session whose streams would outlive a kill."""
+        if self._sessions is None:
+            return
+        name = getattr(ctx.request, "scope", {}).get(mcp_streams.SESSION_KEY)
+        is_lost = mcp_older.is_older(name) and self._sessions.find(name) is None
+        if is_lost or not mcp_streams.is_covered(ctx.request):
+            log.error("%s", _UNCOVERED)
+            raise MCPError(DENIED, _UNCOVERED, {"code": Code.TOOL_POLICY_DENIED.value})
+
     async def _answer(self, ctx: Ctx, refused: MCPError) -> None:
         """Answer 401 over HTTP where it is the bearer that is missing or invalid."""
         held = mcp_challenge.held_by(ctx.request)
@@ -257,9 +287,9 @@ class GuardMiddleware(ServerMiddleware[Any]):
         """Remember who called in an HTTP session: its GET streams are theirs."""
         if decision is None or self._sessions is None:
             return
-        for name, said in _headers(ctx.request):
-            if name.lower() == mcp_streams.SESSION_HEADER:
-                self._sessions.note(said, decision)
+        name = getattr(ctx.request, "scope", {}).get(mcp_streams.SESSION_KEY)
+        if name is not None:
+            self._sessions.note(name, decision)
 
     def _ask(self, ctx: Ctx, badge: str | None, hops: str | None) -> Decision:
         params = (ctx.params or {}).get("arguments")
@@ -304,14 +334,26 @@ class GuardMiddleware(ServerMiddleware[Any]):
         anew = partial(watch.look, lambda: self._demand(lambda: guard.check(badge, badge_map=hops)))
         session = WatchedSession(ctx.session, anew if is_stream else watch.look)
         result: HandlerResult = None
+        calls = Calls(
+            _tool_called(ctx),
+            lambda name, params: self._judge(name, params, carried),
+            _refuse_renamed,
+        )
         try:
-            with watch.running(cancel=is_stream):
+            with watch.running(cancel=is_stream), calls.running():
                 result = await call_next(replace(ctx, session=session))
         except Exception:
             watch.look()  # the words of an error are data too
             raise
         watch.look()
+        if calls.refused is not None and _is_error(result):
+            raise calls.refused  # its code, where a framework made words of it
         return result
+
+    def _judge(self, name: str, params: object, carried: tuple[str | None, str | None]) -> None:
+        badge, hops = carried
+        ask = partial(self._guard.check, badge, tool=name, params=params, badge_map=hops)
+        self._demand(ask)
 
 
 def _is_exempt(ctx: Ctx) -> bool:
@@ -328,6 +370,17 @@ def _tool_called(ctx: Ctx) -> str | None:
     """Return the name in a `tools/call`; one that is no string never reaches a tool."""
     name = (ctx.params or {}).get("name") if ctx.method == "tools/call" else None
     return name if isinstance(name, str) else None
+
+
+def _refuse_renamed(name: str) -> NoReturn:
+    """Refuse a call whose name out here cannot be told."""
+    said = f"{name!r} is called within a mounted server whose tools are renamed: not judged"
+    raise MCPError(DENIED, said, {"code": Code.TOOL_POLICY_DENIED.value})
+
+
+def _is_error(result: HandlerResult) -> bool:
+    said = result if isinstance(result, Mapping) else vars(result) if result is not None else {}
+    return bool(said.get("isError") or said.get("is_error"))
 
 
 def _refuse(decision: Decision) -> NoReturn:

@@ -21,7 +21,7 @@ stream goes on without. The answer to each POST is `mcp_challenge`'s until the g
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial, wraps
 from typing import Any, TypeVar
 
@@ -43,6 +43,8 @@ recently is forgotten. As many again where nobody has yet: to begin one needs no
 push out who has one."""
 MAX_BADGES = 16
 """Of one session; a badge lives for minutes, and the one before sixteen others is long expired."""
+SESSION_KEY = "rescind.session"
+"""In the scope of a POST that came through here: the session it names, or None."""
 SUCCESSFUL = range(200, 300)
 """RFC 9110 §15.3."""
 NOT_FOUND = 404
@@ -90,12 +92,12 @@ class Sessions:
         self._called: OrderedDict[str, Session] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, name: str) -> None:
+    def begin(self, name: str, session: Session | None = None) -> None:
         """Put down a session that the server began."""
         with self._lock:
             if name in self._called:
                 return
-            self._begun.setdefault(name, Session())
+            self._begun.setdefault(name, session or Session())
             oldest = _over(self._begun, MAX_SESSIONS)
         if oldest is not None:
             oldest.close()
@@ -145,8 +147,16 @@ def _over(book: OrderedDict[str, T], bound: int) -> T | None:
     return book.popitem(last=False)[1] if len(book) > bound else None
 
 
-def cover(server: Any, maker: str, guard: Guards, sessions: Sessions, *, bearer: Bearer) -> None:
-    """Have every HTTP application that `server`'s method `maker` makes begin with `GuardStreams`.
+def cover(
+    server: Any,
+    maker: str,
+    put: Callable[[Any], type],
+    guard: Guards,
+    sessions: Sessions,
+    *,
+    bearer: Bearer,
+) -> None:
+    """Have every HTTP application that `server`'s method `maker` makes begin with what `put` says.
 
     mcp and fastmcp make a new one for each call, and neither has a hook for what is in front of it.
     """
@@ -155,7 +165,7 @@ def cover(server: Any, maker: str, guard: Guards, sessions: Sessions, *, bearer:
     @wraps(make)
     def made(*given: Any, **settings: Any) -> Any:
         app = make(*given, **settings)
-        app.add_middleware(GuardStreams, guard=guard, sessions=sessions, bearer=bearer)
+        app.add_middleware(put(app), guard=guard, sessions=sessions, bearer=bearer)
         return app
 
     setattr(server, maker, made)
@@ -170,7 +180,7 @@ class GuardStreams:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a GET of a session and watch it; learn of what begins and ends one."""
-        method, headers = scope.get("method"), [*_headers(scope), *proven.headers(scope)]
+        method, headers = scope.get("method"), [*headers_of(scope), *proven.headers(scope)]
         name = _session_of(headers)
         if name is not None and method == "GET":
             await self._stream(name, headers, scope, receive, send)
@@ -178,14 +188,16 @@ class GuardStreams:
             await self._app(scope, receive, partial(self._ending, name, send))
         elif method == "POST":
             await self._posted(
-                scope, receive, partial(self._beginning, send) if name is None else send
+                {**scope, SESSION_KEY: name},
+                receive,
+                partial(self._beginning, send) if name is None else send,
             )
         else:
             await self._app(scope, receive, send)
 
     async def _beginning(self, send: Send, message: Message) -> None:
         """Put down the session, before the client hears of it."""
-        if _succeeds(message) and (name := _session_of(_headers(message))) is not None:
+        if _succeeds(message) and (name := _session_of(headers_of(message))) is not None:
             self._sessions.begin(name)
         await send(message)
 
@@ -209,7 +221,7 @@ class GuardStreams:
             return
         if decision.claims is not None:
             self._sessions.note(name, decision)
-        watched = _OfSession(self._guard, session)
+        watched = OfSession(self._guard, session)
         await Flow(watched, decision, scope, receive, send).run(partial(self._app, scope))
 
     def _decide(self, session: Session, headers: list[http.Header], *, resumes: bool) -> Decision:
@@ -228,7 +240,7 @@ def _is_caller(session: Session, decision: Decision) -> bool:
     return claims is None or session.agents == {(claims.iss, claims.sub)}
 
 
-class _OfSession:
+class OfSession:
     """The guard as one stream asks it: what ends its session ends it."""
 
     def __init__(self, guard: Guards, session: Session) -> None:
@@ -258,8 +270,22 @@ class _Stream:
         self._session.ends.pop(self, None)
 
 
-def _headers(said: Mapping[str, Any]) -> list[http.Header]:
+def headers_of(said: Mapping[str, Any]) -> list[http.Header]:
+    """Return the headers of a scope or of the start of an answer, names in lower case."""
     return [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in said.get("headers", ())]
+
+
+def is_covered(request: Any) -> bool:
+    """Return whether a message came by a way on which its session's streams can be ended.
+
+    A transport that somebody put together by hand is none, and neither is a session in it.
+    """
+    scope = getattr(request, "scope", None)
+    if scope is None or SESSION_KEY in scope:
+        return True
+    return _session_of(headers_of(scope)) is None and b"session_id=" not in scope.get(
+        "query_string", b""
+    )
 
 
 def _session_of(headers: list[http.Header]) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 
 from rescind.testing import Fabric, TestBadge
 from rescind_guard.integrations.wsgi import GuardWSGI
+from tests.fakes.waiting import WITHIN_S
 
 Environ = dict[str, Any]
 HANDSHAKE = {"HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "Upgrade", "REQUEST_METHOD": "GET"}
@@ -19,6 +20,7 @@ class Ways:
 
     def __init__(self) -> None:
         self.server, self.client = socket.socketpair()
+        self.client.settimeout(WITHIN_S)
 
     def __enter__(self) -> Self:
         return self
