@@ -272,7 +272,7 @@ class Replica(InForce):
         it can be in force, but a stream that still stores it brings it to every cold start.
         """
         before = self.table
-        for log in {*head.logs, *closed}:
+        for log in dict.fromkeys((*head.logs, *closed)):
             if head.horizon > self.horizons.get(log, ALIVE):
                 self.horizons[log] = head.horizon
                 self._purge(log, head.horizon)

@@ -79,5 +79,17 @@ class MemorySpool:
         for each in marks:
             self.marks[each.sink, each.log] = each.mark
 
+    def copy(self) -> Callable[[], None]:
+        """Copy what lies there, as a backup does; return what restores it."""
+        logs = {log: list(made) for log, made in self._logs.items()}
+        horizon, measured, marks = self.horizon, self.measured, dict(self.marks)
+        dropped = set(self.dropped)
+
+        def restore() -> None:
+            self._logs, self.marks, self.dropped = logs, marks, dropped
+            self.horizon, self.measured = horizon, measured
+
+        return restore
+
     def checkpoint(self) -> None:
         """Nothing to tidy."""

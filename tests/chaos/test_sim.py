@@ -49,7 +49,20 @@ def test_without_a_protection_its_fault_is_found(without: str, figure: str) -> N
 
 def test_every_protection_can_be_taken_out() -> None:
     """What the command offers is what the design names."""
-    assert tuple(WITHOUT) == ("rename", "repeat", "I2", "I4", "I7", "fence", "msgid")
+    names = (
+        "rename",
+        "repeat",
+        "I2",
+        "I4",
+        "I7",
+        "fence",
+        "msgid",
+        "horizon",
+        "count",
+        "reread",
+        "end",
+    )
+    assert tuple(WITHOUT) == names
 
 
 def test_every_fault_happens_in_the_fixed_set() -> None:

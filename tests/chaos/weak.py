@@ -5,21 +5,31 @@ the real piece either.
 """
 
 from typing import Any
+from unittest.mock import patch
+
+import msgspec
 
 from rescind.testing.sim import Parts
 from rescind.testing.sim.brokers import Answer, FencedBroker
 from rescind.testing.sim.lanes import Lane
 from rescind_protocol.changes import Kill, Reinstate, Revocation, RevocationId
+from rescind_protocol.clock import Clock
+from rescind_protocol.digests import Digests
 from rescind_protocol.events import Event
 from rescind_protocol.heads import Head
+from rescind_protocol.image import Link
 from rescind_protocol.join import Replica, ViewReplica
 from rescind_protocol.renames import Rename
 from rescind_protocol.table import TableEdit, entry
 from rescind_protocol.targets import Target
+from rescind_protocol.trust import Trust
+from rescind_publisher.chain import Voice
+from rescind_publisher.clock import Horizon
 from rescind_publisher.ledger import Ledger
 from rescind_publisher.sinks.base import Record
+from rescind_publisher.store import Store
 from rescind_subscriber.checkpoint import Checkpoint
-from rescind_subscriber.newest import Proof
+from rescind_subscriber.newest import Heard, Proof
 from rescind_subscriber.reconcile import Reconciler
 
 NOT_ABOVE = "not above the top"
@@ -144,6 +154,65 @@ class BoldLedger(Ledger):
         return True
 
 
+class ByTheWall(Ledger):
+    """The horizon: taken from the wall clock as it is when the host starts."""
+
+    def __init__(self, spool: Store, voice: Voice, trust: Trust, clock: Clock) -> None:
+        super().__init__(spool, voice, trust, clock)
+        self._horizon = Horizon(clock, 0)
+        self._horizon.at = spool.horizon
+
+
+class AllHorizons(Reconciler):
+    """And believed at once, however far it jumps."""
+
+    def _advance_horizon(self, heard: Heard) -> None:
+        if self.joined.advance_horizon(heard.head):
+            self._swap()
+
+
+class PlainCounts(Ledger):
+    """Counts: of a run's heads, by which nobody can tell when they were signed."""
+
+    def head(self, *, fleet: int = 0) -> bytes:
+        """Count one."""
+        with patch.object(self, "_count", _Plain(self)):
+            return super().head(fleet=fleet)
+
+    heads = 0
+
+
+class _Plain:
+    def __init__(self, ledger: PlainCounts) -> None:
+        self._ledger = ledger
+
+    def next(self) -> int:
+        """Count one more."""
+        self._ledger.heads += 1
+        return self._ledger.heads
+
+
+class NeverRereads(ViewReplica):
+    """What was applied once is looked at no more, and its digest forgotten."""
+
+    def __init__(self, *how: Any) -> None:
+        super().__init__(*how)
+        self._digests = _NoDigests()
+
+
+class _NoDigests(Digests):
+    def read_again(self, log: str, seq: int, link: Link, *, known: bool) -> None:
+        """Do not look."""
+
+
+class NothingEnds(ViewReplica):
+    """Reinstatements: heard, and without effect."""
+
+    def _effect(self, event: Event) -> None:
+        kills = tuple(each for each in event.changes if isinstance(each[1], Kill))
+        super()._effect(msgspec.structs.replace(event, changes=kills))
+
+
 WITHOUT = {
     "rename": Parts(replica=NoRename),
     "repeat": Parts(ledger=BoldLedger),
@@ -152,6 +221,10 @@ WITHOUT = {
     "I7": Parts(recall=forget),
     "fence": Parts(fenced=BareAppend, lane=RefusedIsThere),
     "msgid": Parts(lane=BelievedAcks),
+    "horizon": Parts(ledger=ByTheWall, reconciler=AllHorizons),
+    "count": Parts(ledger=PlainCounts),
+    "reread": Parts(replica=NeverRereads),
+    "end": Parts(replica=NothingEnds),
 }
 
 SHOWS = {
@@ -162,5 +235,9 @@ SHOWS = {
     "I7": "resurrected",
     "fence": "lost",
     "msgid": "lost",
+    "horizon": "resurrected",
+    "count": "stuck",
+    "reread": "stuck",
+    "end": "stuck_dead",
 }
 """The figure in which the absence of each must show; any other would prove something else."""

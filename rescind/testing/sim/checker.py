@@ -8,7 +8,7 @@
 - diverged: two views differ after healing, by a single byte, or from what was accepted
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,6 +18,7 @@ from rescind_guard import Code, View
 from rescind_guard.decision import Decision
 from rescind_protocol import renames
 from rescind_protocol.changes import Effect, Kill, Reinstate, Revocation, RevocationId
+from rescind_protocol.join import FLOOR_LIFE_S
 from rescind_protocol.limits import BADGE_KILL_MARGIN_S, SKEW_S
 from rescind_protocol.table import Table
 from rescind_protocol.trust import LOG_PREFIX_CHARS
@@ -184,7 +185,8 @@ class Checker:
 
     def horizon(self, kid: str, horizon: int) -> None:
         """Take note of how far the signed horizon of a publisher's key has come."""
-        self._horizons[kid[:LOG_PREFIX_CHARS]] = horizon
+        key = kid[:LOG_PREFIX_CHARS]  # a spool that is an older copy has signed a later one before
+        self._horizons[key] = max(horizon, self._horizons.get(key, 0))
 
     def over(self, name: RevocationId) -> bool:
         """Whether a kill was ended, or has expired by the signed horizon of its log."""
@@ -285,6 +287,9 @@ class Checker:
                 self.verdict.lost += 1
                 self._note(f"{guard} has lost {name}", now)
         for (target, log), floor in self._floors.items():
+            # One that a clock far behind has set is over before it began.
+            if floor + FLOOR_LIFE_S <= self._horizons.get(log[:LOG_PREFIX_CHARS], 0):
+                continue
             entry = table.get(target)
             if entry is None or dict(entry.floors).get(log, 0) < floor:
                 self.verdict.lost += 1
@@ -293,9 +298,16 @@ class Checker:
             self.verdict.stuck_dead += 1
             self._note(f"{guard} still has {name}, which was ended", now)
 
+    def lives(self, guard: str, badge: TestBadge, seen: Seen, now: float) -> None:
+        """Look whether what was reinstated lives again: no kill that was ended denies a badge."""
+        ended = [name for name, _ in seen.kills if self._was_ended(name)]
+        if ended and len(ended) == len(seen.kills) and not seen.floors:
+            self.verdict.stuck_dead += 1
+            self._note(f"{guard} denies {badge.jti} by {ended[0]}, which was ended", now)
+
     def compare(self, tables: dict[str, Table], now: float) -> None:
         """Compare all views, byte for byte."""
-        images = {name: canonical(table) for name, table in tables.items()}
+        images = {name: canonical(table, self.over) for name, table in tables.items()}
         if len(set(images.values())) > 1:
             self.verdict.diverged += 1
             self._note(f"views differ: {', '.join(images)}", now)
@@ -314,14 +326,16 @@ class Checker:
         self.verdict.notes.append(f"at {now:.1f}: {sentence}")
 
 
-def canonical(table: Table) -> bytes:
-    """A table's bytes, in an order that does not depend on how it was made."""
-    return msgspec.msgpack.encode(
-        sorted(
-            (digest, sorted(entry.revocations, key=lambda r: r.id), entry.floors)
-            for digest, entry in table.items()
-        )
+def canonical(table: Table, over: Callable[[RevocationId], bool] = lambda _name: False) -> bytes:
+    """A table's bytes, in an order that does not depend on how it was made.
+
+    Without what is `over`: a view that holds a jump of the horizon back keeps it for longer.
+    """
+    found = (
+        (digest, sorted((r for r in e.revocations if not over(r.id)), key=lambda r: r.id), e.floors)
+        for digest, e in table.items()
     )
+    return msgspec.msgpack.encode(sorted(each for each in found if each[1] or each[2]))
 
 
 def _kills(revocation: Revocation, iat: int) -> bool:

@@ -212,6 +212,52 @@ def _publisher_clock(world: World, step: Step) -> Undo:
     return undo
 
 
+def _clock_step(world: World, step: Step) -> Undo:
+    """Of a process that runs: heads follow no jump ahead for a while, and the horizon none."""
+    number = step.who % len(world.publishers)
+    clock = world.publishers[number].clock
+    clock.offset_s = world.offset_s(number) + step.amount
+
+    def undo() -> None:
+        clock.offset_s = world.offset_s(number)
+
+    return undo
+
+
+def _boot_clock(world: World, step: Step) -> Undo:
+    """Hosts start with a clock that nobody there can tell to be wrong."""
+    hosts: list[Publisher | Subscriber] = [*world.publishers, *world.subscribers]
+    started = hosts if step.other % 2 == 0 else [hosts[step.who % len(hosts)]]
+    for each in started:
+        wrong_s = world.offset_s(hosts.index(each)) + step.amount
+        if isinstance(each, Publisher):
+            each.reboot(wrong_s)
+        else:
+            each.kill_process()
+            each.clock.reboot(wrong_s)
+            world.restart(each, Disk.INTACT, step.amount)
+
+    def undo() -> None:
+        for each in started:
+            each.clock.offset_s = world.offset_s(hosts.index(each))
+
+    return undo
+
+
+def _old_spool(world: World, step: Step) -> Undo:
+    """What no broker has yet would be lost with the disk: nobody can heal that."""
+    publisher = _publisher(world, step)
+    restore = publisher.spool.copy()
+
+    def undo() -> None:
+        if all(lane.idle() for lane in publisher.lanes):
+            publisher.kill_process()
+            restore()
+            publisher.start()
+
+    return undo
+
+
 def _disk_full(world: World, step: Step) -> None:
     spool = _publisher(world, step).spool
     spool.fails, spool.fails_late = "the disk is full", step.amount > _LATE
@@ -242,5 +288,8 @@ ACTS: dict[What, Act] = {
     What.DIE_AFTER_SPOOL: _dies_after(0),
     What.DIE_BETWEEN_SINKS: _dies_after(1),
     What.PUBLISHER_CLOCK: _publisher_clock,
+    What.BOOT_CLOCK: _boot_clock,
+    What.CLOCK_STEP: _clock_step,
+    What.OLD_SPOOL: _old_spool,
     What.DISK_FULL: _disk_full,
 }

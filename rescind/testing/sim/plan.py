@@ -1,9 +1,9 @@
 """From a seed to a schedule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 
-from rescind.testing.sim.cast import TTL_S, VICTIMS
+from rescind.testing.sim.cast import AGENTS, TTL_S, VICTIMS
 from rescind.testing.sim.schedule import Schedule, Step, What
 from rescind_protocol.limits import DEFAULT_QUOTA, SKEW_S
 
@@ -13,6 +13,15 @@ BROKERS = (("stream",), ("fenced",), ("stream", "fenced"), ("stream", "fenced"))
 JUMPS_S = (-5000.0, -400.0, -90.0, 90.0, 400.0, 5000.0)
 """How far a subscriber's wall clock jumps."""
 
+WRONG_S = (-86_400.0, -7200.0, -400.0, -90.0, -1.0, 1.0, 90.0, 400.0, 7200.0, 86_400.0)
+"""How far off a clock is when its host starts, or where it is set."""
+_WRONG = frozenset({What.BOOT_CLOCK, What.CLOCK_STEP})
+_HOLDS_HEADS = frozenset({What.LATE_HEADS, What.REPLAY_HEADS, What.SUSPEND, What.BLOCK})
+"""Not together with the former: who never knew better cannot tell heads that are held up."""
+_FORGETS = frozenset({What.OLD_SPOOL})
+"""Nor these: a publisher that was ahead and has forgotten how far looks like a repeated one."""
+_LOSES = frozenset({What.PURGE, What.RECREATE, What.RESTORE, What.ROT})
+"""Not together with a spool that forgets: what both have lost is lost."""
 TOGETHER = 0.1
 """Share of the schedules in which two faults that need each other come together."""
 
@@ -37,6 +46,9 @@ def plan(seed: int) -> Schedule:
         steps += _held_up(random, length_s)
     if random.random() < TOGETHER:
         steps += _crossing(random, length_s)
+    if random.random() < TOGETHER:
+        steps += _booted_ahead(random, length_s)
+    steps = _without(_without(steps, _WRONG, _HOLDS_HEADS | _FORGETS), _FORGETS, _LOSES)
     return Schedule(
         seed=seed,
         publishers=publishers,
@@ -53,6 +65,13 @@ def plan(seed: int) -> Schedule:
         length_s=round(length_s, 1),
         steps=tuple(sorted(steps, key=lambda step: step.at)),
     )
+
+
+def _without(steps: list[Step], where: Collection[What], never: Collection[What]) -> list[Step]:
+    """Leave out what no protection could stand together."""
+    if not any(step.what in where for step in steps):
+        return steps
+    return [step for step in steps if step.what not in never]
 
 
 def _work(random: Random, length_s: float) -> Step:
@@ -103,6 +122,16 @@ def _crossing(random: Random, length_s: float) -> list[Step]:
     return [kill, end, Step(later, What.KILL, 0, other, amount=0.5)]
 
 
+def _booted_ahead(random: Random, length_s: float) -> list[Step]:
+    """A badge is killed, then all hosts start with clocks that are hours ahead for a while."""
+    at = round(length_s * random.random() / 2, 1)
+    badge = random.randrange(len(AGENTS) * 2, len(AGENTS) * 4)
+    return [
+        Step(round(at / 2, 1), What.KILL, random.randrange(6), badge, amount=0.5),
+        Step(at, What.BOOT_CLOCK, lasts_s=30.0, amount=random.choice((400.0, 7200.0, 86_400.0))),
+    ]
+
+
 def _share(random: Random) -> float:
     return round(random.random(), 2)
 
@@ -111,4 +140,12 @@ def _jump(random: Random) -> float:
     return random.choice(JUMPS_S)
 
 
-_AMOUNTS: dict[What, Callable[[Random], float]] = {What.SUBSCRIBER_CLOCK: _jump}
+def _wrong(random: Random) -> float:
+    return random.choice(WRONG_S)
+
+
+_AMOUNTS: dict[What, Callable[[Random], float]] = {
+    What.SUBSCRIBER_CLOCK: _jump,
+    What.BOOT_CLOCK: _wrong,
+    What.CLOCK_STEP: _wrong,
+}

@@ -68,6 +68,13 @@ class What(StrEnum):
     DIE_BETWEEN_SINKS = "die between sinks"
     """SIGKILL in the next accepted change; starts again after `lasts_s`."""
     PUBLISHER_CLOCK = "publisher clock"
+    BOOT_CLOCK = "boot clock"
+    """Host `who` starts again with a clock `amount` s off, which is right after `lasts_s`; every
+    publisher and subscriber does, where `other` is even."""
+    CLOCK_STEP = "clock step"
+    """The wall clock of publisher `who` is `amount` s off, for `lasts_s`."""
+    OLD_SPOOL = "old spool"
+    """The disk of publisher `who` is restored after `lasts_s` from a copy of now."""
     DISK_FULL = "disk full"
     """The next commit of publisher `who` fails; `amount` over 0.5: and lies there nevertheless."""
 

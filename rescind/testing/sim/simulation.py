@@ -12,6 +12,8 @@ PROBES = 6
 """Moments, besides each step, at which every guard is asked about every badge."""
 HEAL_BEATS = 40
 """How many heartbeats a fabric may take to be well again."""
+LIVES_AGAIN_S = 1.0
+"""What was reinstated lives again so soon after everything is well."""
 SETTLE_S = 30.0
 """Longer than any message is under way."""
 
@@ -26,6 +28,7 @@ class Simulation:
 
     def __init__(self, schedule: Schedule, parts: Parts) -> None:
         self._schedule = schedule
+        self._parts = parts
         self.world = World(schedule, parts)
         self._open: dict[int, Undo] = {}
         """How to end each fault that has not ended by itself."""
@@ -70,14 +73,26 @@ class Simulation:
             publisher.start()
         for subscriber in world.subscribers:
             subscriber.link()
+        if not self._well():
+            return
+        # A store that has lost something shows to nobody who knows it already.
+        world.subscribers.append(world.newcomer(self._parts))
+        if self._well():
+            world.time.run(world.time.now + LIVES_AGAIN_S)
+            world.look_for_the_dead()
+
+    def _well(self) -> bool:
+        """Wait until every view is fresh and every broker has everything; whether they are."""
+        world = self.world
         healed_at, stuck = world.time.now, list[str]()
         for _ in range(HEAL_BEATS):
             world.time.run(world.time.now + self._schedule.heartbeat_s)
             stuck = self._stuck(healed_at)
             if not stuck and self._drained():
-                return
+                return True
         for name in stuck or ["a lane"]:
             world.checker.stuck(name, world.time.now)
+        return False
 
     def _stuck(self, since: float) -> list[str]:
         """Name the subscribers whose view has not been proven fresh since then."""

@@ -7,7 +7,7 @@ from rescind.testing.clock import HostClock, Time
 from rescind.testing.keys import key_of, trust_of
 from rescind.testing.sim.brokers import StreamBroker
 from rescind.testing.sim.cast import badges
-from rescind.testing.sim.checker import Checker
+from rescind.testing.sim.checker import Checker, seen
 from rescind.testing.sim.network import Network
 from rescind.testing.sim.parts import Parts
 from rescind.testing.sim.publishers import Publisher
@@ -59,12 +59,19 @@ class World:
         )
 
     def _subscriber(self, number: int, parts: Parts) -> Subscriber:
-        name = f"s{number}"
+        offset_s = self.offset_s(self.schedule.publishers + number)
+        return self._guarded(f"s{number}", parts, offset_s)
+
+    def newcomer(self, parts: Parts) -> Subscriber:
+        """Start a subscriber that knows nothing: it has what the brokers have, and no more."""
+        return self._guarded("newcomer", parts, 0.0)
+
+    def _guarded(self, name: str, parts: Parts, offset_s: float) -> Subscriber:
         return Subscriber(
             name,
             self._trust,
             self.brokers,
-            clock=HostClock(self.time, self.offset_s(self.schedule.publishers + number)),
+            clock=HostClock(self.time, offset_s),
             time=self.time,
             network=self.network,
             limit_s=self.schedule.limit_s,
@@ -99,7 +106,7 @@ class World:
         named += [each.name for each in self.brokers]
         return named + [each.name for each in self.subscribers]
 
-    def restart(self, subscriber: Subscriber, disk: Disk) -> None:
+    def restart(self, subscriber: Subscriber, disk: Disk, wrong_s: float = 0.0) -> None:
         """Start a subscriber again, and tell the checker what it remembers."""
         if subscriber.up:
             return
@@ -108,10 +115,16 @@ class World:
         number = len(subscriber.disk) // 2 if disk is Disk.OLD else len(subscriber.disk) - 1
         forgets = disk in (Disk.DAMAGED, Disk.EMPTY)
         self.checker.restarted(subscriber.name, None if forgets else number)
-        # What a process finds when it starts, it must believe: only later can it see a jump.
-        subscriber.clock.offset_s = self.right_s(subscriber)
+        subscriber.clock.offset_s = self.right_s(subscriber) + wrong_s
         subscriber.start(disk)
         self.probe(subscriber)
+
+    def look_for_the_dead(self) -> None:
+        """Ask every guard about every badge: none is denied by what was ended."""
+        for each in self.subscribers:
+            for badge in badges(self.schedule.badge_age_s):
+                found = seen(badge, each.guard.check(badge.token), each.view.published.table)
+                self.checker.lives(each.name, badge, found, self.time.now)
 
     def probe(self, *subscribers: Subscriber) -> None:
         """Ask guards about every badge; all of them, unless given."""
