@@ -11,10 +11,11 @@ from rescind_protocol.changes import Change, Kill, Reinstate, Retract, Revocatio
 from rescind_protocol.events import Event
 from rescind_protocol.join import Replica
 from rescind_protocol.table import Table
-from rescind_publisher import chain, moving
+from rescind_publisher import chain, moving, plans
 from rescind_publisher import ledger as ledger_module
 from rescind_publisher.chain import Chain, Numbered
 from rescind_publisher.moving import groups
+from rescind_publisher.requests import EndRequest
 from rescind_subscriber.capture import Captured
 from rescind_subscriber.memory import positions_of
 from tests.fakes.fabric import NOW, SECOND, Log, make_trust
@@ -263,3 +264,11 @@ def test_a_copy_of_a_spool_does_not_end_what_was_moved_without_it(bench: Bench) 
     assert [type(change) for change in said] == [Kill, Retract]
     assert bench.ledger.heed(captured(bench.other)) == 0
     assert len(bench.ledger.live(target(1))) == 1
+
+
+def test_an_end_names_every_id_by_which_the_kill_went() -> None:
+    """Where the move is beyond a cut the old id is the one in force."""
+    old, new = RevocationId(Log().id, 1, 0), RevocationId(Log(run="run 2").id, 1, 0)
+    kill = Revocation(new, Kill(target=target(1)), NOW, (old,))
+    request = EndRequest(target=target(1), retract=True)
+    assert set(plans.end(request, [kill], now=NOW).ended) == {old, new}
