@@ -6,10 +6,6 @@ for. What was done and could not be written down is said in its receipt.
 
 import asyncio
 import logging
-import os
-import pwd
-import socket
-import struct
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -33,8 +29,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LOCAL = "local"
-_UCRED = struct.Struct("=iII")
-"""pid, uid, gid of who is connected (unix(7), SO_PEERCRED)."""
 
 
 class Audited:
@@ -123,24 +117,3 @@ def asked(order: Order) -> tuple[str, tuple[str, ...]]:
     if isinstance(order, RetireRequest):
         return "retire", (f"publisher {order.publisher}",)
     return "retract" if order.retract else "reinstate", (str(order.target),)
-
-
-def peer(connection: Any) -> str | None:
-    """Return user@host of who is connected by a Unix socket, as the system says; None: unknown."""
-    option = getattr(socket, "SO_PEERCRED", None)  # of Linux
-    if connection is None or option is None:
-        return None
-    try:
-        pid, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, option, _UCRED.size))
-    except OSError:
-        return None
-    return f"{user(uid)}@{socket.gethostname()} (pid {pid})"
-
-
-def user(uid: int | None = None) -> str:
-    """Return a user's name by its number, ours if none is given; the number where it has none."""
-    uid = os.getuid() if uid is None else uid
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"

@@ -32,10 +32,10 @@ import msgspec
 from msgspec.structs import replace
 
 from rescind_protocol.errors import RescindError
-from rescind_publisher.acts import peer
 from rescind_publisher.applied import Applied
 from rescind_publisher.errors import ControlBusy, ControlFailed, ControlInUse
 from rescind_publisher.fleet import Fleet
+from rescind_publisher.peer import peer
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import (
     EndRequest,

@@ -68,7 +68,7 @@ def test_the_exit_code_says_who_has_it(terminal: Terminal) -> None:
         done = terminal.run("kill", "agent", did("wait-3"), "--wait", "300ms")
         assert done.code == 5
         assert "dead in 1/2 after " in done.out
-        assert done.err == ""  # no terminal, no bar
+        assert "dead in" not in done.err  # no terminal, no bar
     wait_until(lambda: known(terminal) == [])
     code, applied = kill(terminal, "wait-4", "--wait", "300ms")
     assert (code, applied["known"]) == (4, 0)
