@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from rescind_guard.errors import TwoWriters
 from rescind_protocol import events, heads
 from rescind_protocol.changes import Kill
+from rescind_protocol.errors import RescindError
 from rescind_protocol.events import VERSION, Event
 from rescind_protocol.trust import Rights
 from rescind_subscriber.listeners import Applied, Merged
@@ -64,6 +65,21 @@ def test_a_trusted_event_that_cannot_be_read_is_not_nothing(
     assert step.view.published.table.get(victim(1).digest)
     assert step.at.events.read()["unreadable"] == 2
     assert caplog.text.count("the view cannot be fresh") == 1
+
+
+def test_skipped_it_would_leave_the_view_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: an unreadable event that is rejected like a malformed one hides (I10)."""
+
+    def skip(at: Reconciler, counter: object, error: RescindError) -> None:
+        at._reject(counter, error, "event")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Reconciler, "_distrust", skip)
+    step = Step()
+    step.say()
+    step.head()
+    step.at.event(sign_claims(event_claims(step.log, []) | {"ver": VERSION + 1}))
+    step.head(after_s=1)
+    assert step.age_s == 0
 
 
 def test_an_untrusted_event_that_cannot_be_read_is_nothing() -> None:
