@@ -11,11 +11,13 @@ import msgspec
 from rescind_protocol.changes import Effect
 from rescind_protocol.encoding import check_json
 from rescind_protocol.errors import Malformed
-from rescind_protocol.limits import MAX_BADGE_BYTES, MAX_REASON_CHARS
+from rescind_protocol.limits import MAX_BADGE_BYTES, MAX_REASON_CHARS, MAX_UNIX_S
 from rescind_protocol.targets import Target, badge
 from rescind_publisher.errors import BadRequest
 from rescind_publisher.requests import KillSpec
 
+LATEST_EXP = MAX_UNIX_S - 1
+"""What an `exp` that nobody verified counts for: the publisher keeps it within the longest life."""
 Moment = int | datetime
 """Unix seconds, or a time with its zone."""
 Expiry = int | timedelta | datetime
@@ -74,11 +76,16 @@ def to_spec(ask: Ask) -> KillSpec:
         issued_before=_optional("issued_before", ask.issued_before),
         expires_in_s=_duration(expires) if isinstance(expires, int) else None,
         expires_at=_optional("expires", expires) if absolute else None,
-        badge_exp=ask.badge_exp,
+        badge_exp=_exp(ask),
         reason=ask.reason,
         reason_user=ask.reason_user,
         reason_admin=ask.reason_admin,
     )
+
+
+def _exp(ask: Ask) -> int | None:
+    """Return a badge's `exp`; for a token that nobody verified, the latest there is."""
+    return LATEST_EXP if ask.badge_exp is None and isinstance(ask.target, str) else ask.badge_exp
 
 
 def _duration(seconds: int) -> int:

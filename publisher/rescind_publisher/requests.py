@@ -181,9 +181,9 @@ def _expiry(spec: KillSpec, now: int) -> int | None:
         return now + spec.expires_in_s
     if spec.target.kind is not Kind.BADGE:
         return None
-    if spec.badge_exp is None:
-        return now + UNKNOWN_EXP_KILL_S
-    return spec.badge_exp + BADGE_KILL_MARGIN_S
+    # No badge lives longer than that, whatever `exp` it names.
+    latest = now + UNKNOWN_EXP_KILL_S
+    return latest if spec.badge_exp is None else min(spec.badge_exp + BADGE_KILL_MARGIN_S, latest)
 
 
 def text(what: str, value: str | None) -> str | None:

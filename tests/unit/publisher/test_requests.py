@@ -37,6 +37,7 @@ def kill_of(target: Target | str, **said: Any) -> Kill:
     [
         (BADGE, {}, NOW + 3900),
         (BADGE, {"badge_exp": NOW + 300}, NOW + 480),
+        (BADGE, {"badge_exp": NOW + 86_400}, NOW + 3900),
         (target(), {}, None),
         (everyone(), {}, None),
         (target(), {"expires": 60}, NOW + 60),
