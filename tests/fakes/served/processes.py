@@ -35,7 +35,8 @@ def serve(asked: Connection) -> None:
 
 def main(method: str) -> None:
     """Begin two children, and put each question to both."""
-    following()
+    if method == "fork":  # by `spawn` a child finds nothing of its parent's
+        following()
     context: Any = mp.get_context(method)
     ends = []
     for _ in range(2):
