@@ -1,4 +1,4 @@
-"""did:key for Ed25519: `z` + base58btc(0xed01 + 32 bytes) (W3C did:key §3, INTEROP §1)."""
+"""did:key for Ed25519: `z` + base58btc(0xed01 + 32 bytes) (W3C did:key §3, interop.md §1)."""
 
 from functools import lru_cache
 

@@ -38,7 +38,7 @@ class BadGuard(RescindError):
 
 
 class TwoWriters(RescindError):
-    """A second thread wrote to a view; two writers lose kills (red-team B3)."""
+    """A second thread wrote to a view; two writers lose kills (attack B3)."""
 
     code = "TWO_WRITERS"
 

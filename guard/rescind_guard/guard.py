@@ -419,7 +419,7 @@ class Guard:
         at: Published,
         known: tuple[Issuers, int],
     ) -> None:
-        """Cache: for how long depends on the badge and on the proof of freshness (red-team B1).
+        """Cache: for how long depends on the badge and on the proof of freshness (attack B1).
 
         A decision with a warning is not kept, since a newer head takes the warning away; nor one on
         a badge that is good with its badge map or its DID document alone. Nor is anything under a

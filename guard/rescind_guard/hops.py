@@ -1,4 +1,4 @@
-"""The hops behind a caller: `X-Capiscio-Badge-Map`, base64url JSON `{did: badge}` (INTEROP §1).
+"""The hops behind a caller: `X-Capiscio-Badge-Map`, base64url JSON `{did: badge}` (interop.md §1).
 
 By itself nobody has signed the map, and nothing binds it to the caller's badge: whoever calls may
 leave a hop out, or the whole header. Then it can only deny. A hop that is killed, or whose badge

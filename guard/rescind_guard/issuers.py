@@ -1,6 +1,6 @@
 """The issuers a guard trusts, and their keys. Immutable: new keys are a new object.
 
-An empty allowlist is an error, never "any" (INTEROP §1).
+An empty allowlist is an error, never "any" (interop.md §1).
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -47,7 +47,7 @@ class _Confirmation(msgspec.Struct, frozen=True, gc=False):
 
 
 class Payload(msgspec.Struct, frozen=True, gc=False):
-    """The claims as they stand in the token (INTEROP §1)."""
+    """The claims as they stand in the token (interop.md §1)."""
 
     jti: str
     iss: str

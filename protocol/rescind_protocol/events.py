@@ -118,7 +118,7 @@ def make(
     """Return a signed event; `at` in unix seconds.
 
     Raises `TooLarge`, and `Malformed` for what no reader could read: such an event would leave its
-    log uncovered, and so the fleet stale, for ever (red-team A3).
+    log uncovered, and so the fleet stale, for ever (attack A3).
     """
     if not 0 < len(changes) + len(retires) <= MAX_CHANGES:
         raise TooLarge(f"an event carries 1 to {MAX_CHANGES} changes, not {len(changes)}")

@@ -138,7 +138,7 @@ def _read_claims(payload: bytes, signer: Signer, trust: Trust) -> Head:
 
 
 def _check_ownership(claims: _Claims, signer: Signer, trust: Trust) -> None:
-    """A publisher speaks for its own logs only (red-team A3: somebody else's head)."""
+    """A publisher speaks for its own logs only (attack A3: somebody else's head)."""
     owners = [trust.owner(log) for log in claims.logs]
     if claims.iss != signer.publisher or any(
         owner is None or owner.publisher != signer.publisher for owner in owners

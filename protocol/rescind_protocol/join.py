@@ -228,7 +228,7 @@ class Replica(InForce):
         return Outcome.FORK
 
     def _over_quota(self, event: Event) -> bool:
-        """Bound what one key can make every guard hold (red-team D): kills, and names to come.
+        """Bound what one key can make every guard hold (attack D): kills, and names to come.
 
         Each for itself, and only what the event would add. What ends kills makes room, here or
         for kills to come: if it had to wait for room, events out of order would wait for each

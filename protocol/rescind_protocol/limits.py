@@ -2,7 +2,7 @@
 
 # Sizes, in bytes.
 MAX_EVENT_BYTES = 256 * 1024
-"""One signed event; refused before the spool, so that no broker can choke on it (DESIGN, event)."""
+"""One signed event; refused before the spool, so that no broker can choke on it (attack A3.7)."""
 MAX_HEAD_BYTES = 64 * 1024
 """One signed head: about 700 open logs of one publisher."""
 MAX_TRUST_BYTES = MAX_EVENT_BYTES
@@ -41,20 +41,20 @@ MAX_BADGE_TTL_S = 3600
 BADGE_KILL_MARGIN_S = 180
 """A badge's kill lives until `exp` + this: issuer, publisher and guard each a skew apart (I8)."""
 UNKNOWN_EXP_KILL_S = MAX_BADGE_TTL_S + BADGE_KILL_MARGIN_S + 2 * SKEW_S
-"""Life of a badge's kill when its `exp` is unknown: 3900 s (INTEROP §1)."""
+"""Life of a badge's kill when its `exp` is unknown: 3900 s (interop.md §1)."""
 MAX_STALENESS_S = 300
 """A view older than this is stale (RFC-001 §4.3)."""
 HEAD_INTERVAL_S = 1.0
-"""Time between two heads of a publisher (DESIGN, freshness)."""
+"""Time between two heads of a publisher (I4)."""
 SNAPSHOT_EVERY_S = 600.0
 """Time between two snapshots in the brokers, where there is anything new."""
 SCRUB_EVERY_S = 3600.0
 """Time between two comparisons of all that a broker holds with the spool."""
 MAX_HEAD_AHEAD_S = 60
-"""A head whose signed time is further ahead of our clock freshens nothing (DESIGN, freshness)."""
+"""A head whose signed time is further ahead of our clock freshens nothing (I4)."""
 MAX_FLOOR_AHEAD_S = 5 * SKEW_S
 """A floor beyond its event's time by more is void: issuers run a skew ahead, and a reinstatement
-under a foreign issuer adds one (DESIGN, reinstating)."""
+under a foreign issuer adds one (attack B4)."""
 
 # Counts.
 MAX_CHANGES = 4096
@@ -76,7 +76,7 @@ RECENT_DIGESTS = 1024
 MAX_ABOVE = 65_536
 """Events of one log held above a gap; beyond it the gap is filled by reading, not by waiting."""
 DEFAULT_QUOTA = 1_000_000
-"""Live revocations one key may hold, unless the trust file says otherwise (DESIGN, trust)."""
+"""Live revocations one key may hold, unless the trust file says otherwise (attack D)."""
 MAX_REPORT_LOGS = 64
 """Logs in one report, those that moved last."""
 MAX_REPORT_EVENTS = 16
@@ -86,4 +86,4 @@ MAX_ENDED = 16
 MAX_PASSED_STEPS = 32
 """Steps of one exposure: two digits of milliseconds each, so that ten cover a factor of two."""
 MAX_FLEET = 20_000
-"""Subscribers of a fabric that a publisher remembers (DESIGN, transport: beyond 10,000, leaves)."""
+"""Subscribers of a fabric that a publisher remembers (transport.md: beyond 10,000, leaves)."""

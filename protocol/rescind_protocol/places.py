@@ -1,4 +1,4 @@
-"""What one key may make every view hold (red-team D): places, for kills and for their bytes.
+"""What one key may make every view hold (attack D): places, for kills and for their bytes.
 
 A kill takes one place for each `PLACE_BYTES` of what a view keeps of it, at least one. A quota is a
 number of places, so that neither many kills nor long ones fill the memory of a fleet.

@@ -19,7 +19,7 @@ from rescind_protocol.targets import Kind, Target, canonical_issuer
 LOG_PREFIX_CHARS = 11
 """A log id begins with this much of its key's thumbprint: 66 bits, unique in a trust file."""
 TWO_KEY_KINDS = (Kind.ISSUER, Kind.EVERYONE)
-"""Kills and floors this wide need the approval of a second key (DESIGN, trust)."""
+"""Kills and floors this wide need the approval of a second key (ADR 6)."""
 
 PublisherId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,32}\Z")]
 

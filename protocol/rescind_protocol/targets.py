@@ -21,7 +21,7 @@ from rescind_protocol.errors import Malformed
 from rescind_protocol.limits import MAX_ID_CHARS
 
 DIGEST_BYTES = 16
-"""Second preimage 2^128; a collision would need both ends to be the attacker's (red-team B5)."""
+"""Second preimage 2^128; a collision would need both ends to be the attacker's (attack B5)."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PRINTABLE = re.compile(r"[\x21-\x7e\u00a1-\ud7ff\ue000-\U0010ffff]+")

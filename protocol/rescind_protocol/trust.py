@@ -202,7 +202,7 @@ def _heading(signers: Iterable[Signer]) -> dict[str, str]:
         if not signer.rights.head or signer.revoked:
             continue
         if signer.publisher in found:
-            # Each would prove the other fresh, also while cut off from it (red-team A3.2).
+            # Each would prove the other fresh, also while cut off from it (attack A3.2).
             raise Malformed("trust file: one publisher, one key for heads: two hosts, two names")
         found[signer.publisher] = signer.kid
     return found

@@ -114,7 +114,7 @@ def new_log_id(kid: str, random: Callable[[int], bytes] = secrets.token_bytes) -
 
 
 def is_wide(change: Change) -> bool:
-    """Whether a second key must approve: a floor denies as much as a kill (DESIGN, trust)."""
+    """Whether a second key must approve: a floor denies as much as a kill (ADR 6)."""
     return not isinstance(change, Retract) and change.target.kind in TWO_KEY_KINDS
 
 

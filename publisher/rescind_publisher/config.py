@@ -15,7 +15,7 @@ from rescind_protocol.limits import (
 )
 
 MISSED_HEADS = 3
-"""A view that missed this many heads is lagging (DESIGN, freshness)."""
+"""A view that missed this many heads is lagging (I4)."""
 
 
 class PublisherConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 A new event is sent at once. What fails is tried again for ever, from the lowest number on, the
 whole unacknowledged suffix in order; while a sink fails, one event probes it. An acknowledgement
-is not believed: the event is read back, and only equal bytes are durable (red-team A4). Other
+is not believed: the event is read back, and only equal bytes are durable (attack A4). Other
 bytes, or none, are repaired by sending it again without an id, for the sink's deduplication would
 answer "duplicate" for an empty store.
 

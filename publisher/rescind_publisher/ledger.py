@@ -1,7 +1,7 @@
 """The ledger: the state that one kill passes through, under one lock.
 
 Quota, number, signature, commit, hand-over, own state: in this order, by one caller at a time.
-Without the lock two callers sign the same number, and one of the kills is lost (red-team A2). The
+Without the lock two callers sign the same number, and one of the kills is lost (attack A2). The
 hand-over is inside it, so that events reach the drain in the order of their numbers.
 
 Own state follows behind: whoever looks at it next brings it up to date, so that a kill on its way
@@ -415,7 +415,7 @@ class Ledger:
     ) -> list[Numbered]:
         """Say in a new log what own logs hold in force beyond where others have cut them.
 
-        For whoever was retired and comes back (DESIGN, freshness). Raises as `accept`.
+        For whoever was retired and comes back (ADR 16). Raises as `accept`.
         """
         with self._lock:
             self._join()

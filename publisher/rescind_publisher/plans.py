@@ -64,7 +64,7 @@ def end(
 
 
 def _floor(live: tuple[Revocation, ...], now: float) -> int:
-    """Up to which `iat` badges stay dead, where nobody says (DESIGN, reinstating).
+    """Up to which `iat` badges stay dead, where nobody says (attack B4).
 
     A foreign issuer may run a skew ahead: its badges of before carry an iat up to now + 60 s. Where
     only the issuing was stopped, no badge was ever dead, and none may die by its return.

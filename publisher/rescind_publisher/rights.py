@@ -56,7 +56,7 @@ def check_approver(trust: Trust, approver: SigningKey | None, signer: Signer) ->
 
 
 def check_rights(plan: Plan, signer: Signer, *, approved: bool) -> None:
-    """Raise `NotPermitted` for what subscribers would find void (DESIGN, trust)."""
+    """Raise `NotPermitted` for what subscribers would find void (architecture.md#trust)."""
     for retired in plan.retires:
         if not signer.permit_retiring(retired):
             raise NotPermitted(

@@ -16,7 +16,7 @@ from rescind_protocol.trust import LOG_PREFIX_CHARS
 
 SLOTS = ("0", "1", "2")
 KEEP = 2
-"""So many must have been read back before what they carry may be dropped (DESIGN, snapshots)."""
+"""So many must have been read back before what they carry may be dropped (ADR 13)."""
 RENEW_S = 6 * 3600.0
 """Without any event, so often all the same: what has expired leaves, and the cursor moves on."""
 

@@ -1,7 +1,7 @@
 """The spool: a kill is accepted when it is committed here (I1).
 
 SQLite in WAL mode with `synchronous=FULL`: a commit is one append to the WAL and one fsync; in
-another journal mode FULL would not be durable (red-team F). The lock is SQLite's own, exclusive
+another journal mode FULL would not be durable (attack F). The lock is SQLite's own, exclusive
 from the first read to the close, so that two publishers cannot fork one log.
 
 One event is one row in one B-tree: its key is `log number << 32 | seq`. Progress of the sinks is

@@ -1,4 +1,4 @@
-"""The floor of a reinstatement: under it lies every badge that was issued here (DESIGN, floors)."""
+"""The floor of a reinstatement: under it lies every badge that was issued here (attack B4)."""
 
 from rescind_protocol import killset
 from rescind_protocol.table import Entry

@@ -1,7 +1,7 @@
 """The keys that sign badges: a folder that nodes share, and the moment from which each key signs.
 
 A new key is published before it signs, so that guards know it by then. An old one stays published:
-its badges must be found to be *revoked* or *expired*, never "by an unknown key" (DESIGN, trust).
+its badges must be found to be *revoked* or *expired*, never "by an unknown key" (attack B6).
 Who must no longer be believed is killed by the key's thumbprint.
 """
 
@@ -21,7 +21,7 @@ MANIFEST = "keys.json"
 OVERLAP_S = 600
 """How long a new key is published before it signs: two lives of a cached JWKS, 300 s each."""
 MAX_KEYS = 64
-"""A rotation a week for a year; a guard without a `kid` tries five (INTEROP §1)."""
+"""A rotation a week for a year; a guard without a `kid` tries five (interop.md §1)."""
 
 
 class KeyTime(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Errors as HTTP: the one place where they become a status and a document.
 
-Problem details (RFC 9457) on our own paths, `{"error": …}` on those of the reference (INTEROP §3).
+Problem details (RFC 9457) on our own paths, `{"error": …}` on the reference's (interop.md §3).
 """
 
 import logging

@@ -45,7 +45,7 @@ class Followed(Protocol):
 
 
 class State(StrEnum):
-    """How an agent stands, in the words of the reference's API (INTEROP §3)."""
+    """How an agent stands, in the words of the reference's API (interop.md §3)."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"

@@ -1,7 +1,7 @@
 """The local issuer, for trying things out: mints badges and remembers what it minted.
 
 Its ledger is what lets a reinstatement set the floor to the greatest `iat` it issued, so that the
-next badge, minted with a greater one, passes at once (DESIGN, reinstating).
+next badge, minted with a greater one, passes at once (attack B4).
 """
 
 import fcntl

@@ -1,4 +1,4 @@
-"""The local issuer of badges, as far as the demo needs one (INTEROP: the badge)."""
+"""The local issuer of badges, as far as the demo needs one (interop.md §1)."""
 
 import time
 import uuid

@@ -6,7 +6,7 @@ from rescind_protocol.errors import Malformed
 from rescind_protocol.limits import HEAD_INTERVAL_S, MAX_STALENESS_S
 
 MISSED_HEADS = 3
-"""Heads that may be missed before the subscription is lagging (DESIGN, freshness)."""
+"""Heads that may be missed before the subscription is lagging (I4)."""
 
 
 class SubscriberConfig(msgspec.Struct, frozen=True, kw_only=True):

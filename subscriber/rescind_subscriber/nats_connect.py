@@ -22,7 +22,7 @@ from rescind_subscriber.nats_client import LeanClient, unknown_part
 from rescind_subscriber.nats_plain import PlainClient
 
 MIN_SERVER = (2, 11)
-"""Batched direct get (ADR-31, server 2.11)."""
+"""Batched direct get (NATS ADR-31, server 2.11)."""
 CONNECT_TIMEOUT_S = 0.5
 PING_INTERVAL_S = 1
 MAX_PINGS_OUTSTANDING = 2

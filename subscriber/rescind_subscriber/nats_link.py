@@ -54,7 +54,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def status(headers: bytes) -> bytes:
-    """Return the three digits of the inline status of a raw header block, or b"" (ADR-4)."""
+    """Return the three digits of the inline status of a raw header block, or b"" (NATS ADR-4)."""
     return headers[9:12] if headers[8:9] == b" " else b""
 
 

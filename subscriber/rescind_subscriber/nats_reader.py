@@ -1,4 +1,4 @@
-"""Reading what a NATS stream stores by batched direct get (ADR-31): whole batches, or none.
+"""Reading what a NATS stream stores by batched direct get (NATS ADR-31): whole batches, or none.
 
 Each request has a reply subject of its own, and each reply names the one before it: a batch that
 lost its head, its tail or its middle is asked for again, never skipped.

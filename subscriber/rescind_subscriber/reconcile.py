@@ -170,7 +170,7 @@ class Reconciler:
         """Return the event, unless these very bytes were joined already or nobody may say them."""
         digest = events.digest_of(raw)
         if digest in self._verified:
-            # Only bytes already verified may be dropped unread, never a number (red-team C).
+            # Only bytes already verified may be dropped unread, never a number (attack C).
             self.events.add(Outcome.SEEN)
             return None
         try:

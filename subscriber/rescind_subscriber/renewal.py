@@ -5,7 +5,7 @@
     refused by the registry     dropped                nothing: stopped
     anything else               kept until its end     1 s * 2^n, 300 s at most, +-25 %
 
-(INTEROP §2, RFC-002 §7.5.) A badge that was killed while its agent was not is renewed at once.
+(interop.md §2, RFC-002 §7.5.) A badge that was killed while its agent was not is renewed at once.
 """
 
 from collections.abc import Callable

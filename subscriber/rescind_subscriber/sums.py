@@ -1,4 +1,4 @@
-"""Whether a sum of live kills that differs is a defect (red-team A3.4, ADR 7). Pure.
+"""Whether a sum of live kills that differs is a defect (attack A3.4, ADR 7). Pure.
 
 A publisher takes what others have ended out of its sum, perhaps before that is here. So a sum must
 differ still when all others are proven covered up to then, and a skew beyond.

@@ -48,7 +48,7 @@ def test_without_a_protection_its_fault_is_found(without: str, figure: str) -> N
 
 
 def test_every_protection_can_be_taken_out() -> None:
-    """What the command offers is what the design names."""
+    """What the command offers is what the page on testing names."""
     names = (
         "rename",
         "repeat",

@@ -1,4 +1,4 @@
-"""Each protection taken out: the naive piece that an earlier draft had, by its name in the design.
+"""Each protection taken out: the naive piece that an earlier draft had, by its name in testing.md.
 
 The simulator must find what each of them does. If it does not, it would not have found a fault of
 the real piece either.

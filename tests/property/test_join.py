@@ -152,7 +152,7 @@ def test_no_reinstatement_ends_a_kill_that_it_does_not_name(
 
 
 class LastWriterWins:
-    """The join of the first draft: per target the change with the greatest time (red-team A1)."""
+    """The join of the first draft: per target the change with the greatest time (attack A1)."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, tuple[int, bool]] = {}

@@ -1,4 +1,4 @@
-"""Traces by which a last-writer-wins join lost kills (red-team A1), with that join as control."""
+"""Traces by which a last-writer-wins join lost kills (attack A1), with that join as control."""
 
 from dataclasses import dataclass
 from itertools import permutations

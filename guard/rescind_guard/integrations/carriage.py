@@ -1,4 +1,4 @@
-"""Which badge a message carries: the rules of INTEROP §1, with no framework in sight.
+"""Which badge a message carries: the rules of interop.md §1, with no framework in sight.
 
 - `X-Capiscio-Badge` carries it over HTTP; `Authorization: Bearer` does when that one is absent.
 - Both present: refused, since they may name two agents. A server that has OAuth tokens of its own

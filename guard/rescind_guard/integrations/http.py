@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 OWN_PREFIX = "x-rescind-"
 CODE_HEADER = "x-rescind-code"
 RETRY_AFTER_S = 1
-"""When to ask again after "cannot tell": publishers send heads every second (DESIGN, freshness)."""
+"""When to ask again after "cannot tell": publishers send heads every second (I4)."""
 
 UNAUTHORIZED, FORBIDDEN, UNAVAILABLE = 401, 403, 503
 _FORBIDDEN = frozenset(

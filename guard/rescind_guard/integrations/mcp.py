@@ -75,7 +75,7 @@ keeps -32020 to -32099 for itself, closes -32000 to -32019 to new codes, and sen
 outside what JSON-RPC reserves, -32768 to -32000. Clients show `message` for any such code."""
 
 RETRY_AFTER_S = 1
-"""When to ask again after "cannot tell": publishers send heads every second (DESIGN, freshness)."""
+"""When to ask again after "cannot tell": publishers send heads every second (I4)."""
 
 EXEMPT_REQUESTS = frozenset(
     {
@@ -386,7 +386,7 @@ def _is_error(result: HandlerResult) -> bool:
 def _refuse(decision: Decision) -> NoReturn:
     """Raise `decision` as the error the caller sees: code and safe words, nothing else.
 
-    `reason_admin` is not among the fields read here: it is for operators (DESIGN, words).
+    `reason_admin` is not among the fields read here: it is for operators (glossary.md).
     """
     message = decision.reason
     if decision.reason_user:

@@ -46,7 +46,7 @@ def delta_of(revision: str, patch: bytes) -> Body:
 
 
 def json_of(captured: Captured) -> Body:
-    """Return the whole as clients of the reference registry read it (INTEROP §3)."""
+    """Return the whole as clients of the reference registry read it (interop.md §3)."""
     raw = b"".join(
         (
             b'{"data":',

@@ -27,7 +27,7 @@ _STATUSES = {
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """The reference's form of an error (INTEROP §3)."""
+    """The reference's form of an error (interop.md §3)."""
 
     error: str
 

@@ -1,4 +1,4 @@
-"""`GET /v1/events/revocations`: the signed events as they come, as server-sent events (INTEROP §3).
+"""`GET /v1/events/revocations`: signed events as server-sent events, as they come (interop.md §3).
 
     Last-Event-ID: CURSOR   what comes after it, without gap or repeat; then live
     ?since=CURSOR           the same, for clients that cannot send the header; the header wins

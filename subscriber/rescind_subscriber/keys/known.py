@@ -1,7 +1,7 @@
 """What is known of an issuer's keys, and what a new answer changes. Pure: no I/O, no clock.
 
 A key that its issuer has no longer is kept, marked withdrawn, until the last badge it can have
-signed is dead; and for as long as it is killed, so that its badges show as revoked (I3, DESIGN).
+signed is dead; and for as long as it is killed, so that its badges show as revoked (I3, attack B6).
 """
 
 from collections.abc import Callable

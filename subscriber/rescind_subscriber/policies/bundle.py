@@ -18,7 +18,7 @@ from rescind_subscriber.policies.opened import MAX_BYTES, Opened, Trusted, check
 log = logging.getLogger("rescind.policy")
 
 EVERY_S = 10.0
-"""INTEROP §3: clients of the reference poll as often."""
+"""interop.md §3: clients of the reference poll as often."""
 Fetch = Callable[[str], Answer | None]
 """Known entity tag → what the server has, None for the same; raises `PolicyUnavailable`."""
 

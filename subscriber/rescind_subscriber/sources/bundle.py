@@ -30,7 +30,7 @@ from rescind_subscriber.tasks import jitter, within
 
 PATH = "/v1/bundles/"
 EVERY_S = 10.0
-"""Between two requests (INTEROP §3: clients of the reference poll as often)."""
+"""Between two requests (interop.md §3: clients of the reference poll as often)."""
 MIN_EVERY_S = 0.1
 PLACE = "bundle"
 """Where the one snapshot of a bundle lies."""

@@ -1,4 +1,4 @@
-"""`NatsSource`: live by a plain subscription, stored by batched direct get (ADR-31).
+"""`NatsSource`: live by a plain subscription, stored by batched direct get (NATS ADR-31).
 
 1. On each new connection: subscribe to logs and heads, flush, then say `linked`.
 2. Live messages go from the socket to the feed: there is no queue in between to overflow.

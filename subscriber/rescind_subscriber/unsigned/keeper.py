@@ -40,7 +40,7 @@ from rescind_subscriber.unsigned.shelf import Kept, ListShelf
 log = logging.getLogger("rescind.lists")
 
 EVERY_S = 10.0
-"""As a bundle is asked for (INTEROP §3)."""
+"""As a bundle is asked for (interop.md §3)."""
 TICK_S = 0.1
 MAX_LISTS = 16
 AT_ONCE = 4

@@ -2,7 +2,7 @@
 
 Four documents, told apart by their first bytes and members:
 
-    {"data": {…}, "modules": …, "revision": …}          the reference registry's bundle (INTEROP §3)
+    {"data": {…}, "modules": …, "revision": …}          the reference's bundle (interop.md §3)
     an OPA bundle                                       whose `data.json` is that `data`
     {"revocations": […], "nextCursor": …, …}            `GET /v1/revocations` (RFC-002 §12.5)
     {"syncedAt": …, "revocations": […]}                 the reference verifier's cache, a file

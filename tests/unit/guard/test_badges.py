@@ -1,4 +1,4 @@
-"""INTEROP §1, rule by rule: each breach has its one code, and the order of checks is fixed."""
+"""interop.md §1, rule by rule: each breach has its one code, and the order of checks is fixed."""
 
 from typing import Any
 
@@ -348,7 +348,7 @@ def test_an_agents_key_may_be_of_p256(bent: dict[str, str]) -> None:
     assert code_of(bent=claims) is (INVALID if bent else OK)
 
 
-# Faults in the order of checks (INTEROP §1): each one hides those after it.
+# Faults in the order of checks (interop.md §1): each one hides those after it.
 FORGED = Issuer(ISSUER, STRANGER)
 ORDER: list[tuple[Code, dict[str, Any]]] = [
     (Code.BADGE_MALFORMED, {"header": {"typ": "x"}}),

@@ -165,7 +165,7 @@ def test_a_long_token_is_not_kept() -> None:
 
 
 def test_a_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A swap drops the look-up's result, never the signature's; denied badges too (red-team B1)."""
+    """A swap drops the look-up's result, never the signature's; denied badges too (attack B1)."""
     scene = Scene()
     guard = scene.guard()
     verified: list[str] = []

@@ -198,7 +198,7 @@ def exempt_unchecked(patch: pytest.MonkeyPatch) -> None:
 
 
 def agents_by_issuer(patch: pytest.MonkeyPatch) -> None:
-    """An agent is looked up under its issuer only, as `agent(iss, sub)` would be (red-team B5)."""
+    """An agent is looked up under its issuer only, as `agent(iss, sub)` would be (attack B5)."""
     issuer = Scene().issuer.iss
 
     def look_up(claims: Claims, table: Table) -> None:

@@ -1,4 +1,4 @@
-"""Faults seen in the field (INTEROP §5) that a guard can have, each by its name there."""
+"""Faults seen in the field (interop.md §5) that a guard can have, each by its name there."""
 
 import pytest
 

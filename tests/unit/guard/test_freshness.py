@@ -226,7 +226,7 @@ def test_a_view_not_trusted_is_stale_and_forgets_no_kill() -> None:
 
 
 def serves_past_the_limit(scene: Scene) -> bool:
-    """Run red-team B1: the broker dies, nothing is swapped, and a cached badge goes on."""
+    """Run attack B1: the broker dies, nothing is swapped, and a cached badge goes on."""
     g, token = guard(scene), badge(scene, "4")
     assert g.check(token)
     assert g.check(token)
@@ -235,7 +235,7 @@ def serves_past_the_limit(scene: Scene) -> bool:
 
 
 def test_a_cached_decision_ends_with_its_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cached badge of level 4 is not served beyond the freshness limit (red-team B1).
+    """A cached badge of level 4 is not served beyond the freshness limit (attack B1).
 
     Negative control: kept until the badge's own end, it is.
     """

@@ -41,7 +41,7 @@ def killed(name: str, seq: int = 1) -> tuple[bytes, Entry]:
     return target.digest, found
 
 
-# --- one writer (red-team B3) ---
+# --- one writer (attack B3) ---
 
 
 def test_a_view_has_one_writer() -> None:
@@ -240,7 +240,7 @@ def test_age_is_the_greater_of_two() -> None:
     assert View().published.age_s(0.0, 0.0) == float("inf")
 
 
-# --- memory (red-team B1) ---
+# --- memory (attack B1) ---
 
 
 def test_cached_badges_pin_no_old_table() -> None:

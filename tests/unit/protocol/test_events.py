@@ -140,7 +140,7 @@ def test_another_fabrics_event_is_untrusted(aud: object) -> None:
 
 
 def test_staging_cannot_speak_to_production() -> None:
-    """The same key, another fabric: refused (red-team D)."""
+    """The same key, another fabric: refused (attack D)."""
     with pytest.raises(Untrusted):
         events.authenticate(Log(fabric="staging").write(Kill(target=AGENT)), TRUST)
 
@@ -200,7 +200,7 @@ def test_a_key_that_may_not_change_anything_cannot_make_a_view_stale(rights: Rig
     ],
 )
 def test_what_nobody_could_read_is_not_made(change: Change) -> None:
-    """Such an event would leave its log uncovered and the fleet stale for ever (red-team A3)."""
+    """Such an event would leave its log uncovered and the fleet stale for ever (attack A3)."""
     with pytest.raises(Malformed):
         Log().write(change)
 

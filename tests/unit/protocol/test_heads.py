@@ -1,4 +1,4 @@
-"""Heads: who may sign them, for which logs, and what cannot be read (red-team A3)."""
+"""Heads: who may sign them, for which logs, and what cannot be read (attack A3)."""
 
 import msgspec
 import pytest
@@ -61,7 +61,7 @@ def test_a_head_reads_as_it_was_signed() -> None:
 
 
 def test_the_end_of_the_keys_delegation_comes_with_the_head() -> None:
-    """Heads under an expired delegation freshen nothing; the caller compares (red-team D)."""
+    """Heads under an expired delegation freshen nothing; the caller compares (attack D)."""
     line = msgspec.structs.replace(trusted(key_of("x"), "x"), not_after=NOW)
     head = head_of(Log(key=key_of("x"), publisher="x"))
     found = heads.authenticate(sign_head(head, key_of("x")), make_trust(line))

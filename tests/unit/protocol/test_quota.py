@@ -1,4 +1,4 @@
-"""Quotas: what one key can make every guard hold is bounded (red-team D)."""
+"""Quotas: what one key can make every guard hold is bounded (attack D)."""
 
 from itertools import permutations
 

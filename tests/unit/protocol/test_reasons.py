@@ -22,7 +22,7 @@ def test_words_are_told_apart() -> None:
 
 @pytest.mark.parametrize("reason", TABLE, ids=WORDS)
 def test_a_word_is_translated(reason: Reason) -> None:
-    """Each has a security event that ends access, by a name its specification has (INTEROP §4)."""
+    """Each has a security event that ends access, by its specification's name (interop.md §4)."""
     assert reason_of(reason.word) is reason
     known = {CAEP + name for name in CAEP_TYPES} | {RISC + name for name in RISC_TYPES}
     assert reason.event in known

@@ -139,7 +139,7 @@ def test_a_retraction_of_a_wide_kill_needs_one_key() -> None:
 
 
 def test_a_floor_far_ahead_is_void() -> None:
-    """Nothing ends a floor: one in a far year would be a kill for good (red-team A1.5)."""
+    """Nothing ends a floor: one in a far year would be a kill for good (attack A1.5)."""
     for floor, denied in (
         (NOW, True),
         (NOW + 300, True),

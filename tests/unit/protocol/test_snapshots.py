@@ -67,7 +67,7 @@ def test_a_snapshot_reads_as_it_was_signed() -> None:
 
 
 def test_the_right_to_sign_snapshots_is_its_own() -> None:
-    """A key that may only kill would reinstate silently by leaving kills out (red-team A6)."""
+    """A key that may only kill would reinstate silently by leaving kills out (attack A6)."""
     rights = Rights(kill=("agent",), reinstate=("agent",), head=True)  # type: ignore[arg-type]
     with pytest.raises(Untrusted):
         snapshots.authenticate(signed(key_of("x")), make_trust(trusted(key_of("x"), "x", rights)))
@@ -108,7 +108,7 @@ def test_a_newer_version_is_unreadable_and_a_bent_statement_malformed() -> None:
 
 
 def test_a_cut_or_lengthened_snapshot_is_refused() -> None:
-    """A half-written file never loads as an empty list (INTEROP §5)."""
+    """A half-written file never loads as an empty list (interop.md §5)."""
     raw = signed()
     for cut in (b"", b"\n", raw[:1], raw[:-1], raw[: len(raw) // 2], raw + b"\x00", b"\n" + raw):
         with pytest.raises(RescindError):

@@ -134,7 +134,7 @@ def test_two_keys_with_one_log_prefix_are_refused() -> None:
 
 
 def test_one_name_two_heading_keys_is_refused() -> None:
-    """Two hosts under one name would prove each other fresh (red-team A3.2)."""
+    """Two hosts under one name would prove each other fresh (attack A3.2)."""
     with pytest.raises(Malformed, match="two hosts, two names"):
         make_trust(trusted(STRANGER, "soc"))
     retired = msgspec.structs.replace(ALL_RIGHTS, head=False)

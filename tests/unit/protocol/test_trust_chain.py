@@ -61,7 +61,7 @@ def test_versions_follow_each_other_and_a_file_holds_them_all() -> None:
 
 
 def test_an_older_version_is_refused_and_so_is_the_one_that_is_gone_by() -> None:
-    """Rollback: the root's own signature does not help (red-team D)."""
+    """Rollback: the root's own signature does not help (attack D)."""
     first = make_trust()
     second = chain(next_trust(first))
     for raw in second.raws:

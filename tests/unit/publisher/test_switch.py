@@ -74,7 +74,7 @@ def test_a_kill_reaches_the_sink(tmp_path: Path) -> None:
 
 
 def test_eight_callers_lose_nothing(tmp_path: Path) -> None:
-    """2000 kills from 8 threads: every one is stored, contiguous, once (red-team A2)."""
+    """2000 kills from 8 threads: every one is stored, contiguous, once (attack A2)."""
     sink = FakeSink(any_order=True)
     start = threading.Barrier(8)
     with switched(tmp_path, sink) as switch:

@@ -66,7 +66,7 @@ def test_what_is_stored_is_not_stored_again_and_what_was_lost_is(tmp_path: Path)
 
 
 def test_a_lying_store_is_asked_again(tmp_path: Path) -> None:
-    """Its id for the bytes answers `duplicate`, and other bytes lie there (red-team A4)."""
+    """Its id for the bytes answers `duplicate`, and other bytes lie there (attack A4)."""
     sink = FakeSink()
     engine = publisher(tmp_path, sink)
     with KillSwitch(engine):

@@ -309,7 +309,7 @@ def test_a_right_granted_later_revives_what_was_void() -> None:
 
 
 def test_a_head_that_names_a_newer_version_proves_nothing_until_it_is_here(step: Two) -> None:
-    """Freezing trust: the broker can hide a version as long as it can hide a kill (red-team D)."""
+    """Freezing trust: the broker can hide a version as long as it can hide a kill (attack D)."""
     newer = next_trust(step.at.joined.trust)
     step.beat(trust=step.at.joined.trust.version + 1)
     assert step.age_s == 1

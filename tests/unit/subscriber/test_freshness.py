@@ -1,4 +1,4 @@
-"""What freshens a view and what does not (I4, I6; red-team A3)."""
+"""What freshens a view and what does not (I4, I6; attack A3)."""
 
 from math import inf
 
@@ -19,7 +19,7 @@ from tests.fakes.step import Step, trust_of
 
 
 def test_no_event_freshens() -> None:
-    """A pushed event says nothing of the others (INTEROP §5, first line)."""
+    """A pushed event says nothing of the others (interop.md §5, first line)."""
     step = Step()
     step.say(3)
     assert step.age_s == inf
@@ -106,7 +106,7 @@ def test_freshness_by_receipt_would_be_fooled(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_replayed_head_freshens_nothing() -> None:
-    """Yesterday's head, repeated for ever, is counted and ages (red-team A3.1)."""
+    """Yesterday's head, repeated for ever, is counted and ages (attack A3.1)."""
     step = Step()
     step.say()
     old = sign_head(head_of(step.log))
@@ -154,7 +154,7 @@ def test_a_head_within_the_skew_is_no_younger_than_now() -> None:
 
 
 def test_a_head_of_an_expired_key_freshens_nothing() -> None:
-    """The delegation has ended; its kills still count (red-team D)."""
+    """The delegation has ended; its kills still count (attack D)."""
     file = trust_file()
     keys = tuple(replace(key, not_after=NOW) for key in file.keys)
     step = Step(trust_of(replace(file, keys=keys)))
@@ -167,7 +167,7 @@ def test_a_head_of_an_expired_key_freshens_nothing() -> None:
 
 
 def test_a_head_that_names_a_newer_trust_file_freshens_nothing() -> None:
-    """Whom we no longer should believe is in a file that was hidden from us (red-team D)."""
+    """Whom we no longer should believe is in a file that was hidden from us (attack D)."""
     step = Step()
     step.at.head(sign_head(replace(head_of(step.log), trust=2)))
     assert step.age_s == inf

@@ -111,7 +111,7 @@ async def test_a_floor_and_a_gap_are_remembered(tmp_path: Path) -> None:
 async def test_a_damaged_snapshot_is_loud_and_never_empty(
     tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is set aside, said, and everything is read again (INTEROP §5, line 2)."""
+    """It is set aside, said, and everything is read again (interop.md §5, line 2)."""
     source, _ = await followed_once(tmp_path)
     path = tmp_path / NAME
     bad = damage(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The pure step: forged, unreadable, repeated, forked, too much (I6, I10; red-team B3, C)."""
+"""The pure step: forged, unreadable, repeated, forked, too much (I6, I10; attack B3, attack C)."""
 
 from math import inf
 from typing import Any
@@ -101,7 +101,7 @@ def test_a_head_that_cannot_be_read_is_counted_as_a_head() -> None:
 
 
 def test_duplicates_are_dropped_by_all_their_bytes_only() -> None:
-    """A forged event of the same number hides nothing (red-team C)."""
+    """A forged event of the same number hides nothing (attack C)."""
     step = Step()
     forged = Log(key=STRANGER).write(Kill(target=victim(1)))
     true = step.log.write(Kill(target=victim(1)))

@@ -46,7 +46,7 @@ def test_an_outage_keeps_the_badge_until_its_end() -> None:
 
 
 def test_it_backs_off_twofold_up_to_300_s() -> None:
-    """1, 2, 4 … 300 (INTEROP §2), and from 1 again after a badge."""
+    """1, 2, 4 … 300 (interop.md §2), and from 1 again after a badge."""
     at, waits = Renewal(), []
     for _ in range(12):
         at = at.answered(Unavailable("503"), BOOT, half)
