@@ -224,7 +224,7 @@ def _world(folder: Path, plan: Plan) -> Iterator[World]:
             home=str(home),
             url=said["url"],
             grpc_url=f"http://127.0.0.1:{said['grpc']}",
-            token=said["token"],
+            token=Path(said["token_file"]).read_text().strip(),
             redis_url=redis.url_for("subscriber"),
             every_s=plan.every_s,
         )

@@ -206,7 +206,7 @@ def _registry(folder: Path) -> Iterator[Asking]:
         trusted = ssl.create_default_context(cafile=str(certificate))
         connection = http.client.HTTPSConnection("127.0.0.1", port, context=trusted, timeout=30)
         try:
-            yield Asking(connection, said["token"])
+            yield Asking(connection, Path(said["token_file"]).read_text().strip())
         finally:
             connection.close()
 

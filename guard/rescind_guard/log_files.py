@@ -1,5 +1,6 @@
 """The decision log as lines of JSON: in a file, or on a standard stream."""
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from rescind_guard.evidence import Record, line
 
 MODE = 0o600
 """Who called what is for few eyes; `logrotate` keeps the mode with `create`."""
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+"""A link would have whoever may write to the folder choose which file of ours grows."""
 
 
 class Lines:
@@ -71,7 +73,8 @@ class LogFile(Lines):
         try:
             fd = os.open(self._path, _FLAGS, MODE)
         except OSError as error:
-            raise LogFailed(f"{self._path}: {error.strerror}") from error
+            why = "is a symbolic link: name the file itself" if error.errno == errno.ELOOP else ""
+            raise LogFailed(f"{self._path}: {why or error.strerror}") from error
         if stat.S_ISFIFO(os.fstat(fd).st_mode):
             os.close(fd)
             raise LogFailed(f"{self._path} is a pipe; for a pipe write to stdout or stderr")

@@ -8,7 +8,7 @@ import msgspec
 from rescind_guard import didkey
 from rescind_protocol.encoding import b64url_encode
 from rescind_protocol.errors import Malformed
-from rescind_protocol.keys import jwk, public_from_text
+from rescind_protocol.keys import SigningKey, jwk, public_from_text
 from rescind_protocol.targets import canonical_did
 from rescind_registry.errors import AgentExists, AgentUnknown
 from rescind_registry.store import Store
@@ -73,6 +73,9 @@ def _check_same(agent: Agent, found: Agent) -> None:
         )
 
 
+_NOBODY = Agent("", b64url_encode(SigningKey.generate().public), "", 0, 0)
+
+
 class Agents:
     """The table of agents."""
 
@@ -101,6 +104,13 @@ class Agents:
         if not rows:
             raise AgentUnknown(f"no agent {did[:80]} is enrolled here")
         return Agent(*rows[0])
+
+    def find(self, did: str) -> Agent:
+        """Return an agent, or one of that name whose key nobody holds: strangers are told alike."""
+        try:
+            return self.get(did)
+        except AgentUnknown:
+            return msgspec.structs.replace(_NOBODY, did=canonical_did(did))
 
     def remove(self, did: str) -> Agent:
         """Take an agent out: it gets no badge any more. Raises `AgentUnknown`."""

@@ -27,6 +27,7 @@ from rescind_protocol.errors import RescindError
 _TOKEN = re.compile(r"(?:^|=)[\"']?(?:Bearer )?ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+")
 """A JWS begins with the base64url of `{"`: no name, DID or key of ours does, and has a dot."""
 
+_OTHERS = 0o077
 _HERE = "rescind.cli.commands"
 COMMANDS = {
     "up": (f"{_HERE}.up:up", "Run a fabric on this machine: NATS and publisher."),
@@ -66,6 +67,8 @@ class App(LazyGroup):
 
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> NoReturn:
         """Run, say what went wrong in one sentence, and exit with the code that belongs to it."""
+        # Before anything is made, and for nats-server too: what others may read says so itself.
+        os.umask(os.umask(_OTHERS) | _OTHERS)
         argv = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
         try:

@@ -223,7 +223,7 @@ def _fabric(folder: Path, redis: EmbeddedRedis | None) -> Iterator[Fabric]:
             home=place,
             url=said["url"],
             grpc_url=f"http://127.0.0.1:{said['grpc']}",
-            token=said["token"],
+            token=Path(said["token_file"]).read_text().strip(),
             redis_url=env.get("REDIS_URL"),
             key=loaded.path(loaded.settings.issuer_key or ""),
         )

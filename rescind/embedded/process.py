@@ -40,7 +40,8 @@ def open_store(given: Path | None, cleanup: contextlib.ExitStack) -> Path:
         return Path(cleanup.enter_context(scratch("rescind-store-")))
     try:
         given.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = cleanup.enter_context((given / "rescind.lock").open("wb"))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        lock = cleanup.enter_context(os.fdopen(os.open(given / "rescind.lock", flags, 0o600), "wb"))
         free = locked(lock.fileno())
     except OSError as error:
         reason = os.strerror(error.errno or 0)

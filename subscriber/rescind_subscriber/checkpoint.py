@@ -119,7 +119,9 @@ class CheckpointFile:
             _check_folder(self._folder)
             for slot in range(1, MAX_SLOTS + 1):
                 lock = os.open(
-                    self._path(slot, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, durable.MODE
+                    self._path(slot, "lock"),
+                    durable.LOCK,
+                    durable.MODE,
                 )
                 if durable.locked(lock):
                     self._lock, self._slot = lock, slot

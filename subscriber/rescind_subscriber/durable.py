@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 MODE = 0o600
+LOCK = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+"""How a file is opened that is there to be locked."""
 
 
 def replace_durably(path: Path, parts: Iterable[bytes]) -> None:
@@ -19,7 +21,8 @@ def replace_durably(path: Path, parts: Iterable[bytes]) -> None:
 
 def write_synced(path: Path, parts: Iterable[bytes]) -> None:
     """Write a file and have it on disk; raises `OSError`."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, MODE)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    handle = os.open(path, flags, MODE)
     with os.fdopen(handle, "wb") as file:
         file.writelines(parts)
         file.flush()

@@ -149,6 +149,11 @@ def _read(stream: Any, into: list[str]) -> None:
     stream.close()
 
 
+def admin_token(serving: dict[str, Any]) -> str:
+    """Return the first token of a node, from the file that its first line names."""
+    return Path(serving["token_file"]).read_text().strip()
+
+
 def did(name: str) -> str:
     """Return an agent's DID; each test has agents of its own."""
     return f"did:web:acme.example:{name}"

@@ -20,7 +20,7 @@ from rescind_registry.feeds.sse import EventStream
 from tests.fakes.fabric import Log
 from tests.fakes.feeds import noded, served
 from tests.fakes.following import kills
-from tests.fakes.terminal import Terminal, did
+from tests.fakes.terminal import Terminal, admin_token, did
 from tests.fakes.waiting import WITHIN_S, until, wait_until
 
 DOCUMENT = Path(__file__).parents[2] / "docs/feeds.md"
@@ -56,7 +56,7 @@ def said(fabric: Terminal) -> Iterator[dict[str, Any]]:
 def curling(said: dict[str, Any]) -> Iterator["Written"]:
     """Run the document's command against a node; give what it writes."""
     command = block("sh").replace("http://127.0.0.1:8410", said["url"])
-    env = os.environ | {"RESCIND_FEED_TOKEN": said["token"]}
+    env = os.environ | {"RESCIND_FEED_TOKEN": admin_token(said)}
     process = subprocess.Popen(
         ["/bin/bash", "-c", f"exec {command}"],
         env=env,
@@ -108,7 +108,7 @@ def test_a_sidecar_follows_a_node_and_no_broker(
         "home": str(fabric.home),
         "feed_url": said["url"],
         "feed_grpc_url": f"http://127.0.0.1:{said['grpc']}",
-        "feed_token": said["token"],
+        "feed_token": admin_token(said),
         "name": f"by-{source}",
     }
     with Sidecar(sources=(source,), **settings) as sidecar:

@@ -8,6 +8,7 @@ threads.
 
 import contextlib
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -95,7 +96,8 @@ class EventStore:
 
     def _open(self) -> dict[str, Held]:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path.touch(mode=0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        os.close(os.open(self.path, flags, 0o600))
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         # Not FULL: what a power cut takes from a copy, readers are told of as gone.
         for setting in ("journal_mode=WAL", "synchronous=NORMAL"):

@@ -67,15 +67,18 @@ def issue(
     opt=PUBLIC,
     status_code=200,
     request_max_body_size=MAX_PUBLIC_BODY_BYTES,
-    responses=refusals(404, 415, public=True),
+    responses=refusals(415, public=True),
 )
 @in_thread(STRANGERS)
 def challenge(
     request: Asked, did: Did, data: JSONBody[bodies.BadgeBody | None] = None
 ) -> bodies.ChallengeDocument:
-    """Ask what to sign, to prove that the agent holds its key (RFC-003)."""
+    """Ask what to sign, to prove that the agent holds its key (RFC-003).
+
+    Whether the agent is enrolled is told to nobody here: its proof will fail if it is not.
+    """
     node, wanted = node_of(request), data or NO_BADGE
-    agent = node.agents.get(did)
+    agent = node.agents.find(did)
     wish = Wish(agent.did, node.issuer.check_ttl(wanted.ttl_s), wanted.aud)
     made = node.proofs.challenge(wish, node.clock.wall())
     return bodies.ChallengeDocument(
@@ -101,14 +104,14 @@ def _htu(node: Node, agent: Agent) -> str:
     opt=PUBLIC,
     status_code=200,
     request_max_body_size=MAX_PUBLIC_BODY_BYTES,
-    responses=refusals(403, 404, 415, 429, public=True),
+    responses=refusals(403, 415, 429, public=True),
 )
 @in_thread(STRANGERS)
 def pop(request: Asked, did: Did, data: JSONBody[bodies.ProofBody]) -> bodies.BadgeDocument:
     """Issue a badge to an agent that proves its key (`ial` "1"); suspended or killed: 403."""
     node, address = node_of(request), address_of(request)
     now = node.clock.wall()
-    agent = node.agents.get(did)
+    agent = node.agents.find(did)
     try:
         wish, kid = node.proofs.redeem(
             data.challenge_id, data.proof_jws, agent, htu=_htu(node, agent), now=now

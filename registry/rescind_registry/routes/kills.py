@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from rescind_protocol import targets
 from rescind_protocol.errors import Malformed
+from rescind_protocol.limits import SKEW_S
 from rescind_protocol.targets import Kind, Target
 from rescind_protocol.trust import TWO_KEY_KINDS
 from rescind_publisher.control import NO_WAIT
@@ -91,7 +92,7 @@ def _kill(
     request: Asked, data: bodies.KillBody, *, wait_s: float = 0.0, warning: str | None = None
 ) -> Response[bodies.ReceiptDocument]:
     node, caller = node_of(request), caller_of(request)
-    _check_wide(node, caller, data)
+    _check_wide(node, caller, "kill", *(each.kind for each in data.targets))
     specs = tuple(_spec(data, each) for each in data.targets)
 
     def do() -> tuple[int, bodies.ReceiptDocument]:
@@ -103,15 +104,32 @@ def _kill(
     return once(request, data, do, killed=specs)  # type: ignore[return-value]  # encoded
 
 
-def _check_wide(node: Node, caller: Caller, data: bodies.KillBody) -> None:
-    """Raise `ScopeMissing` for a wide kill by a token that is no admin's.
+def _check_wide(node: Node, caller: Caller, what: str, *kinds: Kind) -> None:
+    """Raise `ScopeMissing` for a wide act by a token that is no admin's.
 
-    The approver's key may lie on this host, and would approve whatever a stolen token asks (ADR 6).
+    The approver's key may lie on this host, and would approve whatever a stolen token asks (ADR 6);
+    and whoever ends the kill of everyone has every stolen badge pass again.
     """
-    wide = [each.kind for each in data.targets if each.kind in TWO_KEY_KINDS]
+    wide = [kind for kind in kinds if kind in TWO_KEY_KINDS]
     if wide and Scope.ADMIN not in caller.token.scopes:
-        acts.note(node, caller, "refused", f"kill of kind {wide[0]}")
-        raise ScopeMissing("a kill of an issuer or of everyone needs an API token of scope 'admin'")
+        acts.note(node, caller, "refused", f"{what} of kind {wide[0]}")
+        raise ScopeMissing(
+            f"a {what} of an issuer or of everyone needs an API token of scope 'admin'"
+        )
+
+
+def _check_floor(node: Node, caller: Caller, floor: int | None) -> None:
+    """Raise `ScopeMissing` for a floor ahead by a token that may not kill.
+
+    Badges that are yet to be issued are dead up to it: a kill by another name.
+    """
+    ahead = floor is not None and floor > node.clock.wall() + SKEW_S
+    if ahead and not {Scope.KILL, Scope.ADMIN}.intersection(caller.token.scopes):
+        acts.note(node, caller, "refused", "reinstatement with a floor ahead")
+        raise ScopeMissing(
+            f"a floor more than {SKEW_S} s ahead kills badges that are yet to be issued: "
+            "that needs an API token of scope 'kill'"
+        )
 
 
 def _spec(body: bodies.KillBody, said: bodies.TargetBody) -> KillSpec:
@@ -143,6 +161,8 @@ def reinstate(
     """
     del idempotency_key
     node, caller = node_of(request), caller_of(request)
+    _check_wide(node, caller, "reinstatement", data.target.kind)
+    _check_floor(node, caller, unix("floor", data.floor))
     order = EndRequest(
         target=target_of(data.target),
         retract=data.retract,

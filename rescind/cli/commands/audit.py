@@ -1,5 +1,6 @@
 """`rescind audit`."""
 
+import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -85,7 +86,8 @@ def export(
     found = _matching(session, since, target, origin)
     found = iter(list(found)) if origin == LOG else found  # no file is left where none can be read
     count = 0
-    with file.open("xb") as out:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with os.fdopen(os.open(file, flags, 0o600), "wb") as out:
         for count, each in enumerate(found, 1):  # noqa: B007
             out.write(msgspec.json.encode(each) + b"\n")
     session.out.document({"file": str(file), "lines": count})

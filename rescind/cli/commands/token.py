@@ -1,8 +1,12 @@
 """`rescind token`."""
 
+import os
+import stat
+import sys
 import time
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -41,23 +45,56 @@ def token() -> None:
     help="What it is for; may be given again.",
 )
 @click.option("--expires", callback=until, metavar="WHEN", help="10m, 2h, 3d, or a time.")
+@click.option(
+    "--to",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write it to a new file that only you can read, and do not show it.",
+)
 @common
 def make(
-    session: Session, *, name: str, scopes: tuple[str, ...], expires: datetime | timedelta | None
+    session: Session,
+    *,
+    name: str,
+    scopes: tuple[str, ...],
+    expires: datetime | timedelta | None,
+    file: Path | None,
 ) -> int:
-    """Make a token called NAME. It is shown this once; only a hash of it is kept."""
+    """Make a token called NAME. It is shown this once; only a hash of it is kept.
+
+    It is shown on a terminal and given to a pipe, as in TOKEN=$(rescind token make ci). Into a file
+    it goes by --to alone, for a file by redirection is one that others may read.
+    """
     from rescind.cli.registry import note, opened  # noqa: PLC0415 - help needs none
     from rescind_registry.tokens import Scope, Tokens  # noqa: PLC0415
 
+    if file is None and _is_file(sys.stdout):
+        raise click.UsageError("standard output is a file: give --to FILE, which only you can read")
+    if file is not None and file.exists():
+        raise click.UsageError(f"{file} exists; it is not replaced")
     now = time.time()
     with opened(session.loaded) as store:
         wanted = tuple(map(Scope, scopes))
         secret, made = Tokens(store).make(name, wanted, now=now, ttl_s=_ttl_s(expires, now))
     note(session.loaded, "token.make", str(made), why=", ".join(made.scopes))
-    session.out.document({"token": secret, **plain(made)})
-    session.out.say(secret)
+    if file is None:
+        session.out.document({"token": secret, **plain(made)})
+        session.out.say(secret)
+    else:
+        from rescind_publisher.keyfiles import write_secret  # noqa: PLC0415
+
+        write_secret(file, secret.encode() + b"\n")
+        session.out.document({"token_file": str(file), **plain(made)})
+        session.out.say(("written", "green"), f" to {file}")
     session.out.note(f"token {made} for {', '.join(made.scopes)}: it is not shown again")
     return EXIT_OK
+
+
+def _is_file(stream: IO[str]) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # it is none of this process
+        return False
 
 
 def _ttl_s(expires: datetime | timedelta | None, now: float) -> int | None:

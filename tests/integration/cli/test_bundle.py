@@ -16,7 +16,7 @@ from rescind_protocol.targets import agent
 from rescind_registry.bundle import signing
 from tests.fakes.opa import untar
 from tests.fakes.secret import write_secret
-from tests.fakes.terminal import Running, Terminal, refused
+from tests.fakes.terminal import Running, Terminal, admin_token, refused
 from tests.fakes.waiting import WITHIN_S, wait_until
 
 DID = "did:web:acme.example:bundled7"
@@ -125,7 +125,7 @@ def test_a_fleet_without_a_broker(
             "nats_url": "nats://127.0.0.1:1",
             "sources": ("bundle",),
             "feed_url": node["url"],
-            "feed_token": node["token"],
+            "feed_token": admin_token(node),
             "bundle_every_s": 0.5,
             "bundle_long_poll": long_poll,
         }
@@ -135,7 +135,7 @@ def test_a_fleet_without_a_broker(
             assert own.run("kill", "agent", DID).code == 0
             wait_until(lambda: subscriber.view.published.table.get(agent(DID).digest))
             wait_until(lambda: subscriber.status().state == "LIVE")
-        archive = fetch(f"{node['url']}/v1/bundles/default.tar.gz", node["token"])
+        archive = fetch(f"{node['url']}/v1/bundles/default.tar.gz", admin_token(node))
         assert untar(archive).keys() >= {".signatures.json", "data.json"}
         assert DID.encode() in untar(archive)["data.json"]
         with pytest.raises(urllib.error.HTTPError, match="401"):

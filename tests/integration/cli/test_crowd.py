@@ -13,7 +13,7 @@ from rescind_protocol.targets import agent
 from rescind_publisher.control_client import ControlClient
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.switch import KillSwitch
-from tests.fakes.terminal import Done, Running, Terminal, did
+from tests.fakes.terminal import Done, Running, Terminal, admin_token, did
 
 CALLERS = 500
 COMMANDS = 6
@@ -67,7 +67,7 @@ def test_a_crowd_over_http(own: Terminal, crowd: Any) -> None:
         def kill(number: int) -> str:
             body = {"targets": [{"kind": "agent", "id": did(f"crowd-http-{number}")}]}
             while True:
-                status, answer = _post(said["url"], said["token"], body)
+                status, answer = _post(said["url"], admin_token(said), body)
                 if status != 503:
                     assert status == 200, answer
                     return str(answer["ids"][0])

@@ -11,7 +11,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from rescind_registry.failures import MOST
-from tests.fakes.terminal import Terminal, did
+from tests.fakes.terminal import Terminal, admin_token, did
 
 EXAMPLES = 20
 BUNDLE = "/v1/bundles/{bundle_id}"
@@ -35,7 +35,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
 def headers_of(node: dict[str, Any]) -> dict[str, str]:
     """Return the header that says the node's token."""
-    return {"Authorization": f"Bearer {node['token']}"}
+    return {"Authorization": f"Bearer {admin_token(node)}"}
 
 
 @pytest.mark.parametrize("mode", GenerationMode)

@@ -11,7 +11,7 @@ from rescind.errors import BadConfig
 from rescind_protocol import targets
 from rescind_subscriber.errors import SourceRefused
 from tests.fakes.certificates import Authority
-from tests.fakes.terminal import Running, Terminal, did
+from tests.fakes.terminal import Running, Terminal, admin_token, did
 from tests.fakes.waiting import WITHIN_S, wait_until
 
 FEEDS = ("sse", "grpc", "bundle")
@@ -32,7 +32,7 @@ class Node:
             "home": str(self.terminal.home),
             "feed_url": self.said["url"],
             "feed_grpc_url": f"https://127.0.0.1:{self.said['grpc']}",
-            "feed_token": self.said["token"],
+            "feed_token": admin_token(self.said),
             "feed_ca_file": str(self.ours),
             "bundle_every_s": 0.2,
             **more,

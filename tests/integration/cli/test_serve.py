@@ -13,7 +13,7 @@ import pytest
 
 from rescind import config
 from rescind.cli.serving import make_server
-from tests.fakes.terminal import Running, Terminal, did
+from tests.fakes.terminal import RESCIND, Running, Terminal, admin_token, did, refused
 from tests.fakes.waiting import WITHIN_S, wait_until
 
 
@@ -22,7 +22,8 @@ class Node:
 
     def __init__(self, serving: dict[str, Any], ca: Path | None = None) -> None:
         self.url: str = serving["url"]
-        self.token: str = serving["token"]
+        first = "token_file" in serving
+        self.token: str = admin_token(serving) if first else serving["token"]
         self._tls = ssl.create_default_context(cafile=ca) if ca else None
 
     def ask(self, path: str, body: object = None, *, token: str | None = None) -> tuple[int, Any]:
@@ -66,7 +67,7 @@ def test_the_admin_s_token_is_shown_once(up: Running, terminal: Terminal) -> Non
     del up
     with serve(terminal) as serving:
         again = serving.wait_for("serving")
-        assert "token" not in again
+        assert "token_file" not in again
 
 
 def test_with_no_publisher_here_the_node_is_one(own: Terminal) -> None:
@@ -186,3 +187,45 @@ def test_up_serves_a_node_too(own: Terminal) -> None:
         assert node.ask("/v1/kills", body)[0] == 200
         assert own.killed("agent", did("by-up"))
         assert up.end(signal.SIGTERM) == 0
+
+
+def test_whatever_the_umask_others_write_nothing_and_read_no_secret(own: Terminal) -> None:
+    """Of all that a fabric, its node and its server make; only what is public may be read."""
+    env = own.environment(RESCIND_REGISTRY_LISTEN="127.0.0.1:0")
+    command = [RESCIND, "up", "--serve", "--port", "0", "--json"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, umask=0) as running:
+        assert running.stdout is not None
+        said = [json.loads(running.stdout.readline())]
+        while said[-1]["event"] != "serving":
+            said.append(json.loads(running.stdout.readline()))
+        assert own.run("kill", "agent", did("umask")).code == 0
+        modes = {
+            each.relative_to(own.home): each.stat().st_mode & 0o077 for each in own.home.rglob("*")
+        }
+        running.terminate()
+        running.stdout.read()
+    public = {Path("trust.jws"), Path("issuer.jwks.json")}
+    assert {path for path, mode in modes.items() if mode} <= public
+    assert not [path for path, mode in modes.items() if mode & 0o022]
+    assert any(path.name.endswith("-wal") for path in modes)
+    assert "token" not in said[-1]
+
+
+def test_a_token_goes_to_no_file_that_others_may_read(own: Terminal, tmp_path: Path) -> None:
+    """By redirection it is refused, and nothing is made; by --to it is its owner's alone."""
+    open_file = tmp_path / "log.txt"
+    with own.start("up", "--port", "0", "--json") as up:
+        up.wait_for("state", state="LIVE")
+    make = ["token", "make", "ci", "--scope", "read"]
+    with open_file.open("wb") as log:
+        done = subprocess.run(
+            [RESCIND, *make], env=own.environment(), stdout=log, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, open_file.read_bytes()) == (2, b"")
+    assert b"give --to FILE" in done.stderr
+    assert json.loads(own.run("token", "list", "--json").out) == {"tokens": []}
+    kept = tmp_path / "ci.token"
+    assert own.run(*make, "--to", str(kept)).code == 0
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.read_text().startswith("rsc_")
+    refused(own.run(*make, "--to", str(kept)), 2, "exists")

@@ -428,3 +428,13 @@ def test_open_telemetry_gets_each_record_as_attributes() -> None:
     assert dict(allowed.attributes or {})["capiscio.target"] == "refund"
     assert denied.severity_number is _logs.SeverityNumber.WARN
     assert dict(denied.attributes or {})["rescind.code"] == Code.TOOL_AUTH_MISSING
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Whoever may write to the folder does not choose which file of ours grows."""
+    other = tmp_path / "precious"
+    other.write_text("as it was")
+    (tmp_path / "decisions.jsonl").symlink_to(other)
+    with pytest.raises(LogFailed, match="is a symbolic link: name the file itself"):
+        LogFile(tmp_path / "decisions.jsonl")
+    assert other.read_text() == "as it was"

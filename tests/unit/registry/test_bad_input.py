@@ -62,9 +62,6 @@ CASES: dict[str, Case] = {
     "a badge for an unknown agent": Case(
         ask=f"POST /v1/agents/{UNKNOWN}/badge", body={}, status=404, says="no agent"
     ),
-    "a challenge for an unknown agent": Case(
-        ask=f"POST /v1/agents/{UNKNOWN}/badge/challenge", body={}, status=404, says="no agent"
-    ),
     "disable an unknown agent": Case(
         ask=f"POST /v1/agents/{UNKNOWN}/disable", body={}, status=404, says="no agent"
     ),

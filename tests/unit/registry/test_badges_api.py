@@ -111,11 +111,23 @@ def test_a_badge_lives_60_to_3600_seconds(holder: Holder, ttl: int, status: int)
 
 
 def test_an_unknown_agent_gets_none(holder: Holder) -> None:
-    """404, by token and by proof."""
-    token = holder.bench.token()
-    for path in ("badge", "badge/challenge"):
-        url = f"/v1/agents/did:web:nobody.example/{path}"
-        assert holder.client.post(url, headers=token).status_code == 404
+    """404 to who has a token for it."""
+    url = "/v1/agents/did:web:nobody.example/badge"
+    assert holder.client.post(url, headers=holder.bench.token()).status_code == 404
+
+
+def test_a_stranger_does_not_learn_who_is_enrolled(holder: Holder) -> None:
+    """A challenge has one shape, and a proof by another's key one answer, for both."""
+    nobody = Holder(holder.client, holder.bench, "did:web:nobody.example")
+    thief = Holder(holder.client, holder.bench, holder.did, key_of("thief"))
+    challenges = [each.challenge() for each in (nobody, thief)]
+    assert [set(each) for each in challenges] == [set(holder.challenge())] * 2
+    answers = [
+        each.client.post(f"/v1/agents/{each.did}/badge/pop", json=each.proof(challenge))
+        for each, challenge in zip((nobody, thief), challenges, strict=True)
+    ]
+    assert [each.status_code for each in answers] == [403, 403]
+    assert answers[0].json() == answers[1].json()
 
 
 # --- proof of possession ---

@@ -13,6 +13,7 @@ from rescind.testing.keys import key_of
 from rescind_guard.didkey import from_public
 from rescind_protocol import targets
 from rescind_protocol.changes import Effect
+from rescind_protocol.targets import Kind
 from rescind_protocol.trust import TWO_KEY_KINDS
 from rescind_registry.acts import TOKEN_SHARE
 from rescind_registry.bodies import MAX_TARGETS
@@ -102,6 +103,41 @@ def test_a_token_that_is_no_admin_s_has_a_share_of_the_places(api: Api) -> None:
     api.admin = api.bench.token(Scope.KILL)
     api.kill({"kind": "session", "id": "s1"})
     assert [getattr(order, "share", 0) for order in api.bench.orders] == [None, TOKEN_SHARE]
+
+
+@pytest.mark.parametrize("retract", [False, True])
+@pytest.mark.parametrize(("named", "target"), KINDS, ids=[str(target.kind) for _, target in KINDS])
+def test_the_end_of_a_wide_kill_needs_an_admin_s_token(
+    api: Api, named: dict[str, str], target: targets.Target, *, retract: bool
+) -> None:
+    """A stolen token of scope `reinstate` has no stolen badge pass again; and it is noted."""
+    assert api.kill(named).status_code == 200
+    admin, api.admin = api.admin, api.bench.token(Scope.REINSTATE)
+    wide = target.kind in TWO_KEY_KINDS
+    retract = retract or target.kind is Kind.BADGE
+    body = {"target": named, "retract": retract}
+    assert api.post("/v1/reinstatements", body).status_code == (403 if wide else 200)
+    what = [each.what for each in api.bench.node.trail.entries()][1]
+    assert what == ("refused" if wide else "retract" if retract else "reinstate")
+    if wide:
+        api.admin = admin
+        assert api.post("/v1/reinstatements", body).status_code == 200
+
+
+def test_a_floor_ahead_needs_the_right_to_kill(api: Api) -> None:
+    """Up to it badges are dead that are yet to be issued; a skew is what every floor has."""
+    now = int(api.bench.fabric.now)
+    for scopes, ahead_s, status in (
+        ((Scope.REINSTATE,), 299, 403),
+        ((Scope.REINSTATE,), 60, 200),
+        ((Scope.REINSTATE, Scope.KILL), 299, 200),
+        ((Scope.ADMIN,), 299, 200),
+    ):
+        api.admin = api.bench.token()
+        assert api.kill(AGENT).status_code == 200
+        api.admin = api.bench.token(*scopes)
+        body = {"target": AGENT, "floor": now + ahead_s}
+        assert api.post("/v1/reinstatements", body).status_code == status, scopes
 
 
 def test_many_at_once_are_one_request(api: Api) -> None:
