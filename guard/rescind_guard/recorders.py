@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from time import monotonic
 
 from rescind_guard.decision import Decision
 
@@ -10,7 +9,6 @@ log = logging.getLogger(__name__)
 
 Recorder = Callable[[Decision, str | None, object], None]
 """Told of each decision, the tool and what it was called with; in the caller's thread."""
-COMPLAIN_EVERY_S = 60.0
 
 
 def careful(recorder: Recorder) -> Recorder:
@@ -19,16 +17,19 @@ def careful(recorder: Recorder) -> Recorder:
     Without it the caller of a good badge would be refused, and the watcher of work in flight would
     end at the first refusal, so that no kill after it ends any work.
     """
-    complained_at = -COMPLAIN_EVERY_S
+    failed = 0
 
     def record(decision: Decision, tool: str | None, params: object) -> None:
-        nonlocal complained_at
+        nonlocal failed
         try:
             recorder(decision, tool, params)
         except Exception as broken:  # noqa: BLE001 - whatever a service's own code raises
-            if monotonic() - complained_at >= COMPLAIN_EVERY_S:
-                complained_at = monotonic()
+            failed += 1
+            if not failed & (
+                failed - 1
+            ):  # 1, 2, 4, 8 …: it may be called a thousand times a second
                 # Without its words: no token in a log.
-                log.error("a recorder of decisions failed: %s", type(broken).__name__)  # noqa: TRY400
+                what = type(broken).__name__
+                log.error("a recorder of decisions failed, %d times so far: %s", failed, what)  # noqa: TRY400
 
     return record

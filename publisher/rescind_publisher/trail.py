@@ -12,7 +12,6 @@ nobody was answered by then, so no act is lost with it.
 import fcntl
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -93,7 +92,7 @@ class Trail:
                     _write(handle, b"\n")
                 elif half:
                     os.ftruncate(handle, os.fstat(handle).st_size - len(half))
-                    acts.insert(0, _mended(half))
+                    acts.insert(0, _mended(half, entry.at))
                 sealed = _chained(acts, last)
                 _write(handle, b"".join(msgspec.json.encode(each) + b"\n" for each in sealed))
             finally:
@@ -172,11 +171,11 @@ def _whole(line: bytes) -> Entry | None:
     return entry if entry.hash == _digest(entry) else None
 
 
-def _mended(half: bytes) -> Entry:
+def _mended(half: bytes, at: float) -> Entry:
     _log.warning("the audit trail ended in half a line of %d bytes, which is cut off", len(half))
     shown = half[:_SHOWN_OF_HALF].decode("utf-8", "replace")
     return Entry(
-        at=round(time.time(), 3),
+        at=at,
         who="rescind",
         where="local",
         what=MENDED,

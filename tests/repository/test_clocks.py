@@ -24,6 +24,7 @@ ALLOWED = {
     "publisher/rescind_publisher/receipts.py": DEADLINE,
     "publisher/rescind_publisher/hand.py": DEADLINE,
     "publisher/rescind_publisher/engine.py": DEADLINE,
+    "publisher/rescind_publisher/control_client.py": DEADLINE,
     "publisher/rescind_publisher/hearing.py": DEADLINE,
     "publisher/rescind_publisher/applied.py": PEOPLE,
     "registry/rescind_registry/acts.py": DEADLINE,

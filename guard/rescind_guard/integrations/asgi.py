@@ -231,34 +231,37 @@ class Flow:
         self._refusal: Decision | None = None
         self._told_gone = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._cut: asyncio.Event | None = None
-        """Set when a stream or a WebSocket is to end."""
+        self._is_cut = False
+        """Whether a stream or a WebSocket is to end."""
+        self._woken: asyncio.Future[None] | None = None
+        """Done when it is, or when the handler has ended."""
 
     async def run(self, app: Callable[[Receive, Send], Awaitable[None]]) -> None:
         """Run the application to its end, or to the badge's."""
         with suppress(RuntimeError):  # trio
             if asyncio.current_task() is not None:
-                self._loop, self._cut = asyncio.get_running_loop(), asyncio.Event()
+                self._loop = asyncio.get_running_loop()
+                self._woken = self._loop.create_future()
         work = self._guard.watch(self._decision, self._tell)
         try:
-            if self._cut is None:
+            if self._woken is None:
                 await app(self.receive, self.send)
             else:
-                await self._run(app, self._cut)
+                await self._run(app, self._woken)
         finally:
             work.close()
-        if self._cut is None or not self._cut.is_set():
+        if not self._is_cut:
             await self._finish()
 
     async def _run(
-        self, app: Callable[[Receive, Send], Awaitable[None]], cut: asyncio.Event
+        self, app: Callable[[Receive, Send], Awaitable[None]], woken: "asyncio.Future[None]"
     ) -> None:
         """In a task of its own, so that the connection ends also where the handler does not."""
         handler = asyncio.ensure_future(app(self.receive, self.send))
-        cutting = asyncio.ensure_future(cut.wait())
+        handler.add_done_callback(self._wake)
         try:
-            await asyncio.wait((handler, cutting), return_when=asyncio.FIRST_COMPLETED)
-            if not cut.is_set():
+            await woken
+            if not self._is_cut:
                 await self._result(handler)
                 return
             handler.cancel()
@@ -271,9 +274,11 @@ class Flow:
             handler.cancel()
             await asyncio.wait((handler,))
             raise
-        finally:
-            cutting.cancel()
         _leave(handler)
+
+    def _wake(self, *_: object) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
     async def _result(self, handler: "asyncio.Future[None]") -> None:
         """Raise what the handler raised, unless it is that its caller was gone: it gets words."""
@@ -294,8 +299,9 @@ class Flow:
         """In the loop: what is killed sends nothing more; what streams does not go on."""
         self._refusal = self._refusal or refusal
         streams = self._started or self._scope["type"] == "websocket"
-        if streams and not self._done and self._cut is not None:
-            self._cut.set()
+        if streams and not self._done and self._woken is not None:
+            self._is_cut = True
+            self._wake()
 
     def _look(self) -> Decision | None:
         """Return the refusal, if the badge is killed."""
