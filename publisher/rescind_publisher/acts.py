@@ -18,13 +18,13 @@ from rescind_protocol.errors import RescindError
 from rescind_publisher.applied import Applied
 from rescind_publisher.asks import default_actor
 from rescind_publisher.errors import AuditFailed
-from rescind_publisher.hand import Hand
 from rescind_publisher.receipts import Receipt
 from rescind_publisher.requests import KillRequest, Order, RetireRequest
 from rescind_publisher.trail import Entry, Trail
 
 if TYPE_CHECKING:
     from rescind_publisher.engine import Publisher
+    from rescind_publisher.hand import Hand
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Audited:
         ids = tuple(map(str, receipt.ended or receipt.ids))
         return _warned(receipt, self._write(self._entry(order, ids=ids)))
 
-    def accept(self, order: Order) -> Hand:
+    def accept(self, order: Order) -> "Hand":
         """See `Publisher.accept`."""
         try:
             hand: Hand = self._publisher.accept(order)
@@ -65,7 +65,7 @@ class Audited:
         return hand
 
     async def finish(
-        self, hand: Hand, order: Order | None, told: Callable[[Applied], None]
+        self, hand: "Hand", order: Order | None, told: Callable[[Applied], None]
     ) -> Receipt:
         """See `Publisher.finish`; the line is on disk before the receipt is out."""
         receipt = await self._publisher.finish(hand, order, told)
