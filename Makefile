@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos bench lint format types contracts docs fuzz proto lock clean
+.PHONY: help setup demo test chaos bench lint format types contracts docs newest fuzz proto lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ contracts: setup ## import-linter: roles import one way
 
 docs: setup ## check links and generated parts of the documents (WRITE=1 renews the parts)
 	@$(PY) docs/check.py $(if $(WRITE),--write)
+
+newest: setup ## install the newest release of everything, apart; run unit tests and demo there
+	@rm -rf dist && $(PY) -m build --no-isolation --wheel . >/dev/null
+	@scripts/ranges.sh newest dist/*.whl
 
 fuzz: setup ## ten million bent badges on all cores, then property tests with many more examples
 	@$(PY) -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS)) $(if $(SEED),--seed $(SEED))

@@ -1,8 +1,10 @@
 """Whether a lock is closed: it alone meets every requirement of every package in it.
 
     python scripts/closed.py LOCK [EXTRA,EXTRA...]
+    python scripts/closed.py --differing LOCK
 
-Without extras, those of the project are all meant.
+Without extras, those of the project are all meant. The second form only prints which packages are
+installed in other versions than are pinned, and which are not in the lock at all.
 
 A lock is installed without a resolver, so nothing but this would see that a requirement is missing
 in it. Read is the metadata of the installed packages, and of `pyproject.toml`: what the project and
@@ -99,6 +101,14 @@ def differing(pinned: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} {each.version} is installed, and the lock has {pinned[name]}"
 
 
+def beside(pinned: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each package that is installed and not in the lock."""
+    for each in metadata.distributions():
+        name = canonicalize_name(each.name)
+        if name not in pinned:
+            yield f"{name} {each.version} is installed, and not in the lock"
+
+
 def main(lock: str, extras: str | None = None) -> int:
     """Check the lock in that file against what is installed."""
     pinned = pins(Path(lock).read_text("utf-8"))
@@ -113,4 +123,8 @@ def main(lock: str, extras: str | None = None) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--differing":
+        of_lock = pins(Path(sys.argv[2]).read_text("utf-8"))
+        print("\n".join(sorted({*differing(of_lock), *beside(of_lock)})))
+        sys.exit()
     sys.exit(main(*sys.argv[1:]))

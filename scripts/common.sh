@@ -3,7 +3,7 @@
 readonly DEV_LOCK=requirements/dev.txt   # everything, for the tests
 readonly DEMO_LOCK=requirements/demo.txt # what `make demo` runs on, and no more
 readonly DEMO_EXTRAS=mcp,redis
-readonly OLDEST="3.11"
+readonly OLDEST=3.11
 
 fail() {
   echo "$me: $*" >&2
@@ -11,7 +11,7 @@ fail() {
 }
 
 # Whether it runs at all, too: a shim of pyenv's is on PATH for versions that are not chosen.
-new_enough() { "$1" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] < '$OLDEST')" 2>/dev/null; }
+new_enough() { "$1" -c "import sys; sys.exit(sys.version_info < (${OLDEST/./, }))" 2>/dev/null; }
 
 # Every interpreter on this machine that is new enough and runs, oldest first: version and path. One for
 # each version; of two the one that is found first.

@@ -160,6 +160,23 @@ def test_what_pip_says_is_put_in_a_sentence(tmp_path: Path, pip_says: str, sente
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("version", "enough"), [((3, 9, 18), False), ((3, 10, 13), False), ((3, 11, 0), True)]
+)
+def test_versions_are_compared_as_numbers(
+    tmp_path: Path, version: tuple[int, ...], *, enough: bool
+) -> None:
+    """3.9 is older than 3.11."""
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!{BASH}\nexec {sys.executable} -c "import sys; sys.version_info = {version}; $2"\n'
+    )
+    python.chmod(0o755)
+    command = [BASH, "-c", 'me=test; source scripts/common.sh; new_enough "$1"', "bash"]
+    done = subprocess.run([*command, str(python)], cwd=ROOT, check=False)
+    assert (done.returncode == 0) is enough
+
+
 def test_interpreters_are_found_that_run(tmp_path: Path) -> None:
     """One for each version, oldest first: no shim that does not run, nothing too old, no config."""
     answers = "if [[ $2 == *exit* ]]; then exit {code}; else echo {version}; fi"

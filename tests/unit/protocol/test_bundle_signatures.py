@@ -96,7 +96,7 @@ REFUSED: dict[str, Callable[[], dict[str, bytes]]] = {
     "data.json is not what": lambda: {**signed(), "data.json": b'{"b":2,"a":[1.5]}'},
     "has other files": lambda: {**signed(), "more.rego": b""},
     "other files than those": lambda: without("policy.rego"),
-    "for the scope 'b', not ''": lambda: signed(scope="b"),
+    "for the scope 'b', not for none": lambda: signed(scope="b"),
     "an end or a beginning": lambda: signed(exp=2**33),
     "another hash": lambda: signed(
         files=[each | {"algorithm": "MD5"} for each in claims()["files"]]
