@@ -37,10 +37,28 @@ class TargetBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     id: Ident = ""
 
 
-class KillBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Aimed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a kill and an end of kills share: `targets`, or `target` for a single one."""
+
+    targets: (
+        Annotated[tuple[TargetBody, ...], Meta(min_length=1, max_length=MAX_TARGETS)] | None
+    ) = None
+    target: TargetBody | None = None
+    """The same as `targets` with one entry; a request has one of the two."""
+
+    def __post_init__(self) -> None:
+        if (self.targets is None) is (self.target is None):
+            raise ValueError("give `targets`, a list, or `target`, a single one, and not both")
+
+    @property
+    def aims(self) -> tuple[TargetBody, ...]:
+        """All targets, in whichever form they came; never empty."""
+        return self.targets or ((self.target,) if self.target else ())
+
+
+class KillBody(Aimed, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Kill some targets at once: all are accepted, or none."""
 
-    targets: Annotated[tuple[TargetBody, ...], Meta(min_length=1, max_length=MAX_TARGETS)]
     effect: Effect = Effect.USE
     expires: Moment | None = None
     """When the kill ends by itself."""
@@ -55,10 +73,10 @@ class KillBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How long to wait for subscribers to say that they have applied it."""
 
 
-class EndBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """End every kill of a target."""
+class EndBody(Aimed, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """End every kill of one target: each has a floor of its own, so each is a request."""
 
-    target: TargetBody
+    targets: Annotated[tuple[TargetBody, ...], Meta(min_length=1, max_length=1)] | None = None
     retract: bool = False
     """It was a mistake: what it killed lives again."""
     floor: Moment | None = None

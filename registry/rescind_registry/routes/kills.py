@@ -92,8 +92,8 @@ def _kill(
     request: Asked, data: bodies.KillBody, *, wait_s: float = 0.0, warning: str | None = None
 ) -> Response[bodies.ReceiptDocument]:
     node, caller = node_of(request), caller_of(request)
-    _check_wide(node, caller, "kill", *(each.kind for each in data.targets))
-    specs = tuple(_spec(data, each) for each in data.targets)
+    _check_wide(node, caller, "kill", *(each.kind for each in data.aims))
+    specs = tuple(_spec(data, each) for each in data.aims)
 
     def do() -> tuple[int, bodies.ReceiptDocument]:
         receipt = acts.kill(node, caller, specs, wait_s)
@@ -161,10 +161,10 @@ def reinstate(
     """
     del idempotency_key
     node, caller = node_of(request), caller_of(request)
-    _check_wide(node, caller, "reinstatement", data.target.kind)
+    _check_wide(node, caller, "reinstatement", *(each.kind for each in data.aims))
     _check_floor(node, caller, unix("floor", data.floor))
     order = EndRequest(
-        target=target_of(data.target),
+        target=target_of(data.aims[0]),
         retract=data.retract,
         floor=unix("floor", data.floor),
         reason=data.reason,

@@ -298,6 +298,39 @@ def test_a_badge_is_retracted_and_not_reinstated(api: Api) -> None:
     assert api.post("/v1/reinstatements", body).status_code == 200
 
 
+# --- one target, or a list ---
+
+
+@pytest.mark.parametrize("said", [{"target": AGENT}, {"targets": [AGENT]}])
+def test_a_kill_and_its_end_name_targets_alike(api: Api, said: dict[str, Any]) -> None:
+    """`target` or `targets`, in both requests; both answers have `targets`."""
+    killed, ended = (api.post(f"/v1/{name}", said) for name in ("kills", "reinstatements"))
+    assert (killed.status_code, ended.status_code) == (200, 200)
+    assert killed.json()["targets"] == ended.json()["targets"] == [f"agent {DID}"]
+    assert ended.json()["ended"] == killed.json()["ids"]
+
+
+@pytest.mark.parametrize("path", ["/v1/kills", "/v1/reinstatements"])
+@pytest.mark.parametrize(
+    "said", [{}, {"targets": []}, {"target": None}, {"target": AGENT, "targets": [AGENT]}]
+)
+def test_a_request_with_no_target_or_both_members_is_refused(
+    api: Api, path: str, said: dict[str, Any]
+) -> None:
+    """400, and nothing is done: of two members nobody knows which was meant."""
+    api.kill({"kind": "session", "id": "s1"})
+    assert api.post(path, said).status_code == 400
+    assert len(api.bench.orders) == 1
+
+
+def test_two_targets_are_not_ended_by_one_request(api: Api) -> None:
+    """400, and both kills stay: none is left out without a word."""
+    api.kill(AGENT)
+    two = {"targets": [AGENT, {"kind": "session", "id": "s1"}]}
+    assert api.post("/v1/reinstatements", two).status_code == 400
+    assert len(api.bench.orders) == 1
+
+
 # --- bad input ---
 
 
