@@ -1,8 +1,8 @@
 """Check the documents: relative links resolve, generated parts are what the program says today.
 
 A generated part stands between two comments, `<!-- generated: NAME -->` and `<!-- end -->`.
-NAME is a key of `GENERATORS`, or a `rescind … --help` command. `--write` renews the parts; without
-it a part that differs is a problem. Exit code 1 if there is any problem.
+NAME is a key of `GENERATORS`, a program `examples/….py`, or a `rescind … --help` command. `--write`
+renews the parts; without it a part that differs is a problem. Exit code 1 if there is any problem.
 """
 
 import argparse
@@ -67,7 +67,6 @@ GENERATORS: dict[str, Callable[[Path], str]] = {
     "freshness rule": parts.freshness_rule,
     "enforcement modes": parts.enforcement_modes,
     "reasons": parts.reasons,
-    "testing example": parts.testing_example,
     "chaos help": chaos_help,
 }
 
@@ -85,6 +84,8 @@ def generate(name: str, root: Path) -> str:
     """Return the text of the part called `name`; raise `UnknownPartError` if there is none."""
     if name in GENERATORS:
         return GENERATORS[name](root)
+    if name.startswith("examples/"):
+        return parts.example(root, name)
     words = name.split()
     if words[0] == "rescind" and words[-1] == "--help":
         command = [str(Path(sys.executable).with_name("rescind")), *words[1:]]

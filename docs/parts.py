@@ -84,9 +84,9 @@ def faults(_root: Path) -> str:
     return "\n".join(rows) + "\n"
 
 
-def testing_example(root: Path) -> str:
-    """Return the example of a tested service, as it is run by the tests."""
-    return f"```python\n{(root / 'examples' / 'testing_a_service.py').read_text('utf-8')}```\n"
+def example(root: Path, name: str) -> str:
+    """Return a program of `examples/`, as it is run by the tests."""
+    return f"```python\n{(root / name).read_text('utf-8')}```\n"
 
 
 def settings(_root: Path) -> str:
