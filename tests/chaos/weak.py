@@ -4,6 +4,7 @@ The simulator must find what each of them does. If it does not, it would not hav
 the real piece either.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 from unittest.mock import patch
 
@@ -200,6 +201,15 @@ class NeverRereads(ViewReplica):
         self._digests = _NoDigests()
 
 
+class NeverAdopts(Ledger):
+    """What the brokers hold and an older copy of the spool lacks stays there."""
+
+    def adopt(self, log: str, found: Mapping[int, Iterable[bytes]]) -> int:
+        """Take nothing."""
+        del log, found
+        return 0
+
+
 class _NoDigests(Digests):
     def read_again(self, log: str, seq: int, link: Link, *, known: bool) -> None:
         """Do not look."""
@@ -223,7 +233,7 @@ WITHOUT = {
     "msgid": Parts(lane=BelievedAcks),
     "horizon": Parts(ledger=ByTheWall, reconciler=AllHorizons),
     "count": Parts(ledger=PlainCounts),
-    "reread": Parts(replica=NeverRereads),
+    "reread": Parts(replica=NeverRereads, ledger=NeverAdopts),
     "end": Parts(replica=NothingEnds),
 }
 

@@ -122,6 +122,7 @@ class Checker:
         self.kills: dict[RevocationId, Accepted] = {}
         self._limit_s = limit_s
         self._by_target: dict[bytes, list[Accepted]] = {}
+        self._committed: set[bytes] = set()
         self._ended: set[RevocationId] = set()
         self._class: dict[RevocationId, set[RevocationId]] = {}
         """Of a kill that was moved: all ids by which it goes or went."""
@@ -140,6 +141,9 @@ class Checker:
         """Take note of events that a spool has committed."""
         for each in made:
             event = each.event
+            if event.digest in self._committed:  # taken back by a spool that had forgotten it
+                continue
+            self._committed.add(event.digest)
             moves = renames.of_event(event)
             for move in moves.values():
                 self._rename(move)

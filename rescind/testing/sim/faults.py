@@ -251,9 +251,7 @@ def _old_spool(world: World, step: Step) -> Undo:
 
     def undo() -> None:
         if all(lane.idle() for lane in publisher.lanes):
-            publisher.kill_process()
-            restore()
-            publisher.start()
+            publisher.restore(restore)
 
     return undo
 

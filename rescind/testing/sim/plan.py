@@ -48,6 +48,8 @@ def plan(seed: int) -> Schedule:
         steps += _crossing(random, length_s)
     if random.random() < TOGETHER:
         steps += _booted_ahead(random, length_s)
+    if random.random() < TOGETHER:
+        steps += _old_copy(random, length_s)
     steps = _without(_without(steps, _WRONG, _HOLDS_HEADS | _FORGETS), _FORGETS, _LOSES)
     return Schedule(
         seed=seed,
@@ -129,6 +131,18 @@ def _booted_ahead(random: Random, length_s: float) -> list[Step]:
     return [
         Step(round(at / 2, 1), What.KILL, random.randrange(6), badge, amount=0.5),
         Step(at, What.BOOT_CLOCK, lasts_s=30.0, amount=random.choice((400.0, 7200.0, 86_400.0))),
+    ]
+
+
+def _old_copy(random: Random, length_s: float) -> list[Step]:
+    """Kills, of which a copy of the spool has the first; a subscriber starts again behind it."""
+    at, who = round(length_s * random.random() / 4, 1), random.randrange(6)
+    kills = [Step(at + n, What.KILL, 0, random.randrange(VICTIMS), amount=0.5) for n in range(3)]
+    return [
+        kills[0],
+        Step(at + 0.9, What.OLD_SPOOL, lasts_s=round(length_s / 2, 1)),
+        *kills[1:],
+        Step(round(at + length_s / 2 + 5, 1), What.SUBSCRIBER_DOWN, who, lasts_s=1.0),
     ]
 
 

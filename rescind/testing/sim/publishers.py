@@ -1,6 +1,7 @@
 """A simulated publisher: the real ledger over a spool in memory, and a lane for each broker."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from random import Random
 
 from rescind.testing.clock import HostClock, Time
@@ -9,7 +10,9 @@ from rescind.testing.sim.brokers import StreamBroker
 from rescind.testing.sim.lanes import Lane
 from rescind.testing.sim.network import Network
 from rescind.testing.spool import MemorySpool
+from rescind_protocol import events
 from rescind_protocol.changes import Change, RevocationId
+from rescind_protocol.errors import RescindError
 from rescind_protocol.trust import Trust
 from rescind_publisher import repeats
 from rescind_publisher.chain import Numbered, Voice
@@ -54,6 +57,7 @@ class Publisher:
         self._time, self._network, self._lane = time, network, lane
         self._heartbeat_s, self._ledger_type = heartbeat_s, ledger
         self._answered, self._beside = answered, beside
+        self._lacks = False
         self.start()
 
     def start(self) -> None:
@@ -85,6 +89,27 @@ class Publisher:
         self.clock.reboot(offset_s)
         self.spool.reboot()
         self.start()
+
+    def restore(self, restore: Callable[[], None]) -> None:
+        """Have an older copy of the spool; the next run takes back what the brokers hold."""
+        self.kill_process()
+        restore()
+        self.start()
+        self._lacks = True
+
+    def _take_back(self) -> None:
+        found: dict[str, dict[int, list[bytes]]] = {}
+        reached = [each for each in self._brokers if self._reaches(each)]
+        for raw in (raw for each in reached for raw in each.store if raw):
+            with suppress(RescindError):
+                event = events.authenticate(raw, self._trust)
+                if event.publisher == self.name:
+                    found.setdefault(event.log, {}).setdefault(event.seq, []).append(raw)
+        taken = sum(self.ledger.adopt(log, by_number) for log, by_number in found.items())
+        self._lacks = bool(taken) or len(reached) < len(self._brokers)
+
+    def _reaches(self, broker: StreamBroker) -> bool:
+        return broker.up and self._network.linked(self.name, broker.name)
 
     def kill_process(self) -> None:
         """SIGKILL."""
@@ -124,6 +149,8 @@ class Publisher:
         if not (self.up and self.beating) or run is not self.ledger:
             return
         self.ledger.step_horizon()
+        if self._lacks:
+            self._take_back()
         try:
             raw = self.ledger.head()
         except ClockWrong:
