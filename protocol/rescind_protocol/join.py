@@ -252,15 +252,20 @@ class Replica(InForce):
     def _new_kills(self, event: Event) -> list[Kill]:
         """Return its kills that would be held: not ended or expired by now, nor held already.
 
-        Those held are known from an image that has not seen the event.
+        Those held are known from an image that has not seen the event, or by the id that a move
+        renames: events out of order would wait for the room that the old id takes.
         """
+        moves = self._moves(event)
         return [
             change
             for index, change in event.changes
             for name in (RevocationId(event.log, event.seq, index),)
             if isinstance(change, Kill)
             and self._lives(name, change)
-            and not self.find(change.target.digest, name)
+            and not any(
+                self.find(change.target.digest, known)
+                for known in (name, *(moves[index].names if index in moves else ()))
+            )
         ]
 
     # --- the horizon ---

@@ -105,7 +105,10 @@ class Publisher:
                 event = events.authenticate(raw, self._trust)
                 if event.publisher == self.name:
                     found.setdefault(event.log, {}).setdefault(event.seq, []).append(raw)
-        taken = sum(self.ledger.adopt(log, by_number) for log, by_number in found.items())
+        try:
+            taken = sum(self.ledger.adopt(log, by_number) for log, by_number in found.items())
+        except SpoolFailed:
+            return
         self._lacks = bool(taken) or len(reached) < len(self._brokers)
 
     def _reaches(self, broker: StreamBroker) -> bool:

@@ -83,6 +83,18 @@ def test_a_key_within_its_quota_gets_everything_in_whatever_order_it_comes() -> 
         assert [killed(replica, target) for target in targets] == [False, False, True, True]
 
 
+def test_a_move_takes_no_room_beside_what_it_renames() -> None:
+    """Also where the events behind it were joined first, as by a newcomer to a damaged store."""
+    replica, newer = Replica(), log_id(PUBLISHER, "run 2")
+    replica.apply(event_of(A, 1, Kill(target=X), quota=2))
+    replica.apply(event_of(newer, 2, Kill(target=Y), quota=2))
+    end = Retract(target=X, names=(RevocationId(A, 1, 0),), reason="moved")
+    move = event_of(newer, 1, Kill(target=X), end, quota=2)
+    assert replica.apply(move) is Outcome.APPLIED
+    assert killed(replica, X)
+    assert killed(replica, Y)
+
+
 def test_what_expired_takes_no_room() -> None:
     """Of an older log, read after the newer one and the head that has ended it."""
     replica, newer = Replica(), log_id(PUBLISHER, "run 2")
