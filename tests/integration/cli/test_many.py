@@ -4,11 +4,16 @@ import fcntl
 import json
 import os
 import subprocess
+import sys
+import termios
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from tests.fakes.terminal import RESCIND, Running, Terminal, did, refused
 from tests.fakes.waiting import wait_until
+
+PIPE = 4096
 
 
 def documents(out: str) -> list[dict[str, Any]]:
@@ -76,16 +81,31 @@ def test_what_comes_slowly_is_killed_as_it_comes(up: Running, terminal: Terminal
 def test_output_that_nobody_reads_holds_no_publisher_up(own: Terminal) -> None:
     """With its pipe full for long it kills as ever, and ends by SIGTERM."""
     reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE)
     command = [RESCIND, "up", "--port", "0", "--json"]
     with subprocess.Popen(
         command, env=own.environment(), stdout=writing, stderr=writing
     ) as running:
         os.close(writing)
         wait_until((own.home / "control" / "control.sock").exists, 30)
-        lines = "".join(f"agent {did(f'unread-{n}')}\n" for n in range(200))
-        assert own.run("kill", "--from", "-", given=lines).code == 0
-        assert own.killed("agent", did("unread-199"))
+        batches = count()
+        wait_until(lambda: _unread(reading) > PIPE - 512 or _kill_some(own, next(batches)), 30)
+        assert own.killed("agent", did("unread-0-0"))
         running.terminate()
-        assert running.wait(30) == 0
+        try:
+            assert running.wait(30) == 0
+        finally:
+            running.kill()
     os.close(reading)
+
+
+def _unread(pipe: int) -> int:
+    """Return how many bytes stand in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)
+
+
+def _kill_some(terminal: Terminal, batch: int) -> bool:
+    """Kill twenty, and return False: the publisher writes a line for each once it is fresh."""
+    lines = "".join(f"agent {did(f'unread-{batch}-{n}')}\n" for n in range(20))
+    assert terminal.run("kill", "--from", "-", given=lines).code == 0
+    return False
