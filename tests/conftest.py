@@ -1,6 +1,7 @@
 """Hypothesis profiles: `default` in every run, `fuzz` by `make fuzz`. And what shares a process."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +22,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 ALONE = ("function", "class")
 """Scopes of fixtures that a test shares with no other."""
+
+
+@pytest.fixture(autouse=True)
+def umask_as_before() -> Iterator[None]:
+    """Put the process's umask back: a command that a test calls here sets it."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.hookimpl(tryfirst=True)
