@@ -249,7 +249,7 @@ def test_the_command_says_how_to_replay_what_it_found(capsys: pytest.CaptureFixt
     assert command.main(["--seed", "0", "--schedules", "100", "--without", "I2"]) == 0
     printed = capsys.readouterr().err
     assert "--seed 0 --schedules 1 --without I2" in printed
-    assert command.main(["--seed", "3", "--schedules", "1", "--without", "msgid"]) == 1
+    assert command.main(["--seed", "0", "--schedules", "1", "--without", "msgid"]) == 1
 
 
 def test_a_violation_is_an_exit_code(

@@ -18,7 +18,8 @@ TRANSPORTS = ("nats", "redis", "http", "sse", "grpc", "bundle", "keeping")
 
 def loop() -> list[Path]:
     """Return every module of the subscriber that is no transport's."""
-    return [path for path in PACKAGE.glob("*.py") if not path.name.startswith(TRANSPORTS)]
+    found = [path for path in PACKAGE.glob("*.py") if not path.name.startswith(TRANSPORTS)]
+    return [path for path in found if path.name != "libraries.py"]  # of packages, by their names
 
 
 def texts(path: Path) -> list[str]:

@@ -207,7 +207,7 @@ def test_without_the_look_at_its_spelling_a_path_would(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control: each proxy passes on what the service may read as another path."""
-    monkeypatch.setattr(authz, "_question", lambda method, path: f"{method} {path}")
+    monkeypatch.setattr(authz, "asked", lambda method, path: f"{method} {path}")
     with standing(name, folder, policy=Rules(allowed=["GET /orders/*"])) as here:
         sent = f"X-Capiscio-Badge: {here.fabric.badge().token}\r\nHost: x\r\nConnection: close"
         head = _raw(here.client, f"GET /orders/..%2fadmin HTTP/1.1\r\n{sent}\r\n\r\n".encode())
