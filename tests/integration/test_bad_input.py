@@ -212,7 +212,9 @@ def test_damaged_progress_loses_nothing(terminal: Terminal, statement: str) -> N
 def test_a_full_disk_accepts_nothing(terminal: Terminal) -> None:
     """An error before the kill is accepted, never a receipt; with room again it is accepted."""
     # No file of the process can grow beyond 8 blocks of 512 bytes (POSIX sh, ulimit -f).
-    full = ("sh", "-c", 'ulimit -f 8; exec "$@"', "sh", RESCIND, *KILL)
+    # Of another agent: a kill that is in force already needs no room.
+    other = ("kill", "agent", did("y"), "--timeout", "0")
+    full = ("sh", "-c", 'ulimit -f 8; exec "$@"', "sh", RESCIND, *other)
     before = (terminal.home / SPOOL_FILE).read_bytes()
     ended = subprocess.run(
         full,
@@ -222,11 +224,11 @@ def test_a_full_disk_accepts_nothing(terminal: Terminal) -> None:
         timeout=WITHIN_S,
         check=False,
     )
-    done = Done(KILL, ended.returncode, ended.stdout, ended.stderr)
+    done = Done(other, ended.returncode, ended.stdout, ended.stderr)
     assert done.code == 1, done
     assert "spool" in done.error
     assert (terminal.home / SPOOL_FILE).read_bytes() == before
-    assert terminal.run(*KILL).code == 3
+    assert terminal.run(*other).code == 3
 
 
 def test_a_publisher_whose_key_has_expired_is_said(terminal: Terminal) -> None:

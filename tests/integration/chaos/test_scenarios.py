@@ -27,7 +27,12 @@ def test_a_scenario_finds_nothing(name: str) -> None:
     assert played.verdict.kills > 0
 
 
-@pytest.mark.parametrize("protection", [each for each in WITHOUT if each in EVERY_PART])
+# Not I2: since a kill that is in force is answered with the living one, no real scenario kills one
+# target twice while both kills count. The simulator does, and finds it (`tests/chaos/test_sim.py`).
+IN_BOTH = [each for each in WITHOUT if each in EVERY_PART and each != "I2"]
+
+
+@pytest.mark.parametrize("protection", IN_BOTH)
 def test_without_a_protection_its_fault_is_found(protection: str) -> None:
     """The naive piece in the place of the real one, in a real process."""
     assert any(each.shown for each in without(protection))
