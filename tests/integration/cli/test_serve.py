@@ -66,6 +66,8 @@ def test_the_admin_s_token_is_shown_once(up: Running, terminal: Terminal) -> Non
     """The second start has none to show, and the first one's is still good."""
     del up
     with serve(terminal) as serving:
+        serving.wait_for("serving")
+    with serve(terminal) as serving:
         again = serving.wait_for("serving")
         assert "token_file" not in again
 
