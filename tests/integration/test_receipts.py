@@ -84,7 +84,7 @@ def test_who_has_applied_a_kill(nats: EmbeddedServer, tmp_path: Path) -> None:
         assert (first.complete, first.done, first.known) == (True, COUNT, COUNT)
         assert fleet["eu-3"].ask("call 5") == 0
         assert {each.name for each in first.exposed} <= {"eu-3"}
-        assert first.calls <= 5  # all 5 unless a slow machine put the kill after some of them
+        assert first.calls in (0, 5)  # 5 unless a slow machine put the kill long after them
         assert not first.at_least
 
         # 2. one cannot answer, one is gone; progress is told meanwhile
